@@ -1,0 +1,121 @@
+# make             build/ztna
+# make check       build and run all tests (tests/run.sh)
+# make demo        relay, connector and agent in one process on loopback
+# make bench       measurements; make fuzz: the fuzz programs, for longer
+# make install     PREFIX and DESTDIR as usual; make uninstall
+#
+# SAN=address,undefined builds beside the plain build, in build/san-...; the
+# libraries come from packaging/bootstrap.sh, run when build/deps is not there.
+
+CC       = gcc
+PREFIX   = /usr/local
+OPT      = -O2 -g
+SAN      =
+PLATFORM = $(if $(filter Darwin,$(shell uname)),darwin,linux)
+FUZZ_SECONDS = 60
+
+comma := ,
+D := build/deps
+B := build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+
+CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) -Wall -Wextra -Werror \
+         -Wno-unused-parameter $(HARDEN) -Iinclude -Isrc -isystem $D/include
+LDLIBS = $(patsubst %,$D/lib/lib%.a,ngtcp2_crypto_wolfssl ngtcp2 nghttp3 \
+           wolfssl microhttpd jansson uv) -lpthread -lm
+ifneq ($(SAN),)
+HARDEN  = -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS = -fsanitize=$(SAN)
+else
+HARDEN        = -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+LDFLAGS_linux = -pie -Wl,-z,relro,-z,now
+LDFLAGS       = $(LDFLAGS_$(PLATFORM))
+endif
+
+# --- what is built from what: a new file needs no line here
+
+objs = $(patsubst %.c,$B/obj/%.o,$(wildcard $(1)))
+progs = $(patsubst $(1)/%.c,$B/$(2)/%,$(wildcard $(1)/$(3)_*.c))
+
+CORE_OBJS := $(call objs,$(patsubst %,src/%/*.c,base codec part transport role))
+HOST_OBJS := $(call objs,src/host/*.c platform/$(PLATFORM)/*.c)
+APPLETS   := $(call objs,applets/*.c)
+TEST_OBJS := $(filter-out %/driver.o,$(foreach d,unit sim bench,\
+  $(call objs,$(filter-out tests/$d/test_% tests/$d/bench_%,\
+    $(wildcard tests/$d/*.c)))))
+
+LIBS  := $B/libhost.a $B/libztna.a
+UNIT  := $(call progs,tests/unit,tests,test)
+SIM   := $(call progs,tests/sim,tests/sim,test)
+BENCH := $(call progs,tests/bench,tests,bench)
+FUZZ  := $(if $(wildcard tests/fuzz/driver.c),\
+           $(call progs,tests/fuzz,tests,fuzz))
+
+all: $(LIBS) $(if $(APPLETS),$B/ztna)
+
+$B/libztna.a:    $(CORE_OBJS)
+$B/libhost.a:    $(HOST_OBJS)
+$B/libtesting.a: $(TEST_OBJS)
+
+$B/ztna: $(APPLETS) $(LIBS)
+	$(CC) $(LDFLAGS) -o $@ $(APPLETS) $(LIBS) $(LDLIBS)
+
+$(UNIT): $B/tests/%: $B/obj/tests/unit/%.o
+$(SIM): $B/tests/sim/%: $B/obj/tests/sim/%.o
+$(BENCH): $B/tests/%: $B/obj/tests/bench/%.o
+$(FUZZ): $B/tests/%: $B/obj/tests/fuzz/%.o $B/obj/tests/fuzz/driver.o
+$(UNIT) $(SIM): TEST_LIBS = -lcmocka
+$(UNIT) $(SIM) $(BENCH) $(FUZZ): $B/libtesting.a $(LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libtesting.a $(LIBS) \
+	  $(LDLIBS) $(TEST_LIBS)
+
+$B/obj/%.o: %.c $D/.stamp
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(if $(filter tests/%,$<),-Itests) -MMD -MP -c -o $@ $<
+
+$B/%.a:
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$D/.stamp: packaging/bootstrap.sh
+	CC='$(CC)' MAKE='$(MAKE)' packaging/bootstrap.sh
+
+# --- what is done with it
+
+programs: all $(UNIT) $(SIM) $(FUZZ)
+
+check: programs
+	tests/run.sh $B
+
+fuzz: $(FUZZ)
+	for f in $(FUZZ); do $$f --seconds $(FUZZ_SECONDS) || exit 1; done
+
+bench: all $(BENCH)
+	tests/bench/run.sh $B
+
+demo: all
+	$B/ztna demo
+
+bindir = $(DESTDIR)$(PREFIX)/bin
+
+install: all
+	install -d $(bindir)
+	install -m 755 $B/ztna $(bindir)/ztna
+	for a in $$($B/ztna --list | cut -d' ' -f1); do \
+	  ln -sf ztna $(bindir)/ztna-$$a; done
+
+uninstall:
+	rm -f $(bindir)/ztna
+	for l in $(bindir)/ztna-*; do \
+	  test "$$(readlink $$l)" != ztna || rm -f $$l; done
+
+clean: # keeps the libraries; `rm -r build` removes them too
+	rm -rf build/obj build/tests build/san-* build/*.a build/ztna
+
+.PHONY: all programs check fuzz bench demo install uninstall clean
+.SECONDARY:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+-include $(shell find $B/obj -name '*.d' 2>/dev/null)
