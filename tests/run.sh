@@ -34,7 +34,7 @@ passed=0 failed=0 skipped=0
 judge() {
   awk -v rc="$1" -v limit="$limit" '
     /^1\.\.[0-9]+/ { planned += substr($1, 4) }
-    /^ok .*# *[Ss][Kk][Ii][Pp]/ || /^skip / { s++; next }
+    /^(not )?ok .*# *[Ss][Kk][Ii][Pp]/ || /^skip / { s++; next }
     /^ok / { p++ }
     /^not ok / { f++ }
     END {
@@ -67,7 +67,7 @@ run() {
     if [ -n "$VERBOSE" ]; then
       sed 's/^/     /' "$log"
     else
-      grep -E '^skip |^ok .*# *[Ss][Kk][Ii][Pp]' "$log" | sed 's/^/     /'
+      grep -E '^skip |^(not )?ok .*# *[Ss][Kk][Ii][Pp]' "$log" | sed 's/^/     /'
     fi
   else
     echo "FAIL $name: $p passed, $f failed${why:+: $why} (${took} s)"
