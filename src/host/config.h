@@ -1,0 +1,152 @@
+/* config.h - the configuration of all roles (CLI.md): flag before environment
+ * before file before default. */
+#ifndef ZTNA_HOST_CONFIG_H
+#define ZTNA_HOST_CONFIG_H
+
+#include "base/log.h"
+#include "host/flags.h"
+#include "host/logger.h"
+#include "part/policy.h"
+
+/* Bits: which sections are asked for. */
+enum {
+  CONFIG_RELAY = 1,
+  CONFIG_CONNECTOR = 2,
+  CONFIG_AGENT = 4,
+  CONFIG_PRESENT = 8,   /* whatever sections the file has, one at least */
+  CONFIG_IDENTITY = 16, /* cert, key and ca without any role (probe) */
+  CONFIG_NO_FILES = 32, /* touch no other file: tests */
+};
+
+/* PEM files. The bytes are NUL terminated, the NUL not counted. */
+struct identity_config {
+  char *cert, *key, *ca;             /* file names */
+  char *cert_pem, *key_pem, *ca_pem; /* loaded when a role was asked for */
+  size_t cert_len, key_len, ca_len;
+};
+
+struct log_config {
+  enum log_level level;
+  enum logger_format format;
+};
+
+struct http_config {
+  struct ztna_addr listen; /* family 0: no local HTTP */
+};
+
+/* A service with addresses of its own choice. */
+struct relay_service {
+  char *id;
+  struct ztna_addr *virtual_ips; /* at most one of each family, port 0 */
+  size_t n_virtual_ips;
+};
+
+enum config_retry { RETRY_AUTO, RETRY_ALWAYS, RETRY_NEVER };
+
+struct relay_config {
+  struct ztna_addr *listen;
+  size_t n_listen;
+  struct ztna_prefix *service_pool; /* at most one of each family */
+  size_t n_service_pool;
+  struct ztna_prefix *agent_pool; /* at most one of each family */
+  size_t n_agent_pool;
+  struct relay_service *services;
+  size_t n_services;
+  char *policy; /* file name; NULL: nothing is allowed */
+  enum config_retry retry;
+  char **relays; /* host:port of the fleet's others, told to all who connect */
+  size_t n_relays;
+  uint32_t max_connections; /* control connections */
+  uint32_t max_routes;
+  uint64_t route_rate;  /* bytes/s of one route; 0: no limit */
+  uint64_t route_burst; /* bytes */
+};
+
+struct backend_config {
+  unsigned protocol; /* one PROTO_ bit of policy.h */
+  uint16_t port;     /* as agents dial it; 0 for ICMP */
+  char *to;          /* host:port; for ICMP a host */
+};
+
+enum check_type { CHECK_NONE, CHECK_HTTP, CHECK_TCP, CHECK_UDP };
+
+/* Asks the service's first backend of that protocol (http: TCP). */
+struct check_config {
+  enum check_type type;            /* CHECK_NONE: always taken as healthy */
+  char *path;                      /* http: "/" */
+  uint64_t every, timeout;         /* ns */
+  uint32_t fail_after, pass_after; /* checks in a row */
+};
+
+struct service_config {
+  char *id; /* lower-case letters, digits, - and _; 63 at most */
+  struct backend_config *backends; /* one at least; the short form is one */
+  size_t n_backends;
+  struct check_config check;
+  char **agents; /* SPIFFE patterns; none: whomever relays grant */
+  size_t n_agents;
+  uint32_t weight; /* 1 to 100, among connectors of one service */
+  /* the short form as written; already in backends */
+  char *backend;
+  unsigned protocol;
+};
+
+enum config_congestion { CONGESTION_BBR, CONGESTION_CUBIC };
+
+struct connector_config {
+  char **relays; /* host:port, one at least */
+  size_t n_relays;
+  struct service_config *services; /* one at least, ids unique */
+  size_t n_services;
+  struct ztna_addr *listen; /* local UDP addresses; port 0: any */
+  size_t n_listen;
+  bool direct; /* offer paths that avoid the relay */
+  enum config_congestion congestion;
+  uint32_t max_flows, max_flows_per_agent;
+  uint64_t udp_idle_after; /* ns */
+};
+
+struct agent_config {
+  char **relays; /* host:port, one at least */
+  size_t n_relays;
+  char **services; /* ids or patterns with * */
+  size_t n_services;
+  struct ztna_prefix *networks; /* where addresses are accepted from a relay */
+  size_t n_networks;
+  char *tun; /* device name */
+  uint32_t mtu;
+  struct ztna_addr *listen; /* local UDP addresses; port 0: any */
+  size_t n_listen;
+  bool direct;
+  enum config_congestion congestion;
+};
+
+struct config {
+  unsigned roles; /* CONFIG_ bits of the sections that are here */
+  struct identity_config identity;
+  struct log_config log;
+  struct http_config http;
+  char *state_dir; /* need not exist yet */
+  struct relay_config relay;
+  struct connector_config connector;
+  struct agent_config agent;
+};
+
+/* Loads and checks everything, and prints every mistake to stderr. file NULL:
+ * flags and environment only. want: CONFIG_ bits. flags may be NULL. 0;
+ * ZTNA_ECONFIG; ZTNA_EINVAL (a flag's value is wrong); ZTNA_ENOMEM; *c is empty
+ * after a failure. */
+int config_load(struct config *c, const char *file, unsigned want,
+                const struct flags *flags);
+/* The same from memory, mistakes to out; name stands for the file. */
+int config_parse(struct config *c, const char *name, const char *text,
+                 size_t len, unsigned want, const struct flags *flags,
+                 struct sbuf *out);
+/* Empty is fine. The key's bytes are overwritten. */
+void config_free(struct config *c);
+
+/* The tables for flags and help: shared ones and the asked roles'. Returns how
+ * many groups. */
+size_t config_groups(struct flag_group groups[FLAGS_GROUPS], unsigned want);
+
+#endif
