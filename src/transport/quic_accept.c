@@ -1,0 +1,265 @@
+/* quic_accept.c - packets of nobody: first Initials become connections or
+ * Retry packets, short headers become stateless resets. Whatever is done here
+ * is done for strangers, so all of it is bounded. */
+#include "transport/quic_int.h"
+
+#include <string.h>
+
+#include <ztna/err.h>
+
+#include "base/log.h"
+
+enum {
+  RETRY_TOKEN_LIFE = 10, /* s */
+  RESETS_PER_S = 200,
+  HANDSHAKES_PER_S = 20, /* per /24 or /56, while Retry is on */
+};
+
+void half_key(uint8_t key[HALF_KEY_LEN], const struct ztna_addr *remote,
+              const uint8_t *dcid, size_t len) {
+  memset(key, 0, HALF_KEY_LEN);
+  key[0] = remote->family;
+  key[1] = (uint8_t)(remote->port >> 8);
+  key[2] = (uint8_t)remote->port;
+  memcpy(key + 3, remote->ip, 16);
+  key[19] = (uint8_t)len;
+  memcpy(key + 20, dcid, len < 20 ? len : 20);
+}
+
+void stray_push(struct quic *q, const struct ztna_addr *remote,
+                const struct ztna_addr *local, const uint8_t *data,
+                size_t len) {
+  struct stray *s;
+
+  if (q->n_strays == STRAY_MAX || len > STRAY_LEN) {
+    quic_drop(q, REASON_RATE_LIMITED);
+    return;
+  }
+  s = &q->strays[(q->stray_head + q->n_strays++) % STRAY_MAX];
+  s->remote = *remote;
+  s->local = *local;
+  s->len = (uint16_t)len;
+  memcpy(s->data, data, len);
+}
+
+/* A token bucket for the whole endpoint; per source would need state for
+ * strangers, and what a reset costs is one small packet. */
+static bool may_reset(struct quic *q) {
+  uint64_t fresh = (q->now - q->reset_filled_at) / (SEC / RESETS_PER_S);
+
+  if (fresh) {
+    q->reset_tokens = q->reset_tokens + fresh > RESETS_PER_S
+                          ? RESETS_PER_S
+                          : q->reset_tokens + fresh;
+    q->reset_filled_at = q->now;
+  }
+  if (!q->reset_tokens) return false;
+  q->reset_tokens--;
+  return true;
+}
+
+/* RFC 9000, 10.3: shorter than what caused it, so that two endpoints cannot
+ * reset each other for ever. */
+void answer_reset(struct quic *q, const struct ztna_addr *remote,
+                  const struct ztna_addr *local, const uint8_t *data,
+                  size_t len) {
+  uint8_t buf[64], random[42], token[NGTCP2_STATELESS_RESET_TOKENLEN];
+  size_t rand_len = len - 1 < 42 ? len - 1 : 42;
+  ngtcp2_ssize n;
+  ngtcp2_cid cid;
+
+  if (len < 22 + 16 || !may_reset(q)) return;
+  rand_len = rand_len > 16 ? rand_len - 16 : 0;
+  if (rand_len < NGTCP2_MIN_STATELESS_RESET_RANDLEN) return;
+  ngtcp2_cid_init(&cid, data + 1, QUIC_CID_LEN);
+  if (ngtcp2_crypto_generate_stateless_reset_token(
+          token, q->cfg.secret, sizeof(q->cfg.secret), &cid))
+    return;
+  rng_fill(q->cfg.rng, random, sizeof(random));
+  n = ngtcp2_pkt_write_stateless_reset(buf, sizeof(buf), token, random,
+                                       rand_len);
+  if (n <= 0) return;
+  stray_push(q, remote, local, buf, (size_t)n);
+  q->stats.n_resets_out++;
+}
+
+static void answer_retry(struct quic *q, const struct ztna_addr *remote,
+                         const struct ztna_addr *local,
+                         const ngtcp2_pkt_hd *hd) {
+  uint8_t token[NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN2], raw[CLIENT_DCID_LEN];
+  struct sockaddr_storage ss;
+  size_t ss_len = ztna_addr_to_sockaddr(remote, &ss);
+  uint8_t buf[STRAY_LEN];
+  ngtcp2_ssize token_len, n;
+  ngtcp2_cid scid;
+
+  rng_fill(q->cfg.rng, raw, sizeof(raw));
+  ngtcp2_cid_init(&scid, raw, sizeof(raw));
+  token_len = ngtcp2_crypto_generate_retry_token2(
+      token, q->cfg.secret, sizeof(q->cfg.secret), hd->version,
+      (struct sockaddr *)&ss, (ngtcp2_socklen)ss_len, &scid, &hd->dcid, q->now);
+  if (token_len < 0) return;
+  n = ngtcp2_crypto_write_retry(buf, sizeof(buf), hd->version, &hd->scid, &scid,
+                                &hd->dcid, token, (size_t)token_len);
+  if (n <= 0) return;
+  stray_push(q, remote, local, buf, (size_t)n);
+  q->stats.n_retries++;
+}
+
+/* The client proved its address: 1 yes, 0 has no token, -1 a bad one. */
+static int check_token(struct quic *q, const struct ztna_addr *remote,
+                       const ngtcp2_pkt_hd *hd, ngtcp2_cid *odcid) {
+  struct sockaddr_storage ss;
+  size_t ss_len = ztna_addr_to_sockaddr(remote, &ss);
+
+  if (!hd->tokenlen) return 0;
+  if (ngtcp2_crypto_verify_retry_token2(
+          odcid, hd->token, hd->tokenlen, q->cfg.secret, sizeof(q->cfg.secret),
+          hd->version, (struct sockaddr *)&ss, (ngtcp2_socklen)ss_len,
+          &hd->dcid, RETRY_TOKEN_LIFE * SEC, q->now))
+    return -1;
+  return 1;
+}
+
+/* Handshakes of one source prefix, only counted while we are under pressure:
+ * the address is validated then. */
+static bool prefix_allows(struct quic *q, const struct ztna_addr *remote) {
+  size_t n = remote->family == 4 ? 3 : 7;
+  uint64_t h = siphash(q->hash_key, remote->ip, n);
+  struct prefix_bucket *b = &q->prefixes[h % PREFIX_BUCKETS];
+  uint64_t fresh = (q->now - b->filled_at) / (SEC / (HANDSHAKES_PER_S * 1000));
+
+  b->tokens = fresh > HANDSHAKES_PER_S * 1000 ||
+                      b->tokens + fresh > HANDSHAKES_PER_S * 1000
+                  ? HANDSHAKES_PER_S * 1000
+                  : b->tokens + (uint32_t)fresh;
+  b->filled_at = q->now;
+  if (b->tokens < 1000) return false;
+  b->tokens -= 1000;
+  return true;
+}
+
+static bool wants_retry(const struct quic *q) {
+  if (q->cfg.retry == QUIC_RETRY_NEVER) return false;
+  return q->cfg.retry == QUIC_RETRY_ALWAYS || q->half.n >= HALF_OPEN_RETRY;
+}
+
+/* A handle's former half-open connection gives way to a new Initial after 1 s
+ * (PROTOCOL 2). True when there is a place. */
+static bool slot_make_room(struct quic_slot *s, uint64_t now) {
+  struct quic_conn *c;
+
+  for (c = s->conns; c; c = c->slot_next) {
+    if (c->state != CONN_HANDSHAKE) continue;
+    if (now < c->began_at + SEC) return false;
+    conn_fail(c, REASON_REPLACED, false, "another attempt took its place");
+  }
+  return true;
+}
+
+static bool slot_has_live(const struct quic_slot *s) {
+  struct quic_conn *c;
+
+  for (c = s->conns; c; c = c->slot_next)
+    if (c->state == CONN_READY) return true;
+  return false;
+}
+
+/* A connection on a handle that somebody gave out. */
+static struct quic_conn *accept_on_slot(struct quic *q, struct quic_slot *s,
+                                        const struct ztna_addr *remote,
+                                        const struct ztna_addr *local,
+                                        const struct first_initial *in) {
+  struct quic_conn *c;
+
+  if (q->now > s->accept_until && !slot_has_live(s)) {
+    quic_drop(q, REASON_EXPIRED);
+    return NULL;
+  }
+  if (!slot_make_room(s, q->now)) {
+    quic_drop(q, REASON_RATE_LIMITED);
+    return NULL;
+  }
+  c = conn_make(q, s, true, remote, local);
+  if (!c) return NULL;
+  c->ops = s->ops;
+  c->ud = s->ud;
+  if (conn_make_server(c, &s->params, in) == 0) return c;
+  conn_free(c);
+  return NULL;
+}
+
+/* A connection of a client that chose its own first DCID. */
+static struct quic_conn *accept_control(struct quic *q,
+                                        const struct ztna_addr *remote,
+                                        const struct ztna_addr *local,
+                                        const struct first_initial *in) {
+  struct quic_initial first = {.remote = *remote, .local = *local,
+                               .dcid = in->hd->dcid.data,
+                               .dcid_len = in->hd->dcid.datalen,
+                               .validated = in->retried};
+  struct quic_slot *s;
+  struct quic_conn *c;
+
+  if (q->half.n >= HALF_OPEN_MAX) {
+    quic_drop(q, REASON_TOO_MANY_ROUTES);
+    return NULL;
+  }
+  s = slot_new(q, NULL);
+  if (!s) return NULL;
+  s->dead = true;
+  c = conn_make(q, s, true, remote, local);
+  if (!c) {
+    slot_gc(q, s);
+    return NULL;
+  }
+  c->control = true;
+  c->ops = q->cfg.accept_ops;
+  half_key(c->half_key, remote, in->hd->dcid.data, in->hd->dcid.datalen);
+  if (conn_make_server(c, &q->cfg.accept_params, in) == 0 &&
+      map_put(&q->half, c->half_key, c) == 0) {
+    c->in_half = true;
+    q->stats.n_half_open = q->half.n;
+    c->ud = q->cfg.on_accept(q->cfg.ud, c, &first);
+    if (c->ud) return c;
+  }
+  conn_free(c);
+  return NULL;
+}
+
+void accept_initial(struct quic *q, struct quic_slot *slot,
+                    const struct ztna_addr *remote,
+                    const struct ztna_addr *local, uint8_t ecn,
+                    const uint8_t *data, size_t len) {
+  ngtcp2_pkt_hd hd;
+  ngtcp2_cid odcid;
+  struct first_initial in = {.hd = &hd};
+  struct quic_conn *c;
+  int token = 0;
+
+  /* RFC 9000, 14.1: what comes in less than 1200 bytes is no first Initial. */
+  if (len < 1200 || ngtcp2_accept(&hd, data, len) != 0) {
+    quic_drop(q, REASON_ROUTE_UNKNOWN);
+    return;
+  }
+  if (!slot) {
+    token = check_token(q, remote, &hd, &odcid);
+    if (token < 0) {
+      quic_drop(q, REASON_MALFORMED);
+      return;
+    }
+    if (!token && wants_retry(q)) {
+      answer_retry(q, remote, local, &hd);
+      return;
+    }
+    if (q->half.n >= HALF_OPEN_RETRY && !prefix_allows(q, remote)) {
+      quic_drop(q, REASON_RATE_LIMITED);
+      return;
+    }
+  }
+  in.retried = token > 0;
+  in.odcid = &odcid;
+  c = slot ? accept_on_slot(q, slot, remote, local, &in)
+           : accept_control(q, remote, local, &in);
+  if (c) conn_read(c, remote, local, ecn, data, len);
+}
