@@ -178,7 +178,10 @@ open_apt() {
     test -z "$key" || echo "Signed-By: $key"
   } >"$deps/apt/sources/debian.sources"
   say "reading the archive's lists"
-  xapt apt-get update >>"$log/apt" 2>&1 || say "some lists could not be read"
+  xapt apt-get update >"$log/apt-update" 2>&1 || {
+    say "some lists could not be read, going on with the others:"
+    grep '^[EW]:' "$log/apt-update" || :
+  }
   apt_ready=yes
 }
 
