@@ -1,0 +1,60 @@
+/* relay.h - the relay: introduces agents to connectors by the control API
+ * (docs/CONTROL_API.md) and forwards their packets without reading them. It
+ * holds no key of a link: paths are QUIC connections between their ends. */
+#ifndef ZTNA_ROLE_RELAY_H
+#define ZTNA_ROLE_RELAY_H
+
+#include <jansson.h>
+
+#include "base/metrics.h"
+#include "part/policy.h"
+#include "transport/quic.h"
+
+struct relay;
+
+struct relay_fixed_service { /* addresses by configuration */
+  const char *id;
+  const struct ztna_addr *addrs; /* at most one of each family, port 0 */
+  size_t n_addrs;
+};
+
+struct relay_options {
+  struct tls *tls;            /* lent; role relay */
+  const struct rng *rng;      /* lent */
+  uint8_t state_key[32];      /* resets, Retry and tickets derive from it */
+  struct ztna_prefix service_pool[2], agent_pool[2]; /* bits 0: none */
+  const struct relay_fixed_service *services; /* copied */
+  size_t n_services;
+  struct policy *policy;      /* taken over; NULL: default deny */
+  enum quic_retry retry;
+  size_t max_connections, max_routes;
+  uint64_t route_rate, route_burst; /* bytes/s and bytes; 0: no limit */
+  const char *const *relays;  /* the fleet's others, copied */
+  size_t n_relays;
+  int64_t unix_at_start;      /* seconds since 1970 at `now` of relay_new */
+};
+
+/* NULL: no memory or no usable pool; logged. */
+struct relay *relay_new(const struct relay_options *o, uint64_t now);
+void relay_free(struct relay *r);
+
+/* The four verbs (DESIGN 6). Bytes given to udp_in stay until next returned 0. */
+void relay_udp_in(struct relay *r, uint64_t now, const struct dgram *d);
+void relay_tick(struct relay *r, uint64_t now);
+int relay_next(struct relay *r, uint64_t now, struct dgram *v, int max);
+uint64_t relay_deadline(const struct relay *r);
+
+/* Takes over a new policy; what it no longer allows ends at once (revoked),
+ * what changed is told to connectors (grant-changed). */
+void relay_set_policy(struct relay *r, struct policy *p, uint64_t now);
+/* Closes all control connections with shutting-down; done when stopped. */
+void relay_stop(struct relay *r, uint64_t now);
+bool relay_stopped(const struct relay *r);
+
+/* True, or false and why as a reason: bound and not stopping. */
+bool relay_ready(const struct relay *r, enum reason *why);
+void relay_metrics(const struct relay *r, struct sbuf *out);
+/* Members for `ztna status` are added to the object. */
+void relay_status(const struct relay *r, json_t *status);
+
+#endif
