@@ -17,6 +17,7 @@
 
 #include "base/dgram.h"
 #include "base/time.h"
+#include "host/resolve.h"
 #include "host/udp.h"
 
 /* A role's verbs; ctx is its core. */
@@ -72,17 +73,16 @@ int host_bind(struct host_role *r, const struct ztna_addr *local);
 
 /* Runs until stopped. 0, or what host_stop was given. Ignores SIGPIPE. */
 int host_run(struct host *h);
-/* Stops gracefully, as SIGTERM does; host_run returns rc. */
+/* Stops gracefully, as SIGTERM does; host_run returns rc. Fine from inside a
+ * core's callback and before host_run. */
 void host_stop(struct host *h, int rc);
 
-/* Resolves "name:port" or "address:port" off the loop, default_port when there
- * is none (0: required). Calls back once: n addresses, or n < 0 with
- * ZTNA_ENOENT (no such name), ZTNA_EINVAL (not a host:port), ZTNA_EIO (name
- * service trouble), and why in words. For a written-out address the callback
- * runs before host_resolve returns. Not called after host_free. */
-typedef void (*host_on_resolved)(void *ctx, const struct ztna_addr *v, int n,
-                                 const char *why);
-void host_resolve(struct host *h, const char *host_port, uint16_t default_port,
-                  host_on_resolved cb, void *ctx);
+/* Watches the machine's addresses, links and default routes, except those of
+ * device `except` (0: none), and calls network_changed of every role. 0 or
+ * ZTNA_EIO. */
+int host_watch_network(struct host *h, int except);
+
+/* For names; see resolve.h. */
+struct resolver *host_resolver(struct host *h);
 
 #endif

@@ -60,6 +60,8 @@ int udp_recv(struct udp *u, struct dgram *v, int max);
  * many of v were taken: sent, or dropped and counted. Fewer than n: the send
  * buffer of udp_blocked() is full; offer the rest again when it is writable. */
 int udp_send(struct udp *u, const struct dgram *v, int n);
+/* Counts packets that a caller gives up after udp_send took fewer. */
+void udp_give_up(struct udp *u, const struct dgram *v, int n);
 /* The socket that was full at the last udp_send, -1 when none was. */
 int udp_blocked(const struct udp *u);
 
