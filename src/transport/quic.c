@@ -49,6 +49,8 @@ void quic_free(struct quic *q) {
 
 void quic_set_tls(struct quic *q, struct tls *t) { q->cfg.tls = t; }
 
+uint64_t quic_now(const struct quic *q) { return q->now; }
+
 const struct quic_stats *quic_stats(const struct quic *q) { return &q->stats; }
 
 void quic_drop(struct quic *q, enum reason why) { q->stats.drops[why]++; }
@@ -103,9 +105,11 @@ void quic_unlisten(struct quic *q, struct quic_slot *s) {
 
   s->listening = false;
   s->dead = true;
-  for (c = s->conns; c; c = c->slot_next)
+  for (c = s->conns; c; c = c->slot_next) {
+    c->ud = NULL;
     if (c->state < CONN_ENDING)
       conn_fail(c, REASON_ROUTE_UNKNOWN, false, "its handle was taken back");
+  }
   slot_gc(q, s);
 }
 

@@ -155,6 +155,8 @@ void quic_free(struct quic *q);
 /* New handshakes use t from now on. */
 void quic_set_tls(struct quic *q, struct tls *t);
 const struct quic_stats *quic_stats(const struct quic *q);
+/* The time of the verb that runs or ran last. */
+uint64_t quic_now(const struct quic *q);
 /* Allocations made by ngtcp2 and the endpoint so far, for the test that shows
  * that a busy connection makes none. */
 uint64_t quic_allocations(void);
@@ -174,7 +176,7 @@ struct quic_slot *quic_listen(struct quic *q, const uint8_t handle[HANDLE_LEN],
                               const struct quic_params *p, uint64_t now,
                               uint64_t accept_for);
 /* Ends its connections silently (after quic_close: with the close frame) and
- * forgets the handle. */
+ * forgets the handle; no callback of them any more. */
 void quic_unlisten(struct quic *q, struct quic_slot *s);
 
 struct quic_dial {
@@ -196,6 +198,8 @@ struct quic_conn *quic_dial(struct quic *q, const struct quic_dial *d,
  * QUIC_REASON_CODE + reason) and ends; on_end follows from the next tick or
  * next, with remote == false. */
 void quic_close(struct quic_conn *c, enum reason why, const char *text);
+/* No callback of this connection any more; it is closed if it is not yet. */
+void quic_forget(struct quic_conn *c);
 enum { QUIC_REASON_CODE = 0x7a746e00 };
 
 /* Mark that dgram_out or stream_out has something. Cheap. */

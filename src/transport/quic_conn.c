@@ -270,6 +270,11 @@ void quic_close(struct quic_conn *c, enum reason why, const char *text) {
   c->end.code = QUIC_REASON_CODE + why;
 }
 
+void quic_forget(struct quic_conn *c) {
+  c->ud = NULL;
+  if (c->state < CONN_ENDING) quic_close(c, REASON_SHUTTING_DOWN, NULL);
+}
+
 /* The close frame was written, or there is none to write: tell the user, give
  * the memory back, and stay for a while as a tomb that repeats the frame. */
 void conn_finish(struct quic_conn *c) {

@@ -1,0 +1,178 @@
+/* path.c - a path's connection and its queue of inner packets. The control
+ * stream is in path_stream.c, DATAGRAM formats and fragments in path_dgram.c. */
+#include "role/path_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <ztna/err.h>
+
+#include "base/log.h"
+
+/* --- connections --- */
+
+static int on_ready(struct quic_conn *c, void *ud,
+                    const struct identity *peer) {
+  struct path *p = ud;
+  struct quic_conn *former = p->conn;
+  int why = p->ev->on_check(p, p->ud, peer);
+
+  if (why) return why;
+  if (p->dialling == c) p->dialling = NULL;
+  path_stream_reset(p);
+  path_dgram_reset(p);
+  p->conn = c;
+  if (!quic_is_server(c) && former) quic_forget(former);
+  if (!quic_is_server(c) && path_stream_open(p) < 0) return REASON_INTERNAL;
+  p->ev->on_live(p, p->ud);
+  quic_wake(c);
+  return 0;
+}
+
+static void on_end(struct quic_conn *c, void *ud, const struct quic_end *why) {
+  struct path *p = ud;
+
+  if (c == p->conn) {
+    p->conn = NULL;
+    path_stream_reset(p);
+    path_dgram_reset(p);
+  } else if (c == p->dialling) {
+    p->dialling = NULL;
+    if (p->conn) return;
+  } else {
+    if (p->ev->on_refused && why->reason != REASON_REPLACED)
+      p->ev->on_refused(p, p->ud, why);
+    return;
+  }
+  p->ev->on_end(p, p->ud, why);
+}
+
+static const struct quic_ops path_ops = {
+    .alpn = "ztna/1",
+    .on_ready = on_ready,
+    .on_end = on_end,
+    .on_stream_data = path_on_stream_data,
+    .on_stream_acked = path_on_stream_acked,
+    .on_stream_room = path_on_stream_room,
+    .on_stream_close = path_on_stream_close,
+    .stream_out = path_stream_out,
+    .stream_sent = path_stream_sent,
+    .stream_blocked = path_stream_blocked,
+    .stream_shut = path_stream_shut,
+    .on_dgram = path_on_dgram,
+    .dgram_out = path_dgram_out,
+    .dgram_sent = path_dgram_sent,
+    .on_dgram_acked = path_on_dgram_acked,
+    .on_dgram_lost = path_on_dgram_lost,
+};
+
+static struct quic_params params_of(uint64_t initial_rtt) {
+  return (struct quic_params){
+      .idle_timeout = 30 * SEC,
+      .keep_alive = 15 * SEC,
+      .handshake_timeout = 3 * SEC,
+      .initial_rtt = initial_rtt,
+      .streams_bidi = 16,
+      .stream_window = 256 * 1024,
+      .conn_window = 1024 * 1024,
+      .dgrams = true,
+      .pmtud = true,
+  };
+}
+
+struct path *path_new(struct quic *q, struct pool *pool, const struct rng *rng,
+                      const struct path_events *ev, void *ud) {
+  struct path *p = calloc(1, sizeof(*p));
+
+  if (!p) return NULL;
+  p->quic = q;
+  p->pool = pool;
+  p->rng = rng;
+  p->ev = ev;
+  p->ud = ud;
+  p->stream = -1;
+  p->queue = fq_new(pool, PATH_QUEUE, rng);
+  if (p->queue) return p;
+  free(p);
+  return NULL;
+}
+
+void path_free(struct path *p, uint64_t now) {
+  if (!p) return;
+  if (p->dialling) quic_forget(p->dialling);
+  if (p->conn && !p->slot) quic_forget(p->conn);
+  if (p->slot) quic_unlisten(p->quic, p->slot);
+  p->conn = NULL;
+  path_stream_reset(p);
+  path_dgram_reset(p);
+  fq_free(p->queue);
+  free(p->rx);
+  free(p);
+}
+
+int path_listen(struct path *p, const uint8_t handle[HANDLE_LEN],
+                const uint8_t peer_handle[HANDLE_LEN], uint64_t initial_rtt,
+                uint64_t now) {
+  struct quic_params params = params_of(initial_rtt);
+
+  p->slot = quic_listen(p->quic, handle, peer_handle, &path_ops, p, &params,
+                        now, PATH_ACCEPT_FOR);
+  return p->slot ? 0 : ZTNA_EEXIST;
+}
+
+int path_dial(struct path *p, const struct ztna_addr *remote,
+              const uint8_t handle[HANDLE_LEN],
+              const uint8_t peer_handle[HANDLE_LEN], uint64_t initial_rtt,
+              uint64_t now) {
+  struct quic_dial d = {.remote = *remote,
+                        .handle = handle,
+                        .peer_handle = peer_handle,
+                        .ops = &path_ops,
+                        .ud = p,
+                        .params = params_of(initial_rtt)};
+
+  if (p->dialling) quic_forget(p->dialling);
+  p->dialling = quic_dial(p->quic, &d, now);
+  return p->dialling ? 0 : ZTNA_EFULL;
+}
+
+void path_close(struct path *p, enum reason why) {
+  if (p->dialling) quic_close(p->dialling, why, NULL);
+  if (p->conn) quic_close(p->conn, why, NULL);
+}
+
+bool path_is_live(const struct path *p) { return p->conn; }
+struct quic_conn *path_conn(const struct path *p) { return p->conn; }
+void path_set_ud(struct path *p, void *ud) { p->ud = ud; }
+
+/* --- inner packets --- */
+
+void path_send_packet(struct path *p, uint16_t context, struct pkt *k,
+                      uint64_t now) {
+  k->tag = context;
+  fq_put(p->queue, k, 0, now);
+  if (p->conn) quic_wake(p->conn);
+}
+
+const struct path_stats *path_stats(const struct path *p) { return &p->stats; }
+
+const struct fq_stats *path_queue_stats(const struct path *p) {
+  return fq_stats(p->queue);
+}
+
+void path_status(const struct path *p, json_t *into) {
+  struct quic_info i;
+
+  json_object_set_new(into, "live", json_boolean(p->conn));
+  if (!p->conn) return;
+  quic_info(p->conn, &i);
+  json_object_set_new(into, "rtt_ms", json_real((double)i.srtt / (double)MS));
+  json_object_set_new(into, "min_rtt_ms",
+                      json_real((double)i.min_rtt / (double)MS));
+  json_object_set_new(into, "group", json_string(quic_group(p->conn)));
+  json_object_set_new(into, "cipher", json_string(quic_cipher(p->conn)));
+  json_object_set_new(into, "udp_payload", json_integer((json_int_t)i.udp_payload));
+  json_object_set_new(into, "sent", json_integer((json_int_t)i.n_sent));
+  json_object_set_new(into, "received", json_integer((json_int_t)i.n_recv));
+  json_object_set_new(into, "lost", json_integer((json_int_t)i.n_lost));
+  json_object_set_new(into, "mtu", json_integer((json_int_t)path_mtu(p)));
+}

@@ -1,0 +1,90 @@
+/* path.h - one path of a link (PROTOCOL 5): a QUIC connection with a control
+ * stream of JSON messages and inner packets in DATAGRAM frames. Both ends use
+ * it; who may do what is for agent and connector to decide. */
+#ifndef ZTNA_ROLE_PATH_H
+#define ZTNA_ROLE_PATH_H
+
+#include <jansson.h>
+
+#include "base/pool.h"
+#include "part/fq.h"
+#include "transport/quic.h"
+
+enum {
+  PATH_MSG_MAX = 65536, /* a control message */
+  PATH_CONTEXT_MAX = 0x3fff, /* two bytes of varint */
+  PATH_QUEUE = 512 * 1024,   /* bytes of inner packets that may wait */
+};
+
+struct path;
+
+struct path_events {
+  /* Is this the right peer? 0 or a reason, with which it is refused. Changes
+   * nothing: a live connection goes on when another is refused. */
+  int (*on_check)(struct path *p, void *ud, const struct identity *peer);
+  /* A connection is live; what was on a former one is gone. */
+  void (*on_live)(struct path *p, void *ud);
+  /* A control message, an object; lent. <0: close as malformed. */
+  int (*on_message)(struct path *p, void *ud, json_t *msg);
+  /* An inner packet of a context other than 0; lent. */
+  void (*on_packet)(struct path *p, void *ud, uint64_t context,
+                    const uint8_t *ip, size_t len);
+  /* The live connection is gone, or dialling failed and none is live. */
+  void (*on_end)(struct path *p, void *ud, const struct quic_end *why);
+  /* An attempt to connect to us failed or was refused; for the log. */
+  void (*on_refused)(struct path *p, void *ud, const struct quic_end *why);
+};
+
+struct path_stats {
+  uint64_t n_packets_in, n_bytes_in, n_packets_out, n_bytes_out;
+  uint64_t n_split;        /* sent in two DATAGRAMs */
+  uint64_t drops[REASON_N];
+};
+
+/* pool: of inner packets, lent. NULL: no memory. */
+struct path *path_new(struct quic *q, struct pool *pool, const struct rng *rng,
+                      const struct path_events *ev, void *ud);
+/* Takes its handle back and forgets it; no callback any more. A connection that
+ * was closed before still says so. Not out of a callback of this path. */
+void path_free(struct path *p, uint64_t now);
+
+/* Connector: accept on this handle for 60 s, or while one is live. */
+int path_listen(struct path *p, const uint8_t handle[HANDLE_LEN],
+                const uint8_t peer_handle[HANDLE_LEN], uint64_t initial_rtt,
+                uint64_t now);
+/* Agent: dial through `remote` (a relay). Closes a former connection only when
+ * the new one is ready. */
+int path_dial(struct path *p, const struct ztna_addr *remote,
+              const uint8_t handle[HANDLE_LEN],
+              const uint8_t peer_handle[HANDLE_LEN], uint64_t initial_rtt,
+              uint64_t now);
+/* Says goodbye. on_end follows. */
+void path_close(struct path *p, enum reason why);
+
+bool path_is_live(const struct path *p);
+struct quic_conn *path_conn(const struct path *p); /* NULL when not live */
+void path_set_ud(struct path *p, void *ud);
+
+/* Sends a message; takes no reference. ZTNA_ECLOSED, ZTNA_EFULL. */
+int path_send(struct path *p, json_t *msg);
+/* Queues an inner packet, takes it. The oldest of the fattest flow goes when
+ * the queue is full. */
+void path_send_packet(struct path *p, uint16_t context, struct pkt *k,
+                      uint64_t now);
+/* The largest inner packet that can be carried, split over two if need be. */
+size_t path_mtu(const struct path *p);
+
+/* Nothing was acknowledged for max(3 RTT, 200 ms) although something is
+ * outstanding: the path is suspect. */
+bool path_is_silent(const struct path *p, uint64_t now);
+uint64_t path_silent_since(const struct path *p); /* NEVER when it is not */
+/* Asks for an answer now, even on an idle path. */
+void path_probe(struct path *p, uint64_t now);
+
+void path_tick(struct path *p, uint64_t now);
+uint64_t path_deadline(const struct path *p);
+const struct path_stats *path_stats(const struct path *p);
+const struct fq_stats *path_queue_stats(const struct path *p);
+void path_status(const struct path *p, json_t *into);
+
+#endif

@@ -1,0 +1,197 @@
+/* path_stream.c - the control stream of a path: length-prefixed JSON on the
+ * first bidirectional stream. Streams of TCP flows will be told apart here by
+ * their number; until then any other stream is refused. */
+#include "role/path_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <ztna/err.h>
+
+#include "base/log.h"
+
+enum { CONTROL_STREAM = 0, TX_MAX = 256 * 1024 };
+
+struct chunk {
+  struct chunk *next;
+  size_t len;
+  uint8_t data[];
+};
+
+void path_stream_reset(struct path *p) {
+  struct chunk *k;
+
+  while ((k = p->tx_first)) {
+    p->tx_first = k->next;
+    free(k);
+  }
+  p->tx_last = p->tx_next = NULL;
+  p->tx_off = p->tx_bytes = 0;
+  p->tx_base = 0;
+  p->tx_blocked = false;
+  p->rx_len = 0;
+  p->stream = -1;
+}
+
+int path_stream_open(struct path *p) {
+  return quic_stream_open(p->conn, true, &p->stream);
+}
+
+int path_send(struct path *p, json_t *msg) {
+  struct chunk *k;
+  size_t len;
+
+  if (!p->conn) return ZTNA_ECLOSED;
+  len = json_dumpb(msg, NULL, 0, JSON_COMPACT);
+  if (!len || len > PATH_MSG_MAX) return ZTNA_ESIZE;
+  if (p->tx_bytes + len + 4 > TX_MAX) return ZTNA_EFULL;
+  k = malloc(sizeof(*k) + len + 4);
+  if (!k) return ZTNA_ENOMEM;
+  k->next = NULL;
+  k->len = len + 4;
+  for (int i = 0; i < 4; i++) k->data[i] = (uint8_t)(len >> (24 - 8 * i));
+  json_dumpb(msg, (char *)k->data + 4, len, JSON_COMPACT);
+  if (p->tx_last)
+    p->tx_last->next = k;
+  else
+    p->tx_first = k;
+  p->tx_last = k;
+  if (!p->tx_next) p->tx_next = k, p->tx_off = 0;
+  p->tx_bytes += k->len;
+  quic_wake(p->conn);
+  return 0;
+}
+
+int path_stream_out(struct quic_conn *c, void *ud, int64_t *id, bool *fin,
+                    struct quic_vec *v, size_t n) {
+  struct path *p = ud;
+  size_t off = p->tx_off, i = 0;
+
+  *id = -1;
+  if (c != p->conn || p->stream < 0 || p->tx_blocked || !p->tx_next) return 0;
+  *id = p->stream;
+  for (struct chunk *k = p->tx_next; k && i < n; k = k->next, off = 0)
+    v[i++] = (struct quic_vec){k->data + off, k->len - off};
+  return (int)i;
+}
+
+void path_stream_sent(struct quic_conn *c, void *ud, int64_t id, size_t n) {
+  struct path *p = ud;
+
+  while (p->tx_next && n) {
+    size_t left = p->tx_next->len - p->tx_off;
+
+    if (n < left) {
+      p->tx_off += n;
+      return;
+    }
+    n -= left;
+    p->tx_next = p->tx_next->next;
+    p->tx_off = 0;
+  }
+}
+
+void path_stream_blocked(struct quic_conn *c, void *ud, int64_t id) {
+  ((struct path *)ud)->tx_blocked = true;
+}
+
+void path_stream_shut(struct quic_conn *c, void *ud, int64_t id) {
+  quic_close(c, REASON_MALFORMED, "the control stream was ended");
+}
+
+void path_on_stream_room(struct quic_conn *c, void *ud, int64_t id) {
+  struct path *p = ud;
+
+  if (c != p->conn) return;
+  p->tx_blocked = false;
+  quic_wake(c);
+}
+
+void path_on_stream_acked(struct quic_conn *c, void *ud, int64_t id,
+                          uint64_t offset, uint64_t len) {
+  struct path *p = ud;
+  struct chunk *k;
+
+  if (c != p->conn || id != p->stream) return;
+  while ((k = p->tx_first) && k != p->tx_next &&
+         p->tx_base + k->len <= offset + len) {
+    p->tx_base += k->len;
+    p->tx_bytes -= k->len;
+    p->tx_first = k->next;
+    if (!p->tx_first) p->tx_last = NULL;
+    free(k);
+  }
+}
+
+void path_on_stream_close(struct quic_conn *c, void *ud, int64_t id,
+                          bool has_error, uint64_t app_error) {
+  struct path *p = ud;
+
+  if (c != p->conn) return;
+  if (id == p->stream)
+    quic_close(c, REASON_MALFORMED, "the control stream was ended");
+  else if (quic_is_server(c))
+    quic_stream_more(c, 1);
+}
+
+/* --- in --- */
+
+static int one_message(struct path *p, const uint8_t *text, size_t len) {
+  json_t *msg = json_loadb((const char *)text, len, JSON_REJECT_DUPLICATES,
+                           NULL);
+  int rv;
+
+  if (!json_is_object(msg)) {
+    json_decref(msg);
+    return ZTNA_EMALFORMED;
+  }
+  rv = p->ev->on_message(p, p->ud, msg);
+  json_decref(msg);
+  return rv;
+}
+
+static int rx_append(struct path *p, const uint8_t *data, size_t len) {
+  size_t need = p->rx_len + len, cap = p->rx_cap ? p->rx_cap : 1024;
+  uint8_t *more;
+
+  while (cap < need) cap *= 2;
+  if (cap != p->rx_cap) {
+    more = realloc(p->rx, cap);
+    if (!more) return ZTNA_ENOMEM;
+    p->rx = more;
+    p->rx_cap = cap;
+  }
+  memcpy(p->rx + p->rx_len, data, len);
+  p->rx_len += len;
+  return 0;
+}
+
+int path_on_stream_data(struct quic_conn *c, void *ud, int64_t id,
+                        const uint8_t *data, size_t len, bool fin) {
+  struct path *p = ud;
+  size_t used = 0;
+  int rv;
+
+  quic_credit(c, id, len);
+  if (c != p->conn) return 0;
+  if (id != CONTROL_STREAM) {
+    quic_stream_stop(c, id, REASON_UNSUPPORTED_VERSION);
+    quic_stream_reset(c, id, REASON_UNSUPPORTED_VERSION);
+    return 0;
+  }
+  p->stream = id;
+  if ((rv = rx_append(p, data, len)) < 0) return rv;
+  while (p->conn == c && p->rx_len - used >= 4) {
+    const uint8_t *m = p->rx + used;
+    size_t n = (size_t)m[0] << 24 | (size_t)m[1] << 16 | (size_t)m[2] << 8 |
+               m[3];
+
+    if (n > PATH_MSG_MAX) return ZTNA_EMALFORMED;
+    if (p->rx_len - used < n + 4) break;
+    if ((rv = one_message(p, m + 4, n)) < 0) return rv;
+    used += n + 4;
+  }
+  if (p->conn != c) return 0; /* closed by a message */
+  memmove(p->rx, p->rx + used, p->rx_len - used);
+  p->rx_len -= used;
+  return fin ? ZTNA_EMALFORMED : 0;
+}
