@@ -16,24 +16,31 @@ struct h3;      /* a session */
 struct h3_req;  /* server: one request, until h3_respond or h3_end */
 struct h3_call; /* client: one request, until its last callback */
 
-enum { H3_BODY_MAX = 65536, H3_LINES_MAX = 262144 };
+enum {
+  H3_BODY_MAX = 65536,     /* of a request */
+  H3_ANSWER_MAX = 1048576, /* of a whole answer, as the client takes it */
+  H3_LINES_MAX = 262144,   /* waiting for one reader, their upkeep included */
+};
 
 struct h3_ops {
-  /* As in struct quic_ops. After on_ready calls may be made. */
+  /* As in struct quic_ops. From on_ready on calls may be made. */
   int (*on_ready)(struct h3 *s, void *ud, const struct identity *peer);
   void (*on_end)(struct h3 *s, void *ud, const struct quic_end *why);
   void (*on_address)(struct h3 *s, void *ud, const struct ztna_addr *remote);
   /* Server: a whole request. Answer it now or later. */
   void (*on_request)(struct h3 *s, void *ud, struct h3_req *r);
-  /* Server: the client gave the request up; r is gone after this. */
+  /* Server: the client gave the request up, or the connection ended; r is gone
+   * after this. Not called for requests that were answered or ended. */
   void (*on_gone)(struct h3 *s, void *ud, struct h3_req *r);
-  /* Client: the server takes no new requests. */
+  /* Client: the server takes no new requests. Calls that still wait for a
+   * stream end with status 0 after this. */
   void (*on_goaway)(struct h3 *s, void *ud);
 };
 
 const struct quic_ops *h3_client_ops(void);
 const struct quic_ops *h3_server_ops(void);
-/* Client and server parameters with the limits above; keep-alive 15 s. */
+/* Client and server parameters with the limits above. Idle connections end
+ * after 30 s; the client keeps them alive every 15 s. */
 struct quic_params h3_params(bool server);
 
 /* authority: for the client's :authority, copied. NULL: no memory. */
@@ -66,11 +73,13 @@ void h3_end(struct h3_req *r); /* ends an endless response */
 void h3_goaway(struct h3 *s);
 
 /* --- client --- */
-/* status 0: the connection ended or the stream was reset first. The body is
- * NUL terminated and lent; what problem+json says is in body. Called once. */
+/* status 0: the connection ended, the stream was reset first, or the answer was
+ * over a limit. The body is NUL terminated, lent, never NULL; what problem+json
+ * says is in body. Called once. */
 typedef void (*h3_done_fn)(void *ud, struct h3_call *c, int status,
                            const char *body, size_t len);
-/* One line of an endless response (without newline, NUL terminated, lent). */
+/* One line of an endless response (without newline, NUL terminated, lent). Only
+ * for status 200; the body of another status goes to on_done. */
 typedef void (*h3_line_fn)(void *ud, struct h3_call *c, const char *line,
                            size_t len);
 /* body may be NULL. on_line may be NULL (then the whole body goes to on_done).
