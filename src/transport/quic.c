@@ -35,7 +35,7 @@ void quic_free(struct quic *q) {
   if (!q) return;
   while ((pos = 0, s = map_next(&q->handles, &pos))) {
     s->dead = false; /* or its last connection would take it along */
-    while (s->conns) conn_free(s->conns);
+    while (s->conns) conn_abandon(s->conns);
     slot_gc(q, s);
   }
   map_done(&q->handles);

@@ -151,6 +151,7 @@ struct quic_stats {
 };
 
 struct quic *quic_new(const struct quic_config *cfg);
+/* Every connection ends (on_end, nothing is sent). Slots are gone, too. */
 void quic_free(struct quic *q);
 /* New handshakes use t from now on. */
 void quic_set_tls(struct quic *q, struct tls *t);

@@ -63,14 +63,12 @@ static bool may_reset(struct quic *q) {
 void answer_reset(struct quic *q, const struct ztna_addr *remote,
                   const struct ztna_addr *local, const uint8_t *data,
                   size_t len) {
-  uint8_t buf[64], random[42], token[NGTCP2_STATELESS_RESET_TOKENLEN];
-  size_t rand_len = len - 1 < 42 ? len - 1 : 42;
+  uint8_t buf[64], random[32], token[NGTCP2_STATELESS_RESET_TOKENLEN];
+  size_t rand_len = len < 42 ? len - 1 - sizeof(token) : 25;
   ngtcp2_ssize n;
   ngtcp2_cid cid;
 
-  if (len < 22 + 16 || !may_reset(q)) return;
-  rand_len = rand_len > 16 ? rand_len - 16 : 0;
-  if (rand_len < NGTCP2_MIN_STATELESS_RESET_RANDLEN) return;
+  if (len < 22 || !may_reset(q)) return;
   ngtcp2_cid_init(&cid, data + 1, QUIC_CID_LEN);
   if (ngtcp2_crypto_generate_stateless_reset_token(
           token, q->cfg.secret, sizeof(q->cfg.secret), &cid))

@@ -295,6 +295,16 @@ void conn_finish(struct quic_conn *c) {
   heap_set(&c->q->timers, &c->timer, c->q->now + stay);
 }
 
+/* The endpoint goes: its users are told, so that they can free their own. */
+void conn_abandon(struct quic_conn *c) {
+  void *ud = c->ud;
+
+  conn_fail(c, REASON_SHUTTING_DOWN, false, "this program ends");
+  c->ud = NULL;
+  if (ud && c->ops->on_end) c->ops->on_end(c, ud, &c->end);
+  conn_free(c);
+}
+
 /* What may not be done inside ngtcp2's callbacks is done here, after each call
  * into it. */
 void conn_settle(struct quic_conn *c) {

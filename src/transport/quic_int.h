@@ -147,6 +147,7 @@ struct first_initial {
 int conn_make_server(struct quic_conn *c, const struct quic_params *p,
                      const struct first_initial *in);
 void conn_free(struct quic_conn *c);
+void conn_abandon(struct quic_conn *c);
 void conn_fail(struct quic_conn *c, enum reason why, bool say,
                const char *text);
 void conn_finish(struct quic_conn *c);
