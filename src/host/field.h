@@ -32,8 +32,12 @@ enum field_type {
   F_FILE,     /* char *; a file name, relative to the configuration file */
   F_ENUM,     /* an enum, numbered like .names; "name" */
   F_SET,      /* unsigned, bit i for .names[i]; ["name", ...] */
+  F_BIT,      /* unsigned, one such bit; "name" */
   F_ADDR,     /* struct ztna_addr; "192.0.2.1:53", port required */
   F_HOSTPORT, /* char *; "name:port", "192.0.2.1:53", "[2001:db8::1]:53" */
+  F_IP,       /* struct ztna_addr; without port */
+  F_PREFIX,   /* struct ztna_prefix; "10.0.0.0/8" */
+  F_PORT,     /* struct policy_ports; 80, "8000-8100" */
   /* lists: T *x; size_t n_x */
   F_STRS,      /* char ** */
   F_ADDRS,     /* struct ztna_addr *, with ports */
@@ -55,6 +59,7 @@ struct field {
   const char *dflt;    /* as a flag would give it, lists with commas; NULL: zero
                           bytes */
   const char *help;    /* half a sentence */
+  const char *meta;    /* for help, in place of the type's word */
   /* Numbers, sizes, ns; bytes of text; elements of a list. max 0: the type's
    * own bound. */
   int64_t min, max;
@@ -93,12 +98,12 @@ struct field {
 struct field_place {
   const void *at;
   size_t size;
-  const char *source; /* file, flag or variable */
-  uint32_t line;      /* 0 for a flag or variable */
-  char *path;         /* "connector.services[2].to" */
+  char *source;  /* file, flag or variable */
+  uint32_t line; /* 0 for a flag or variable */
+  char *path;    /* "connector.services[2].to" */
 };
 
-/* One load. Zero-initialised by field_load_init. */
+/* One load. */
 struct field_load {
   const char *file; /* its name for messages; may be NULL */
   const char *dir;  /* where relative file names begin; NULL: here */
@@ -128,8 +133,7 @@ void field_from_text(struct field_load *l, const struct field *field,
 void field_from_env(struct field_load *l, const struct field *fields,
                     void *base, const char *path, const char *prefix);
 /* After all sources: a mistake for each required member that none gave. */
-void field_need(struct field_load *l, const struct field *fields, void *base,
-                const char *path);
+void field_need(struct field_load *l, const struct field *fields, void *base);
 /* Frees what was loaded and zeroes the members. */
 void field_done(const struct field *fields, void *base);
 
@@ -153,8 +157,9 @@ const struct field *field_find(const struct field *fields, const char *flag,
 typedef void (*field_on_flag)(void *ctx, const struct field *f,
                               const char *flag);
 void field_each_flag(const struct field *fields, field_on_flag on, void *ctx);
-/* Help lines: flags with type, help, default and range; then what only the
- * file can hold. */
+/* Help lines, a flag each: type, help, range and default. */
 void field_help(struct sbuf *out, const struct field *fields);
+/* The same for keys of the file, objects with what is in them. */
+void field_help_keys(struct sbuf *out, const struct field *fields, int indent);
 
 #endif

@@ -20,7 +20,7 @@ struct flag {
   size_t offset;    /* of the struct that holds the field's member, in the
                        group's struct */
   const char *text; /* value */
-  char name[48];    /* "--listen" */
+  char name[72];    /* "--listen" */
 };
 
 struct flags {

@@ -17,7 +17,7 @@ struct mistake {
 };
 
 struct mistakes {
-  struct mistake *v;
+  struct mistake v[MISTAKES_MAX];
   size_t n;      /* of all */
   bool of_flags; /* one is on the command line */
 };
