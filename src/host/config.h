@@ -145,8 +145,8 @@ int config_parse(struct config *c, const char *name, const char *text,
 /* Empty is fine. The key's bytes are overwritten. */
 void config_free(struct config *c);
 
-/* The tables for flags and help: shared ones and the asked roles'. Returns how
- * many groups. */
-size_t config_groups(struct flag_group groups[FLAGS_GROUPS], unsigned want);
+/* The tables for flags and help: the asked roles' and, last, the shared one.
+ * Returns how many. */
+size_t config_groups(struct flag_group *groups, unsigned want);
 
 #endif

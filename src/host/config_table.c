@@ -1,0 +1,261 @@
+#include "host/config_table.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "host/config.h"
+
+/* --- names */
+
+static bool only(const char *text, const char *others) {
+  for (; *text; text++)
+    if (!islower((unsigned char)*text) && !isdigit((unsigned char)*text) &&
+        !strchr(others, *text))
+      return false;
+  return true;
+}
+
+const char *config_check_service(const char *text) {
+  if (isalnum((unsigned char)*text) && strlen(text) <= 63 && only(text, "-_."))
+    return NULL;
+  return "a service id (lower-case letters, digits, - _ . and a letter or "
+         "digit first, 63 at most)";
+}
+
+const char *config_check_service_pattern(const char *text) {
+  if (*text && strlen(text) <= 63 && only(text, "-_.*")) return NULL;
+  return "a service id, or a pattern with * like \"web-*\"";
+}
+
+static bool is_spiffe(const char *text, const char *others) {
+  static const char scheme[] = "spiffe://";
+  size_t n = strlen(scheme);
+  if (strncmp(text, scheme, n) != 0 || !text[n]) return false;
+  for (text += n; *text; text++)
+    if (!isalnum((unsigned char)*text) && !strchr(others, *text)) return false;
+  return true;
+}
+
+const char *config_check_agent_pattern(const char *text) {
+  if (!strcmp(text, "*") || is_spiffe(text, ".-_/*")) return NULL;
+  return "a SPIFFE ID, or a pattern with * like "
+         "\"spiffe://example.org/agent/*\"";
+}
+
+const char *config_check_agent(const char *text) {
+  const char *role = strstr(text, "/agent/");
+  if (is_spiffe(text, ".-_/") && role && role[strlen("/agent/")]) return NULL;
+  return "an agent's SPIFFE ID like \"spiffe://example.org/agent/laptop-7\"";
+}
+
+/* What the kernel takes as an interface's name (dev_valid_name). */
+static const char *check_tun(const char *text) {
+  size_t n = strlen(text);
+  if (n > 0 && n < 16 && !strpbrk(text, "/: \t\r\n") && strcmp(text, ".") &&
+      strcmp(text, ".."))
+    return NULL;
+  return "an interface name of at most 15 characters like \"ztna0\"";
+}
+
+static const char *check_path(const char *text) {
+  if (*text == '/' && !strpbrk(text, " \t\r\n")) return NULL;
+  return "a path that begins with /";
+}
+
+/* --- names of enums */
+
+static const char *const levels[] = {"err", "warn", "info", "debug", NULL};
+static const char *const formats[] = {"text", "json", NULL};
+static const char *const retries[] = {"auto", "always", "never", NULL};
+static const char *const congestions[] = {"bbr", "cubic", NULL};
+static const char *const checks[] = {"none", "http", "tcp", "udp", NULL};
+const char *const config_protocols[] = {"udp", "tcp", "icmp", NULL};
+
+/* --- what all roles share */
+
+static const struct field identity_fields[] = {
+    FIELD(identity_config, cert, .type = F_FILE,
+          .help = "own certificate, PEM, intermediates behind it"),
+    FIELD(identity_config, key, .type = F_FILE,
+          .help = "its private key, PEM, readable by its owner only"),
+    FIELD(identity_config, ca, .type = F_FILE,
+          .help = "certificates of the CA that both sides trust, PEM"),
+    FIELD_END,
+};
+
+static const struct field log_fields[] = {
+    FIELD(log_config, level, .type = F_ENUM, .names = levels, .dflt = "info",
+          .help = "least level that is logged"),
+    FIELD(log_config, format, .type = F_ENUM, .names = formats, .dflt = "text",
+          .help = "of log lines on stderr"),
+    FIELD_END,
+};
+
+static const struct field http_fields[] = {
+    FIELD(http_config, listen, .type = F_ADDR,
+          .help = "serve /healthz, /readyz, /metrics and /status here"),
+    FIELD_END,
+};
+
+#define COMMON_FIELDS                                                          \
+  FIELD(config, identity, .type = F_OBJECT, .fields = identity_fields,         \
+        .help = "who this is"),                                                \
+      FIELD(config, log, .type = F_OBJECT, .fields = log_fields,               \
+            .help = "logging"),                                                \
+      FIELD(config, http, .type = F_OBJECT, .fields = http_fields,             \
+            .help = "local HTTP"),                                             \
+      FIELD(config, state_dir, .type = F_FILE, .dflt = "state", .meta = "DIR", \
+            .help = "keeps what should survive a restart")
+
+const struct field config_common_fields[] = {COMMON_FIELDS, FIELD_END};
+
+/* --- relay */
+
+static const struct field relay_service_fields[] = {
+    FIELD_LIST(relay_service, virtual_ips, .type = F_IPS, .min = 1, .max = 2,
+               .required = true,
+               .help = "its addresses, one of each family at most"),
+    FIELD_END,
+};
+
+const struct field config_relay_fields[] = {
+    FIELD_LIST(relay_config, listen, .type = F_ADDRS, .min = 1, .max = 16,
+               .dflt = "0.0.0.0:4433,[::]:4433",
+               .help = "UDP addresses that agents and connectors dial"),
+    FIELD_LIST(relay_config, service_pool, .type = F_PREFIXES, .min = 1,
+               .max = 2, .dflt = "10.100.0.0/24,fd5a:10::/64",
+               .help = "services get their addresses here"),
+    FIELD_LIST(relay_config, agent_pool, .type = F_PREFIXES, .min = 1, .max = 2,
+               .dflt = "100.64.0.0/16,fd5a:64::/64",
+               .help = "agents get their tunnel addresses here"),
+    FIELD_LIST(relay_config, services, .type = F_MAP,
+               .fields = relay_service_fields, .check = config_check_service,
+               .help = "services with addresses of their own"),
+    FIELD(relay_config, policy, .type = F_FILE,
+          .help = "who may use what; without it nothing is allowed"),
+    FIELD(relay_config, retry, .type = F_ENUM, .names = retries, .dflt = "auto",
+          .help = "QUIC Retry for new connections: auto when many are "
+                  "half-open"),
+    FIELD_LIST(relay_config, relays, .type = F_HOSTPORTS, .max = 64,
+               .help = "the fleet's other relays, told to all who connect"),
+    FIELD(relay_config, max_connections, .type = F_INT, .min = 1,
+          .max = 1000000, .dflt = "10000",
+          .help = "agents and connectors at a time"),
+    FIELD(relay_config, max_routes, .type = F_INT, .min = 1, .max = 10000000,
+          .dflt = "50000", .help = "routes at a time"),
+    FIELD(relay_config, route_rate, .type = F_SIZE, .dflt = "0B",
+          .help = "most bytes a second of one route; 0B: no limit"),
+    FIELD(relay_config, route_burst, .type = F_SIZE, .min = 64 << 10,
+          .max = 1 << 30, .dflt = "1MiB",
+          .help = "bytes a route may send at once above its rate"),
+    FIELD_END,
+};
+
+/* --- connector */
+
+static const struct field backend_fields[] = {
+    FIELD(backend_config, protocol, .type = F_BIT, .names = config_protocols,
+          .required = true, .help = "udp, tcp or icmp"),
+    FIELD(backend_config, port, .type = F_INT, .min = 1, .max = 65535,
+          .help = "as agents dial it; without it that of \"to\""),
+    FIELD(backend_config, to, .type = F_STR, .min = 1, .required = true,
+          .meta = "HOST:PORT",
+          .help = "where the service listens, host:port; for icmp a host"),
+    FIELD_END,
+};
+
+static const struct field check_fields[] = {
+    FIELD(check_config, type, .type = F_ENUM, .names = checks, .required = true,
+          .dflt = "none", .help = "how the service is asked: http, tcp or udp"),
+    FIELD(check_config, path, .type = F_STR, .min = 1, .dflt = "/",
+          .check = check_path, .help = "of an http check"),
+    FIELD(check_config, every, .type = F_NS, .min = 100 * MS, .max = 3600 * SEC,
+          .dflt = "5s", .help = "between two checks"),
+    FIELD(check_config, timeout, .type = F_NS, .min = 10 * MS, .max = 60 * SEC,
+          .dflt = "2s", .help = "wait this long for an answer"),
+    FIELD(check_config, fail_after, .type = F_INT, .min = 1, .max = 100,
+          .dflt = "3", .help = "down after so many failures in a row"),
+    FIELD(check_config, pass_after, .type = F_INT, .min = 1, .max = 100,
+          .dflt = "1", .help = "up after so many answers in a row"),
+    FIELD_END,
+};
+
+static const struct field service_fields[] = {
+    FIELD(service_config, id, .type = F_STR, .min = 1, .required = true,
+          .check = config_check_service, .help = "its name, a service id"),
+    FIELD_LIST(service_config, backends, .type = F_OBJECTS, .min = 1, .max = 64,
+               .fields = backend_fields, .help = "where it listens"),
+    FIELD(service_config, backend, .type = F_STR, .min = 1, .meta = "HOST:PORT",
+          .help = "short for one backend, same port inside and outside"),
+    FIELD(service_config, protocol, .type = F_BIT, .names = config_protocols,
+          .help = "of \"backend\""),
+    FIELD(service_config, check, .type = F_OBJECT, .fields = check_fields,
+          .help = "is it healthy?"),
+    FIELD_LIST(service_config, agents, .type = F_STRS, .min = 1, .max = 256,
+               .check = config_check_agent_pattern, .meta = "PATTERN,...",
+               .help = "who may use it at most; relays decide within that"),
+    FIELD(service_config, weight, .type = F_INT, .min = 1, .max = 100,
+          .dflt = "1", .help = "share, among connectors of one service"),
+    FIELD_END,
+};
+
+const struct field config_connector_fields[] = {
+    FIELD_LIST(connector_config, relays, .type = F_HOSTPORTS, .min = 1,
+               .max = 64, .required = true, .help = "host:port to serve at"),
+    FIELD_LIST(connector_config, services, .type = F_OBJECTS, .min = 1,
+               .max = 1024, .required = true, .fields = service_fields,
+               .help = "list of what is served"),
+    FIELD_LIST(connector_config, listen, .type = F_ADDRS, .min = 1, .max = 16,
+               .dflt = "0.0.0.0:0,[::]:0",
+               .help = "local UDP addresses; port 0: any"),
+    FIELD(connector_config, direct, .type = F_BOOL, .dflt = "true",
+          .help = "stay on relays, offer no direct paths"),
+    FIELD(connector_config, congestion, .type = F_ENUM, .names = congestions,
+          .dflt = "bbr", .help = "congestion control of paths"),
+    FIELD(connector_config, max_flows, .type = F_INT, .min = 1, .max = 1000000,
+          .dflt = "16384", .help = "conversations at a time"),
+    FIELD(connector_config, max_flows_per_agent, .type = F_INT, .min = 1,
+          .max = 1000000, .dflt = "1024",
+          .help = "conversations of one agent at a time"),
+    FIELD(connector_config, udp_idle_after, .type = F_NS, .min = SEC,
+          .max = 3600 * SEC, .dflt = "60s",
+          .help = "forget a silent UDP or ICMP conversation after"),
+    FIELD_END,
+};
+
+/* --- agent */
+
+const struct field config_agent_fields[] = {
+    FIELD_LIST(agent_config, relays, .type = F_HOSTPORTS, .min = 1, .max = 64,
+               .required = true, .help = "host:port to reach services by"),
+    FIELD_LIST(agent_config, services, .type = F_STRS, .min = 1, .max = 1024,
+               .dflt = "*", .check = config_check_service_pattern,
+               .meta = "PATTERN,...",
+               .help = "services wanted on this machine"),
+    FIELD_LIST(agent_config, networks, .type = F_PREFIXES, .min = 1, .max = 64,
+               .dflt = "10.100.0.0/16,fd5a:10::/32,100.64.0.0/10,fd5a:64::/32",
+               .help = "accept addresses from relays only in these"),
+    FIELD(agent_config, tun, .type = F_STR, .min = 1, .dflt = "ztna0",
+          .check = check_tun, .meta = "NAME", .help = "TUN device"),
+    FIELD(agent_config, mtu, .type = F_INT, .min = 1280, .max = 1500,
+          .dflt = "1280", .help = "of the TUN device"),
+    FIELD_LIST(agent_config, listen, .type = F_ADDRS, .min = 1, .max = 16,
+               .dflt = "0.0.0.0:0,[::]:0",
+               .help = "local UDP addresses; port 0: any"),
+    FIELD(agent_config, direct, .type = F_BOOL, .dflt = "true",
+          .help = "stay on relays, try no direct paths"),
+    FIELD(agent_config, congestion, .type = F_ENUM, .names = congestions,
+          .dflt = "bbr", .help = "congestion control of paths"),
+    FIELD_END,
+};
+
+const struct field config_root_fields[] = {
+    COMMON_FIELDS,
+    FIELD(config, relay, .type = F_OBJECT, .fields = config_relay_fields,
+          .help = "the public meeting point"),
+    FIELD(config, connector, .type = F_OBJECT,
+          .fields = config_connector_fields, .help = "exposes services"),
+    FIELD(config, agent, .type = F_OBJECT, .fields = config_agent_fields,
+          .help = "reaches services"),
+    FIELD_END,
+};
