@@ -54,8 +54,9 @@ struct applet {
   int (*start)(struct applet_call *c); /* an EXIT_ code */
 };
 
-/* Ends with NULL. */
+/* In the order in which help lists them. */
 extern const struct applet *const applets[];
+extern const size_t n_applets;
 /* NULL when there is none. */
 const struct applet *applet_find(const char *name);
 /* Prints `ztna: unknown command ...` with the nearest one. EXIT_USAGE. */
