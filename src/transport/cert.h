@@ -1,0 +1,61 @@
+/* cert.h - making and reading certificates with wolfSSL: a CA and leaves for
+ * every role. P-256 keys; leaves carry one SPIFFE URI SAN, DNS and IP SANs,
+ * critical digitalSignature, clientAuth and serverAuth, SKI and AKI. All in
+ * memory. */
+#ifndef ZTNA_CERT_H
+#define ZTNA_CERT_H
+
+#include "base/sbuf.h"
+#include "transport/identity.h"
+
+enum {
+  CERT_DER_MAX = 20000, /* more than a leaf with every name it may have */
+  CERT_CN_MAX = 63,     /* bytes of a common name */
+};
+
+/* "ztna CA example.org": how a CA remembers its trust domain. */
+#define CERT_CA_PREFIX "ztna CA "
+
+struct cert_spec {
+  const char *spiffe;     /* leaf only */
+  const char *const *dns; /* DNS SANs */
+  size_t n_dns;
+  const struct ztna_addr *ips; /* IP SANs */
+  size_t n_ips;
+  int64_t not_before, not_after; /* seconds since 1970 */
+};
+
+/* PEM certificate and PKCS#8 PEM key, added to the buffers; the key is
+ * zeroised by whoever frees it (cert_forget). Returns 0, ZTNA_ENOMEM, ZTNA_ETLS
+ * or ZTNA_EINVAL (a name too long, too many or malformed; not_after not behind
+ * not_before). common_name: "ztna CA example.org". The CA's key may be PKCS#8
+ * or SEC1; ZTNA_ETLS also when it does not belong to the CA's certificate. */
+int cert_make_ca(const char *common_name, int64_t not_before, int64_t not_after,
+                 struct sbuf *cert, struct sbuf *key);
+int cert_make_leaf(const struct cert_spec *spec, const char *ca_cert,
+                   size_t ca_cert_len, const char *ca_key, size_t ca_key_len,
+                   struct sbuf *cert, struct sbuf *key);
+/* sbuf_done, zeroising. */
+void cert_forget(struct sbuf *key);
+
+/* Reads the (first) PEM certificate's DER. Returns its length, ZTNA_ENOENT when
+ * there is none, ZTNA_EMALFORMED, or ZTNA_ESIZE. */
+int cert_pem_to_der(const char *pem, size_t len, uint8_t *der, size_t room);
+/* The same, and moves *pem and *len behind it. */
+int cert_pem_next(const char **pem, size_t *len, uint8_t *der, size_t room);
+
+/* A CA's certificate. */
+struct cert_ca {
+  char common_name[CERT_CN_MAX + 1];
+  char trust_domain[64]; /* by a SPIFFE URI SAN or CERT_CA_PREFIX; or empty */
+  int64_t not_before, not_after;
+  uint8_t sha256[32]; /* of the DER */
+};
+/* 0, or ZTNA_EMALFORMED: also when it is no CA's. */
+int cert_read_ca(struct cert_ca *ca, const uint8_t *der, size_t len);
+bool cert_is_ca(const uint8_t *der, size_t len);
+
+/* A UTCTime or GeneralizedTime with tag and length, as wolfSSL points at it. */
+int cert_read_time(int64_t *to, const uint8_t *der, int len);
+
+#endif
