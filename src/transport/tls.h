@@ -1,0 +1,61 @@
+/* tls.h - certificates and TLS contexts: the home of wolfSSL's TLS side.
+ *
+ * TLS 1.3 only; groups X25519MLKEM768, X25519, P-256; AES-128-GCM first
+ * (ChaCha20 first where AES has no hardware); certificates on both sides,
+ * always; tickets and 0-RTT off. Nothing turns verification off. */
+#ifndef ZTNA_TLS_H
+#define ZTNA_TLS_H
+
+#include "base/reason.h"
+#include "base/rng.h"
+#include "transport/identity.h"
+
+struct tls; /* own certificate, key and CA, with a server and a client context
+             */
+
+/* Once per process, before anything else of wolfSSL. rng feeds wolfSSL's DRBG
+ * (wc_SetSeed_Cb) and must outlive the process's use of TLS. now_unix, when not
+ * NULL, gives wolfSSL its clock (wc_SetTimeCb); the simulator uses it. */
+int tls_global_init(const struct rng *rng, int64_t (*now_unix)(void));
+void tls_global_done(void);
+
+/* PEM buffers; cert may hold intermediates behind the leaf, ca several CAs. The
+ * key must fit the certificate, a CA of ca must have signed it, and it must
+ * name an identity. The own certificate's dates are not judged here (peers do;
+ * see tls_identity); a CA out of date is left out, and an error when none is
+ * left. On failure *why (room bytes) holds a sentence for people that names
+ * what is wrong (which of cert, key, ca), and the return is ZTNA_ETLS. The
+ * buffers may go afterwards; zeroise the key's. */
+int tls_new(struct tls **t, const char *cert, size_t cert_len, const char *key,
+            size_t key_len, const char *ca, size_t ca_len, char *why,
+            size_t room);
+void tls_free(
+    struct tls *t); /* connections still using it keep what they need */
+const struct identity *tls_identity(const struct tls *t);
+
+/* A WOLFSSL object set up for QUIC v1 (ngtcp2's crypto helper, transport
+ * version 0x39), server or client, offering/accepting just this ALPN, with
+ * verification on and app data set by the caller. server_name: for SNI, may be
+ * NULL. NULL: no memory. */
+struct WOLFSSL;
+struct WOLFSSL *tls_session(struct tls *t, bool server, const char *alpn,
+                            const char *server_name);
+
+/* After the handshake: the peer's identity out of its verified certificate.
+ * 0; ZTNA_EREFUSED with *why (no certificate, resumed session, other or no
+ * ALPN, unreadable identity). */
+int tls_peer(struct WOLFSSL *ssl, const char *alpn, struct identity *id,
+             enum reason *why);
+/* "X25519MLKEM768" and "TLS13-AES128-GCM-SHA256", for reports; "none" before
+ * the handshake. */
+const char *tls_group(struct WOLFSSL *ssl);
+const char *tls_cipher(struct WOLFSSL *ssl);
+
+/* Why a handshake failed. By wolfSSL's error on the side that refused, or when
+ * that is 0 or says nothing, by the TLS alert sent or received. */
+enum reason tls_reason(int wolfssl_error, int alert);
+
+/* A wolfSSL error in words, for logs. Returns buf. */
+const char *tls_error_text(int wolfssl_error, char *buf, size_t room);
+
+#endif

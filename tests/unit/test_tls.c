@@ -1,0 +1,440 @@
+/* Certificates, contexts and whole handshakes between two sessions, carried by
+ * hand instead of by QUIC. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <wolfssl/options.h>
+#include <wolfssl/ssl.h>
+#include <wolfssl/quic.h>
+
+#include <ztna/err.h>
+
+#include "transport/cert.h"
+#include "transport/tls.h"
+
+enum { NOW = 1900000000, DAY = 86400 };
+
+static int64_t now = NOW;
+static int64_t test_now(void) { return now; }
+
+static void test_fill(void *ctx, void *buf, size_t len) {
+  static uint64_t x = 88172645463325252u;
+  uint8_t *b = buf;
+  while (len--) {
+    x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+    *b++ = (uint8_t)(x >> 32);
+  }
+}
+static const struct rng rng = {.fill = test_fill};
+
+struct pair {
+  struct sbuf cert, key;
+};
+
+static struct pair ca, other_ca, leaf, relay;
+
+static void make_leaf(struct pair *p, const struct pair *by, const char *spiffe,
+                      int64_t not_before, int64_t not_after) {
+  const char *dns[] = {"relay.example.org"};
+  const struct cert_spec spec = {.spiffe = spiffe,
+                                 .dns = dns,
+                                 .n_dns = 1,
+                                 .not_before = not_before,
+                                 .not_after = not_after};
+  memset(p, 0, sizeof(*p));
+  assert_int_equal(cert_make_leaf(&spec, by->cert.s, by->cert.len, by->key.s,
+                                  by->key.len, &p->cert, &p->key),
+                   0);
+}
+
+static void forget(struct pair *p) {
+  sbuf_done(&p->cert);
+  cert_forget(&p->key);
+}
+
+static int set_up(void **state) {
+  assert_int_equal(tls_global_init(&rng, test_now), 0);
+  assert_int_equal(cert_make_ca("ztna CA example.org", NOW - DAY,
+                                NOW + 400 * DAY, &ca.cert, &ca.key),
+                   0);
+  assert_int_equal(cert_make_ca("ztna CA example.org", NOW - DAY,
+                                NOW + 400 * DAY, &other_ca.cert, &other_ca.key),
+                   0);
+  make_leaf(&leaf, &ca, "spiffe://example.org/agent/laptop-7", NOW - 300,
+            NOW + 30 * DAY);
+  make_leaf(&relay, &ca, "spiffe://example.org/relay/eu1", NOW - 300,
+            NOW + 30 * DAY);
+  return 0;
+}
+
+static int tear_down(void **state) {
+  forget(&ca);
+  forget(&other_ca);
+  forget(&leaf);
+  forget(&relay);
+  tls_global_done();
+  return 0;
+}
+
+static struct tls *new_tls(const struct pair *own, const struct pair *trust) {
+  struct tls *t;
+  char why[200] = "";
+  int rc = tls_new(&t, own->cert.s, own->cert.len, own->key.s, own->key.len,
+                   trust->cert.s, trust->cert.len, why, sizeof(why));
+  if (rc < 0) fail_msg("%s", why);
+  return t;
+}
+
+static void assert_refused(const char *cert, const char *key, const char *cas,
+                           const char *says) {
+  struct tls *t = (struct tls *)-1;
+  char why[200] = "";
+  assert_int_equal(tls_new(&t, cert, strlen(cert), key, strlen(key), cas,
+                           strlen(cas), why, sizeof(why)),
+                   ZTNA_ETLS);
+  assert_null(t);
+  if (!strstr(why, says)) fail_msg("said \"%s\", not \"%s\"", why, says);
+}
+
+/* --- handshakes --- */
+
+struct end {
+  WOLFSSL *ssl;
+  uint8_t out[4][16384]; /* by encryption level */
+  size_t len[4];
+  int alert, n_flights;
+};
+
+static int on_secrets(WOLFSSL *ssl, WOLFSSL_ENCRYPTION_LEVEL level,
+                      const uint8_t *read, const uint8_t *write, size_t len) {
+  return 1;
+}
+static int on_data(WOLFSSL *ssl, WOLFSSL_ENCRYPTION_LEVEL level,
+                   const uint8_t *data, size_t len) {
+  struct end *e = wolfSSL_get_app_data(ssl);
+  if (e->len[level] + len > sizeof(e->out[level])) return 0;
+  memcpy(e->out[level] + e->len[level], data, len);
+  e->len[level] += len;
+  return 1;
+}
+static int on_flush(WOLFSSL *ssl) { return 1; }
+static int on_alert(WOLFSSL *ssl, WOLFSSL_ENCRYPTION_LEVEL level,
+                    uint8_t alert) {
+  struct end *e = wolfSSL_get_app_data(ssl);
+  e->alert = alert;
+  return 1;
+}
+static const WOLFSSL_QUIC_METHOD method = {on_secrets, on_data, on_flush,
+                                           on_alert};
+
+static void end_init(struct end *e, WOLFSSL *ssl) {
+  memset(e, 0, sizeof(*e));
+  e->ssl = ssl;
+  assert_non_null(ssl);
+  wolfSSL_set_app_data(ssl, e);
+  wolfSSL_set_quic_method(ssl, &method);
+  wolfSSL_set_quic_transport_params(ssl, (const uint8_t *)"\x01\x01\x00", 3);
+}
+
+/* Gives the bytes that wait at one end to the other. */
+static int carry(struct end *from, struct end *to) {
+  int moved = 0;
+  for (int level = 0; level < 4; level++) {
+    if (!from->len[level]) continue;
+    wolfSSL_provide_quic_data(to->ssl, (WOLFSSL_ENCRYPTION_LEVEL)level,
+                              from->out[level], from->len[level]);
+    from->len[level] = 0;
+    moved = 1;
+  }
+  from->n_flights += moved;
+  return moved;
+}
+
+/* 0, or the error of the end that failed, whose alert is then set. */
+static int shake(struct end *c, struct end *s) {
+  int rc, done = 0;
+  do {
+    struct end *ends[] = {c, s};
+    for (int i = 0; i < 2; i++) {
+      struct end *e = ends[i];
+      if (wolfSSL_is_init_finished(e->ssl)) {
+        done |= 1 << i;
+        if ((rc = wolfSSL_process_quic_post_handshake(e->ssl)) != 1) {
+          rc = wolfSSL_get_error(e->ssl, rc);
+          if (rc != WOLFSSL_ERROR_WANT_READ) return rc;
+        }
+        continue;
+      }
+      if ((rc = wolfSSL_quic_do_handshake(e->ssl)) != 1) {
+        rc = wolfSSL_get_error(e->ssl, rc);
+        if (rc != WOLFSSL_ERROR_WANT_READ && rc != WOLFSSL_ERROR_WANT_WRITE)
+          return rc;
+      } else
+        done |= 1 << i;
+    }
+  } while (carry(c, s) + carry(s, c));
+  return done == 3 ? 0 : -1;
+}
+
+static void ends_free(struct end *c, struct end *s) {
+  wolfSSL_free(c->ssl);
+  wolfSSL_free(s->ssl);
+}
+
+static void both_ends_learn_who_the_other_is(void **state) {
+  static struct end c, s;
+  struct tls *a = new_tls(&leaf, &ca), *b = new_tls(&relay, &ca);
+  struct identity id;
+  enum reason why;
+  end_init(&c, tls_session(a, false, "h3", "relay.example.org"));
+  end_init(&s, tls_session(b, true, "h3", NULL));
+  tls_free(a); /* sessions keep what they need */
+  tls_free(b);
+  assert_int_equal(shake(&c, &s), 0);
+  assert_int_equal(tls_peer(c.ssl, "h3", &id, &why), 0);
+  assert_string_equal(id.spiffe, "spiffe://example.org/relay/eu1");
+  assert_true(identity_has_host(&id, "relay.example.org"));
+  identity_done(&id);
+  assert_int_equal(tls_peer(s.ssl, "h3", &id, &why), 0);
+  assert_string_equal(id.spiffe, "spiffe://example.org/agent/laptop-7");
+  identity_done(&id);
+  assert_int_equal(tls_peer(s.ssl, "ztna/1", &id, &why), ZTNA_EREFUSED);
+  assert_int_equal(why, REASON_UNSUPPORTED_VERSION);
+  assert_string_equal(tls_group(c.ssl), "X25519MLKEM768");
+  assert_string_equal(tls_group(s.ssl), "X25519MLKEM768");
+  assert_string_equal(tls_cipher(s.ssl), tls_cipher(c.ssl));
+  print_message("# %s %s\n", tls_group(s.ssl), tls_cipher(s.ssl));
+  /* ClientHello and the client's finish: no HelloRetryRequest in between. */
+  assert_int_equal(c.n_flights, 2);
+  ends_free(&c, &s);
+}
+
+static void client_without_the_hybrid_group_is_served(void **state) {
+  static struct end c, s;
+  struct tls *a = new_tls(&leaf, &ca), *b = new_tls(&relay, &ca);
+  end_init(&c, tls_session(a, false, "h3", NULL));
+  end_init(&s, tls_session(b, true, "h3", NULL));
+  wolfSSL_set1_groups_list(c.ssl, "X25519");
+  assert_int_equal(shake(&c, &s), 0);
+  assert_string_equal(tls_group(s.ssl), "X25519");
+  ends_free(&c, &s);
+  tls_free(a);
+  tls_free(b);
+}
+
+static void server_follows_a_client_that_prefers_chacha(void **state) {
+  static struct end c, s;
+  struct tls *a = new_tls(&leaf, &ca), *b = new_tls(&relay, &ca);
+  end_init(&c, tls_session(a, false, "h3", NULL));
+  end_init(&s, tls_session(b, true, "h3", NULL));
+  wolfSSL_set_cipher_list(
+      c.ssl, "TLS13-CHACHA20-POLY1305-SHA256:TLS13-AES128-GCM-SHA256");
+  assert_int_equal(shake(&c, &s), 0);
+  assert_string_equal(tls_cipher(s.ssl), "TLS13-CHACHA20-POLY1305-SHA256");
+  ends_free(&c, &s);
+  tls_free(a);
+  tls_free(b);
+}
+
+static void other_alpn_is_refused_in_the_handshake(void **state) {
+  static struct end c, s;
+  struct tls *a = new_tls(&leaf, &ca), *b = new_tls(&relay, &ca);
+  end_init(&c, tls_session(a, false, "ztna/1", NULL));
+  end_init(&s, tls_session(b, true, "h3", NULL));
+  int rc = shake(&c, &s);
+  assert_int_equal(s.alert, 120);
+  assert_int_equal(tls_reason(rc, 0), REASON_UNSUPPORTED_VERSION);
+  assert_int_equal(tls_reason(0, s.alert), REASON_UNSUPPORTED_VERSION);
+  ends_free(&c, &s);
+  tls_free(a);
+  tls_free(b);
+}
+
+static void client_without_alpn_is_refused_by_tls_peer(void **state) {
+  static struct end c, s;
+  struct tls *b = new_tls(&relay, &ca);
+  struct identity id;
+  enum reason why;
+  WOLFSSL_CTX *ctx = wolfSSL_CTX_new(wolfTLSv1_3_client_method());
+  wolfSSL_CTX_use_certificate_buffer(ctx, (const uint8_t *)leaf.cert.s,
+                                     (long)leaf.cert.len, 1);
+  wolfSSL_CTX_use_PrivateKey_buffer(ctx, (const uint8_t *)leaf.key.s,
+                                    (long)leaf.key.len, 1);
+  wolfSSL_CTX_load_verify_buffer(ctx, (const uint8_t *)ca.cert.s,
+                                 (long)ca.cert.len, 1);
+  wolfSSL_CTX_set_quic_method(ctx, &method);
+  end_init(&c, wolfSSL_new(ctx));
+  wolfSSL_set_quic_transport_version(c.ssl, 0x39);
+  wolfSSL_set_connect_state(c.ssl);
+  end_init(&s, tls_session(b, true, "h3", NULL));
+  assert_int_equal(shake(&c, &s), 0);
+  assert_int_equal(tls_peer(s.ssl, "h3", &id, &why), ZTNA_EREFUSED);
+  assert_int_equal(why, REASON_UNSUPPORTED_VERSION);
+  ends_free(&c, &s);
+  wolfSSL_CTX_free(ctx);
+  tls_free(b);
+}
+
+static void client_without_certificate_is_refused(void **state) {
+  static struct end c, s;
+  struct tls *b = new_tls(&relay, &ca);
+  WOLFSSL_CTX *ctx = wolfSSL_CTX_new(wolfTLSv1_3_client_method());
+  wolfSSL_CTX_load_verify_buffer(ctx, (const uint8_t *)ca.cert.s,
+                                 (long)ca.cert.len, 1);
+  wolfSSL_CTX_set_quic_method(ctx, &method);
+  end_init(&c, wolfSSL_new(ctx));
+  wolfSSL_set_quic_transport_version(c.ssl, 0x39);
+  wolfSSL_set_connect_state(c.ssl);
+  end_init(&s, tls_session(b, true, "h3", NULL));
+  int rc = shake(&c, &s);
+  assert_int_equal(s.alert, 116);
+  assert_int_equal(tls_reason(rc, 0), REASON_BAD_CERTIFICATE);
+  assert_int_equal(tls_reason(0, s.alert), REASON_BAD_CERTIFICATE);
+  ends_free(&c, &s);
+  wolfSSL_CTX_free(ctx);
+  tls_free(b);
+}
+
+/* An agent with `own`, trusting `trust`, calls the relay. */
+static void assert_handshake_fails(const struct pair *own,
+                                   const struct pair *trust, int alert,
+                                   enum reason reason) {
+  static struct end c, s;
+  struct tls *a = new_tls(own, trust), *b = new_tls(&relay, &ca);
+  end_init(&c, tls_session(a, false, "h3", NULL));
+  end_init(&s, tls_session(b, true, "h3", NULL));
+  int rc = shake(&c, &s);
+  assert_int_equal(c.alert ? c.alert : s.alert, alert);
+  assert_int_equal(tls_reason(rc, 0), reason);
+  assert_int_equal(tls_reason(0, alert), reason);
+  ends_free(&c, &s);
+  tls_free(a);
+  tls_free(b);
+}
+
+static void another_ca_is_refused(void **state) {
+  struct pair p;
+  make_leaf(&p, &other_ca, "spiffe://example.org/agent/x", NOW - 1, NOW + DAY);
+  /* Neither end knows the other's CA; the client sees it first. */
+  assert_handshake_fails(&p, &other_ca, 48, REASON_BAD_CERTIFICATE);
+  /* With both CAs trusted by the client, the server is the one to refuse. */
+  struct pair both = {0};
+  sbuf_add(&both.cert, ca.cert.s, ca.cert.len);
+  sbuf_add(&both.cert, other_ca.cert.s, other_ca.cert.len);
+  assert_handshake_fails(&p, &both, 48, REASON_BAD_CERTIFICATE);
+  forget(&both);
+  forget(&p);
+}
+
+static void expired_and_future_certificates_are_refused(void **state) {
+  struct pair p;
+  make_leaf(&p, &ca, "spiffe://example.org/agent/x", NOW - 100, NOW - 1);
+  assert_handshake_fails(&p, &ca, 45, REASON_CERTIFICATE_EXPIRED);
+  forget(&p);
+  make_leaf(&p, &ca, "spiffe://example.org/agent/x", NOW + 100, NOW + 200);
+  assert_handshake_fails(&p, &ca, 45, REASON_CERTIFICATE_EXPIRED);
+  forget(&p);
+}
+
+/* --- tls_new --- */
+
+static void own_identity_is_read(void **state) {
+  struct tls *t = new_tls(&leaf, &ca);
+  assert_string_equal(tls_identity(t)->name, "laptop-7");
+  assert_int_equal(tls_identity(t)->not_after, NOW + 30 * DAY);
+  tls_free(t);
+}
+
+static void wrong_files_are_named(void **state) {
+  assert_refused("", leaf.key.s, ca.cert.s, "cert: holds no certificate");
+  assert_refused("garbage", leaf.key.s, ca.cert.s, "cert: holds no");
+  assert_refused(leaf.key.s, leaf.key.s, ca.cert.s, "cert: holds no");
+  assert_refused("-----BEGIN CERTIFICATE-----\nMIIB\n", leaf.key.s, ca.cert.s,
+                 "cert: holds a damaged");
+  assert_refused(ca.cert.s, ca.key.s, ca.cert.s, "cert: does not name one");
+  assert_refused(leaf.cert.s, relay.key.s, ca.cert.s,
+                 "key: does not belong to cert");
+  assert_refused(leaf.cert.s, "garbage", ca.cert.s, "key: holds no readable");
+  assert_refused(leaf.cert.s, leaf.cert.s, ca.cert.s, "key: holds no readable");
+  assert_refused(leaf.cert.s, leaf.key.s, "", "ca: holds no certificate");
+  assert_refused(leaf.cert.s, leaf.key.s, leaf.cert.s, "ca: holds a");
+  assert_refused(leaf.cert.s, leaf.key.s, other_ca.cert.s,
+                 "cert: no certificate in ca has signed it");
+}
+
+static void damaged_signature_is_named(void **state) {
+  char *bad = strdup(leaf.cert.s);
+  char *end = strstr(bad, "-----END");
+  end[-8] = end[-8] == 'A' ? 'B' : 'A';
+  assert_refused(bad, leaf.key.s, ca.cert.s, "cert: ");
+  free(bad);
+}
+
+static void expired_ca_is_named_unless_a_good_one_is_beside_it(void **state) {
+  struct pair old = {0}, both = {0};
+  assert_int_equal(cert_make_ca("ztna CA example.org", NOW - 10 * DAY,
+                                NOW - DAY, &old.cert, &old.key),
+                   0);
+  assert_refused(leaf.cert.s, leaf.key.s, old.cert.s, "ca: has expired");
+  sbuf_add(&both.cert, old.cert.s, old.cert.len);
+  sbuf_add(&both.cert, ca.cert.s, ca.cert.len);
+  tls_free(new_tls(&leaf, &both));
+  now = NOW - 20 * DAY;
+  assert_refused(leaf.cert.s, leaf.key.s, ca.cert.s, "ca: is not valid yet");
+  now = NOW;
+  forget(&old);
+  forget(&both);
+}
+
+static void reasons_tell_what_is_wrong(void **state) {
+  static const struct {
+    int alert;
+    enum reason r;
+  } t[] = {
+      {42, REASON_BAD_CERTIFICATE},
+      {43, REASON_BAD_CERTIFICATE},
+      {44, REASON_REVOKED},
+      {45, REASON_CERTIFICATE_EXPIRED},
+      {46, REASON_BAD_CERTIFICATE},
+      {48, REASON_BAD_CERTIFICATE},
+      {116, REASON_BAD_CERTIFICATE},
+      {120, REASON_UNSUPPORTED_VERSION},
+      {70, REASON_UNSUPPORTED_VERSION},
+      {50, REASON_MALFORMED},
+  };
+  for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
+    assert_int_equal(tls_reason(0, t[i].alert), t[i].r);
+  assert_int_equal(tls_reason(-188, 0), REASON_BAD_CERTIFICATE);
+  assert_int_equal(tls_reason(-151, 0), REASON_CERTIFICATE_EXPIRED);
+  assert_int_equal(tls_reason(-150, 0), REASON_CERTIFICATE_EXPIRED);
+  assert_int_equal(tls_reason(-361, 42), REASON_REVOKED);
+  /* An error that says nothing leaves the word to the alert. */
+  assert_int_equal(tls_reason(-313, 45), REASON_CERTIFICATE_EXPIRED);
+  char text[100];
+  assert_non_null(strstr(tls_error_text(-188, text, sizeof(text)), "-188"));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(own_identity_is_read),
+      cmocka_unit_test(wrong_files_are_named),
+      cmocka_unit_test(damaged_signature_is_named),
+      cmocka_unit_test(expired_ca_is_named_unless_a_good_one_is_beside_it),
+      cmocka_unit_test(both_ends_learn_who_the_other_is),
+      cmocka_unit_test(client_without_the_hybrid_group_is_served),
+      cmocka_unit_test(server_follows_a_client_that_prefers_chacha),
+      cmocka_unit_test(other_alpn_is_refused_in_the_handshake),
+      cmocka_unit_test(client_without_alpn_is_refused_by_tls_peer),
+      cmocka_unit_test(client_without_certificate_is_refused),
+      cmocka_unit_test(another_ca_is_refused),
+      cmocka_unit_test(expired_and_future_certificates_are_refused),
+      cmocka_unit_test(reasons_tell_what_is_wrong),
+  };
+  return cmocka_run_group_tests(tests, set_up, tear_down);
+}
