@@ -48,8 +48,8 @@ struct run {
   bool known;           /* the members below hold */
   uint64_t handle;      /* its bytes, in memory order */
   struct route_end *to; /* NULL: no route has the handle */
-  enum reason verdict;  /* on its source and receiver */
-  struct train *open;   /* train that ends where this segment begins */
+  bool right_source;
+  struct train *open; /* train that ends where this segment begins */
 };
 
 static struct route_end *peer_of(const struct route_end *e) {
@@ -139,11 +139,9 @@ static bool take_tokens(const struct route_table *t, struct route *r,
 }
 
 /* One GRO batch has one source, so the answer holds for a whole run. */
-static enum reason judge(const struct route_end *to, const struct dgram *d) {
+static bool source_is_right(const struct route_end *to, const struct dgram *d) {
   const struct ztna_addr *source = &peer_of(to)->remote;
-  if (!source->family || !ztna_addr_equal(source, &d->remote))
-    return REASON_WRONG_SOURCE;
-  return to->remote.family ? REASON_NONE : REASON_ROUTE_UNKNOWN;
+  return source->family && ztna_addr_equal(source, &d->remote);
 }
 
 static void run_begin(const struct route_table *t, struct run *u,
@@ -153,9 +151,8 @@ static void run_begin(const struct route_table *t, struct run *u,
   u->open = NULL;
   u->to = route_find(t, handle);
   if (!u->to) return;
-  u->verdict = judge(u->to, u->d);
-  if (u->verdict != REASON_NONE) return;
-  if (t->rate) refill(t, u->to->route, u->now);
+  u->right_source = source_is_right(u->to, u->d);
+  if (u->right_source && t->rate) refill(t, u->to->route, u->now);
 }
 
 static bool run_has(const struct run *u, const uint8_t *handle) {
@@ -202,8 +199,8 @@ static bool segment_in(struct route_table *t, struct run *u, const uint8_t *p,
   if (!handle) return false;
   if (!run_has(u, handle)) run_begin(t, u, handle);
   if (!u->to) return false;
-  enum reason why = u->verdict;
-  if (why == REASON_NONE) why = segment_queue(t, u, p, len);
+  enum reason why =
+      u->right_source ? segment_queue(t, u, p, len) : REASON_WRONG_SOURCE;
   if (why != REASON_NONE) {
     t->stats.drops[why]++;
     u->open = NULL;
@@ -221,7 +218,6 @@ void route_in(struct route_table *t, uint64_t now, const struct dgram *d,
     if (segment_in(t, &u, d->data + off, len)) continue;
     /* It may add and delete routes or move addresses: nothing known holds. */
     u.known = false;
-    u.open = NULL;
     struct dgram one = *d;
     one.data = d->data + off;
     one.len = len;
@@ -236,8 +232,8 @@ static bool train_next(struct route_table *t, struct dgram *d) {
   struct train *q = &t->queue[t->head];
   t->head = (t->head + 1) % QUEUE_LEN;
   t->n--;
-  if (!q->to) return false; /* counted by route_del */
-  if (!q->to->remote.family) {
+  if (!q->to) return false;    /* counted by route_del */
+  if (!q->to->remote.family) { /* nobody knows where it is */
     t->stats.drops[REASON_ROUTE_UNKNOWN] += q->n;
     return false;
   }

@@ -106,8 +106,6 @@ static void model_in(struct model *m, const struct dgram *d, const uint8_t *p,
   const struct route_end *from = &m->routes[i].end[k.to == m->routes[i].end];
   if (!from->remote.family || !ztna_addr_equal(&from->remote, &d->remote))
     m->drops[REASON_WRONG_SOURCE]++;
-  else if (!k.to->remote.family)
-    m->drops[REASON_ROUTE_UNKNOWN]++;
   else if (len > DGRAM_MAX_BYTES)
     m->drops[REASON_PACKET_TOO_BIG]++;
   else if (!model_pays(m, i, len))
