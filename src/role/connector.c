@@ -1,0 +1,335 @@
+/* connector.c - life, verbs and relays of the connector. */
+#include "role/connector_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hex.h"
+#include "base/log.h"
+
+void connector_drop(struct connector *c, enum reason why) {
+  c->counters.drops[why]++;
+}
+
+/* --- relays --- */
+
+static const char *protocol_name(unsigned bit) {
+  return bit == PROTO_UDP ? "udp" : bit == PROTO_TCP ? "tcp" : "icmp";
+}
+
+static json_t *service_json(const struct service *s) {
+  json_t *j = json_pack("{s:s, s:[], s:[], s:i, s:s}", "id", s->id, "ports",
+                        "protocols", "weight", (int)s->weight, "health", "up");
+  unsigned seen = PROTO_ICMP; /* the backend's machine can always be asked */
+
+  for (size_t i = 0; i < s->n_backends; i++) {
+    const struct connector_backend *b = &s->backends[i].how;
+
+    seen |= b->protocol;
+    if (b->protocol == PROTO_ICMP) continue;
+    json_array_append_new(json_object_get(j, "ports"),
+                          json_pack("[s, i]", protocol_name(b->protocol),
+                                    (int)b->port));
+  }
+  for (unsigned bit = PROTO_UDP; bit <= PROTO_ICMP; bit <<= 1)
+    if (seen & bit)
+      json_array_append_new(json_object_get(j, "protocols"),
+                            json_string(protocol_name(bit)));
+  return j;
+}
+
+struct registration {
+  struct connector *c;
+  struct uplink *u;
+};
+
+static void on_registered(void *ud, int status, json_t *body) {
+  struct registration *r = ud;
+  enum reason why;
+
+  if (status == 200) {
+    uplink_confirm(r->u);
+    link_sync(r->c, r->u, body);
+    log_info("connector: registered relay=%s", uplink_name(r->u));
+  } else if (status) {
+    why = uplink_problem(status, body);
+    log_err("connector: registration refused relay=%s reason=%s detail=\"%s\"",
+            uplink_name(r->u), reason_name(why),
+            body && json_string_value(json_object_get(body, "detail"))
+                ? json_string_value(json_object_get(body, "detail"))
+                : reason_text(why));
+    r->c->counters.n_refused++;
+  }
+  free(r);
+}
+
+static void on_up(struct uplink *u, void *ud, json_t *self) {
+  struct connector *c = ud;
+  struct registration *r = malloc(sizeof(*r));
+  json_t *list = json_array(), *body;
+
+  c->now = quic_now(c->quic);
+  for (size_t i = 0; i < c->n_services; i++)
+    json_array_append_new(list, service_json(&c->services[i]));
+  body = json_pack("{s:s, s:o, s:o}", "instance", c->instance, "services", list,
+                   "resume", link_tickets(c, u));
+  log_info("connector: relay connected relay=%s identity=%s", uplink_name(u),
+           uplink_relay_identity(u));
+  if (r) *r = (struct registration){c, u};
+  if (!r || !uplink_request(u, "PUT", "/v1/connector", body, on_registered, r))
+    free(r);
+  json_decref(body);
+}
+
+static void on_event(struct uplink *u, void *ud, const char *name, json_t *e) {
+  struct connector *c = ud;
+
+  c->now = quic_now(c->quic);
+  if (!strcmp(name, "route-request"))
+    link_request(c, u, e);
+  else if (!strcmp(name, "route-closed"))
+    link_route_closed(c, e);
+  else if (!strncmp(name, "grant-", 6))
+    link_grant_event(c, name, e);
+}
+
+static void on_down(struct uplink *u, void *ud, enum reason why,
+                    const char *text) {
+  struct connector *c = ud;
+
+  c->now = quic_now(c->quic);
+  log_warn("connector: relay lost relay=%s reason=%s text=\"%s\" (%s)",
+           uplink_name(u), reason_name(why), text, reason_text(why));
+}
+
+static const struct uplink_events uplink_events = {on_up, on_event, on_down};
+
+/* --- life --- */
+
+static int copy_services(struct connector *c,
+                         const struct connector_options *o) {
+  c->services = calloc(o->n_services + 1, sizeof(*c->services));
+  if (!c->services) return -1;
+  for (size_t i = 0; i < o->n_services; i++) {
+    const struct connector_service *from = &o->services[i];
+    struct service *s = &c->services[c->n_services++];
+
+    s->id = strdup(from->id);
+    s->weight = from->weight ? from->weight : 1;
+    s->backends = calloc(from->n_backends + 1, sizeof(*s->backends));
+    s->agents = calloc(from->n_agents + 1, sizeof(*s->agents));
+    if (!s->id || !s->backends || !s->agents) return -1;
+    for (; s->n_backends < from->n_backends; s->n_backends++)
+      s->backends[s->n_backends].how = from->backends[s->n_backends];
+    for (; s->n_agents < from->n_agents; s->n_agents++)
+      if (!(s->agents[s->n_agents] = strdup(from->agents[s->n_agents])))
+        return -1;
+  }
+  return 0;
+}
+
+static int make_uplinks(struct connector *c, const struct connector_options *o) {
+  c->uplinks = calloc(o->n_relays + 1, sizeof(*c->uplinks));
+  if (!c->uplinks) return -1;
+  for (; c->n_uplinks < o->n_relays; c->n_uplinks++) {
+    struct uplink_options u = {.quic = c->quic,
+                               .rng = o->rng,
+                               .relay = o->relays[c->n_uplinks],
+                               .trust_domain =
+                                   tls_identity(o->tls)->trust_domain,
+                               .ev = &uplink_events,
+                               .ud = c};
+
+    if (!(c->uplinks[c->n_uplinks] = uplink_new(&u))) return -1;
+  }
+  return 0;
+}
+
+struct connector *connector_new(const struct connector_options *o,
+                                uint64_t now) {
+  struct connector *c = calloc(1, sizeof(*c));
+  struct quic_config q = {.tls = o->tls, .rng = o->rng, .ud = c,
+                          .retry = QUIC_RETRY_NEVER};
+  uint8_t raw[ID_LEN];
+
+  if (!c) return NULL;
+  c->o = *o;
+  c->now = now;
+  c->sweep_at = NEVER;
+  rng_fill(o->rng, q.secret, sizeof(q.secret));
+  rng_fill(o->rng, raw, sizeof(raw));
+  hex_print(raw, sizeof(raw), c->instance);
+  c->quic = quic_new(&q);
+  c->flows = flows_new(o->max_flows, o->udp_idle_after, o->rng);
+  c->ops = calloc(OPS_MAX, sizeof(*c->ops));
+  c->scratch = malloc(65536);
+  if (c->quic && c->flows && c->ops && c->scratch &&
+      pool_init(&c->pool, POOL_PACKETS) == 0 && copy_services(c, o) == 0 &&
+      make_uplinks(c, o) == 0)
+    return c;
+  connector_free(c);
+  return NULL;
+}
+
+void connector_free(struct connector *c) {
+  if (!c) return;
+  for (size_t i = c->n_links; i-- > 0;)
+    if (c->links[i]) link_free(c->links[i]);
+  quic_free(c->quic);
+  for (size_t i = 0; i < c->n_uplinks; i++) uplink_free(c->uplinks[i]);
+  for (size_t i = 0; i < c->n_services; i++) {
+    struct service *s = &c->services[i];
+
+    for (size_t k = 0; k < s->n_agents; k++) free(s->agents[k]);
+    free(s->agents);
+    free(s->backends);
+    free(s->id);
+  }
+  flows_free(c->flows);
+  pool_done(&c->pool);
+  free(c->services);
+  free(c->uplinks);
+  free(c->ops);
+  free(c->scratch);
+  free(c);
+}
+
+void connector_set_relay(struct connector *c, size_t relay,
+                         const struct ztna_addr *v, size_t n, uint64_t now) {
+  if (relay < c->n_uplinks) uplink_set_addrs(c->uplinks[relay], v, n, now);
+}
+
+int connector_wants_relay(struct connector *c) {
+  for (size_t i = 0; i < c->n_uplinks; i++)
+    if (uplink_wants_addrs(c->uplinks[i])) return (int)i;
+  return -1;
+}
+
+void connector_set_backend(struct connector *c, size_t service, size_t backend,
+                           const struct ztna_addr *to) {
+  if (service < c->n_services && backend < c->services[service].n_backends)
+    c->services[service].backends[backend].to = *to;
+}
+
+/* --- verbs --- */
+
+void connector_udp_in(struct connector *c, uint64_t now,
+                      const struct dgram *d) {
+  c->now = now;
+  for (uint32_t off = 0; off < d->len; off += d->seg) {
+    uint32_t n = d->len - off < d->seg ? d->len - off : d->seg;
+
+    quic_udp_in(c->quic, now, &d->remote, &d->local, d->ecn, d->data + off, n);
+  }
+}
+
+void connector_tick(struct connector *c, uint64_t now) {
+  c->now = now;
+  quic_tick(c->quic, now);
+  for (size_t i = 0; i < c->n_uplinks; i++) uplink_tick(c->uplinks[i], now);
+  nat_tick(c, now);
+  link_tick(c, now);
+}
+
+int connector_next(struct connector *c, uint64_t now, struct dgram *v,
+                   int max) {
+  c->now = now;
+  return quic_next(c->quic, now, v, max);
+}
+
+uint64_t connector_deadline(const struct connector *c) {
+  uint64_t at = quic_deadline(c->quic);
+
+  for (size_t i = 0; i < c->n_uplinks; i++)
+    at = time_min(at, uplink_deadline(c->uplinks[i]));
+  at = time_min(at, flows_deadline(c->flows));
+  return time_min(at, c->sweep_at);
+}
+
+void connector_stop(struct connector *c, uint64_t now) {
+  c->now = now;
+  c->stopping = true;
+  for (size_t i = 0; i < c->n_links; i++)
+    if (c->links[i]) path_close(c->links[i]->path, REASON_SHUTTING_DOWN);
+  for (size_t i = 0; i < c->n_uplinks; i++) uplink_close(c->uplinks[i]);
+}
+
+bool connector_stopped(const struct connector *c) {
+  for (size_t i = 0; i < c->n_uplinks; i++)
+    if (!uplink_is_closed(c->uplinks[i])) return false;
+  return c->stopping;
+}
+
+/* --- asked by people --- */
+
+bool connector_ready(const struct connector *c, enum reason *why) {
+  *why = c->stopping ? REASON_SHUTTING_DOWN : REASON_RELAY_UNREACHABLE;
+  if (c->stopping) return false;
+  for (size_t i = 0; i < c->n_uplinks; i++) {
+    if (uplink_is_up(c->uplinks[i])) return true;
+    *why = uplink_why(c->uplinks[i], NULL);
+  }
+  return false;
+}
+
+#define COUNTER(member, text)                                                  \
+  {"ztna_connector_" #member, text, METRIC_GAUGE,                              \
+   offsetof(struct connector_counters, n_##member)}
+
+static const struct metric metrics[] = {
+    COUNTER(links, "agents with a route here"),
+    COUNTER(flows, "UDP and ICMP conversations"),
+    {"ztna_connector_route_requests_total", "route requests of relays",
+     METRIC_COUNTER, offsetof(struct connector_counters, n_requests)},
+    {"ztna_connector_refused_total", "route requests refused", METRIC_COUNTER,
+     offsetof(struct connector_counters, n_refused)},
+    {"ztna_connector_to_backend_packets_total", "packets given to backends",
+     METRIC_COUNTER, offsetof(struct connector_counters, n_to_backend)},
+    {"ztna_connector_from_backend_packets_total", "packets sent to agents",
+     METRIC_COUNTER, offsetof(struct connector_counters, n_from_backend)},
+    {"ztna_connector_drops_total", "inner packets dropped", METRIC_REASONS,
+     offsetof(struct connector_counters, drops)},
+    {0},
+};
+
+static const struct metric quic_metrics[] = {
+    {"ztna_connector_quic_packets_in_total", "QUIC packets received",
+     METRIC_COUNTER, offsetof(struct quic_stats, n_in)},
+    {"ztna_connector_quic_packets_out_total", "QUIC packets sent",
+     METRIC_COUNTER, offsetof(struct quic_stats, n_out)},
+    {"ztna_connector_quic_drops_total", "outer packets dropped", METRIC_REASONS,
+     offsetof(struct quic_stats, drops)},
+    {0},
+};
+
+void connector_metrics(const struct connector *c, struct sbuf *out) {
+  metrics_print(out, metrics, &c->counters);
+  metrics_print(out, quic_metrics, quic_stats(c->quic));
+}
+
+void connector_status(const struct connector *c, json_t *status) {
+  json_t *relays = json_array(), *links = json_array(), *list = json_array();
+  const char *text;
+
+  for (size_t i = 0; i < c->n_uplinks; i++) {
+    enum reason why = uplink_why(c->uplinks[i], &text);
+
+    json_array_append_new(
+        relays, json_pack("{s:s, s:b, s:s, s:s, s:f}", "relay",
+                          uplink_name(c->uplinks[i]), "connected",
+                          uplink_is_up(c->uplinks[i]), "reason",
+                          reason_name(why), "text", text, "rtt_ms",
+                          (double)uplink_rtt(c->uplinks[i]) / (double)MS));
+  }
+  for (size_t i = 0; i < c->n_services; i++)
+    json_array_append_new(list, service_json(&c->services[i]));
+  links_status(c, links);
+  json_object_set_new(status, "role", json_string("connector"));
+  json_object_set_new(status, "identity",
+                      json_string(tls_identity(c->o.tls)->spiffe));
+  json_object_set_new(status, "relays", relays);
+  json_object_set_new(status, "services", list);
+  json_object_set_new(status, "links", links);
+  json_object_set_new(status, "flows",
+                      json_integer((json_int_t)c->counters.n_flows));
+}

@@ -1,0 +1,98 @@
+/* connector.h - the connector: registers its services at relays, accepts paths
+ * of agents on handles that it was told of, and forwards their UDP and ICMP
+ * echo to backends. TCP flows will be streams of the same paths (DESIGN 3). */
+#ifndef ZTNA_ROLE_CONNECTOR_H
+#define ZTNA_ROLE_CONNECTOR_H
+
+#include <jansson.h>
+
+#include "base/dgram.h"
+#include "part/policy.h"
+#include "transport/quic.h"
+
+struct connector;
+
+struct connector_backend {
+  unsigned protocol;      /* one PROTO_ bit of policy.h */
+  uint16_t port;          /* as agents dial it; 0 for ICMP */
+};
+
+struct connector_service {
+  const char *id;
+  const struct connector_backend *backends;
+  size_t n_backends;
+  const char *const *agents; /* SPIFFE patterns; none: whomever relays grant */
+  size_t n_agents;
+  unsigned weight;
+};
+
+struct connector_options {
+  struct tls *tls;            /* lent; role connector */
+  const struct rng *rng;      /* lent */
+  const char *const *relays;  /* "host:port" */
+  size_t n_relays;
+  const struct connector_service *services; /* copied */
+  size_t n_services;
+  uint32_t max_flows, max_flows_per_agent;
+  uint64_t udp_idle_after;    /* ns */
+  int64_t unix_at_start;
+};
+
+struct connector *connector_new(const struct connector_options *o,
+                                uint64_t now);
+void connector_free(struct connector *c);
+
+/* The relay's addresses (host names are resolved outside). */
+void connector_set_relay(struct connector *c, size_t relay,
+                         const struct ztna_addr *v, size_t n, uint64_t now);
+/* The index of a relay whose name should be resolved (again), or -1. */
+int connector_wants_relay(struct connector *c);
+/* Where a backend is; family 0: not known, its users get backend-down. */
+void connector_set_backend(struct connector *c, size_t service, size_t backend,
+                           const struct ztna_addr *to);
+
+void connector_udp_in(struct connector *c, uint64_t now, const struct dgram *d);
+void connector_tick(struct connector *c, uint64_t now);
+int connector_next(struct connector *c, uint64_t now, struct dgram *v, int max);
+uint64_t connector_deadline(const struct connector *c);
+
+/* --- backends: flows are numbers below max_flows --- */
+
+struct backend_op {
+  enum {
+    BACKEND_OP_OPEN,      /* UDP socket connected to addr */
+    BACKEND_OP_OPEN_PING, /* ping socket for addr */
+    BACKEND_OP_SEND,
+    BACKEND_OP_SEND_ECHO,
+    BACKEND_OP_CLOSE,
+  } kind;
+  uint32_t flow;
+  struct ztna_addr addr;
+  uint16_t seq;
+  const uint8_t *data;
+  size_t len;
+};
+
+enum connector_backend_error { /* of a flow, as ICMP or the system said */
+  CONNECTOR_REFUSED,
+  CONNECTOR_UNREACHABLE,
+  CONNECTOR_PROHIBITED,
+  CONNECTOR_TOO_BIG,
+};
+
+/* The next operation; its bytes are lent until the next call. False: none. */
+bool connector_backend_next(struct connector *c, struct backend_op *op);
+void connector_backend_in(struct connector *c, uint64_t now, uint32_t flow,
+                          const uint8_t *data, size_t len);
+void connector_echo_in(struct connector *c, uint64_t now, uint32_t flow,
+                       uint16_t seq, const uint8_t *data, size_t len);
+void connector_backend_failed(struct connector *c, uint64_t now, uint32_t flow,
+                              enum connector_backend_error kind, uint32_t mtu);
+
+void connector_stop(struct connector *c, uint64_t now);
+bool connector_stopped(const struct connector *c);
+bool connector_ready(const struct connector *c, enum reason *why);
+void connector_metrics(const struct connector *c, struct sbuf *out);
+void connector_status(const struct connector *c, json_t *status);
+
+#endif

@@ -1,0 +1,126 @@
+/* connector_int.h - what the files connector*.c share. */
+#ifndef ZTNA_CONNECTOR_INT_H
+#define ZTNA_CONNECTOR_INT_H
+
+#include "base/map.h"
+#include "base/metrics.h"
+#include "base/pool.h"
+#include "base/time.h"
+#include "codec/ip.h"
+#include "part/flows.h"
+#include "part/reass.h"
+#include "role/connector.h"
+#include "role/path.h"
+#include "role/uplink.h"
+
+enum {
+  ID_LEN = 16,
+  ID_TEXT = 2 * ID_LEN + 1,
+  LINKS_MAX = 1024,
+  LINK_GRANTS = 64,
+  LINK_CONTEXTS = 64,
+  POOL_PACKETS = 4096,
+  OPS_MAX = 1024,           /* backend operations waiting */
+  REASS_BYTES = 256 * 1024, /* per link */
+};
+
+struct backend_place {
+  struct connector_backend how;
+  struct ztna_addr to;
+};
+
+struct service {
+  char *id;
+  struct backend_place *backends;
+  size_t n_backends;
+  char **agents;
+  size_t n_agents;
+  unsigned weight;
+};
+
+struct grant {
+  char id[ID_TEXT];
+  struct service *service;
+  struct permission may;
+  struct ztna_addr addrs[2];
+  uint64_t lease_at; /* ends then unless renewed */
+};
+
+struct context {
+  uint64_t number; /* 0: free */
+  struct grant *grant;
+};
+
+/* The association with one agent, by one route. */
+struct link {
+  struct connector *owner;
+  uint32_t number;           /* owner of its flows */
+  char route[ID_TEXT];
+  char agent[IDENTITY_SPIFFE_MAX + 1];
+  char *ticket;              /* hex, as the relay gave it */
+  uint8_t handle[HANDLE_LEN], peer_handle[HANDLE_LEN];
+  struct ztna_addr allowed[2];   /* tunnel addresses by the relay */
+  struct ztna_addr addrs[2];     /* as the agent said hello */
+  size_t relay;              /* index of the uplink */
+  struct path *path;
+  struct reass *reass;
+  uint8_t id[ID_LEN];
+  bool dying;                /* freed by the next tick */
+  struct grant *grants[LINK_GRANTS];
+  struct context contexts[LINK_CONTEXTS];
+  uint32_t n_flows;
+};
+
+struct connector_counters {
+  uint64_t n_requests, n_refused, n_links, n_flows, n_opened;
+  uint64_t n_to_backend, n_from_backend;
+  uint64_t drops[REASON_N];
+};
+
+struct op {
+  struct backend_op op;
+  struct pkt *k;
+};
+
+struct connector {
+  struct connector_options o;
+  struct quic *quic;
+  struct pool pool;
+  struct flows *flows;
+  struct service *services;
+  size_t n_services;
+  struct uplink **uplinks;
+  size_t n_uplinks;
+  struct link *links[LINKS_MAX];
+  size_t n_links;            /* highest index in use + 1 */
+  struct op *ops;            /* ring */
+  size_t op_head, n_ops;
+  struct pkt *lent;          /* bytes of the operation given last */
+  uint8_t *scratch;          /* a whole packet before it is fragmented */
+  char instance[ID_TEXT];
+  bool stopping;
+  uint64_t now;
+  uint64_t sweep_at;         /* next link_tick that does something */
+  struct connector_counters counters;
+};
+
+/* connector_link.c */
+void link_request(struct connector *c, struct uplink *u, json_t *e);
+void link_grant_event(struct connector *c, const char *event, json_t *e);
+void link_route_closed(struct connector *c, json_t *e);
+void link_sync(struct connector *c, struct uplink *u, json_t *answer);
+void link_tick(struct connector *c, uint64_t now);
+void link_free(struct link *l);
+void links_status(const struct connector *c, json_t *into);
+json_t *link_tickets(const struct connector *c, const struct uplink *u);
+
+/* connector_nat.c */
+void nat_packet(struct link *l, uint64_t context, const uint8_t *ip,
+                size_t len);
+void nat_forget(struct link *l);
+void nat_tick(struct connector *c, uint64_t now);
+
+/* connector.c */
+void connector_drop(struct connector *c, enum reason why);
+
+#endif

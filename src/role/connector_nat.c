@@ -1,0 +1,384 @@
+/* connector_nat.c - inner packets to backends and back. One backend socket per
+ * (link, source, service port), so that a reply can only go where its request
+ * came from, even if two agents' tunnel addresses were equal. */
+#include "role/connector_int.h"
+
+#include <string.h>
+#include <ztna/err.h>
+
+#include "base/log.h"
+#include "codec/ip_frag.h"
+
+enum { TUNNEL_MTU = 1280, SCRATCH = 65535 };
+
+/* --- operations for the skin --- */
+
+static struct op *op_push(struct connector *c) {
+  if (c->n_ops == OPS_MAX) return NULL;
+  return &c->ops[(c->op_head + c->n_ops++) % OPS_MAX];
+}
+
+static void op_data(struct connector *c, int kind, uint32_t flow, uint16_t seq,
+                    const uint8_t *data, size_t len) {
+  struct pkt *k = len <= PKT_ROOM ? pool_get(&c->pool) : NULL;
+  struct op *o = k ? op_push(c) : NULL;
+
+  if (!o) {
+    if (k) pool_put(&c->pool, k);
+    connector_drop(c, REASON_RATE_LIMITED);
+    return;
+  }
+  memcpy(pkt_data(k), data, len);
+  k->len = (uint16_t)len;
+  *o = (struct op){{.kind = kind, .flow = flow, .seq = seq,
+                    .data = pkt_data(k), .len = len},
+                   k};
+  c->counters.n_to_backend++;
+}
+
+bool connector_backend_next(struct connector *c, struct backend_op *op) {
+  struct op *o;
+
+  if (c->lent) pool_put(&c->pool, c->lent);
+  c->lent = NULL;
+  if (!c->n_ops) return false;
+  o = &c->ops[c->op_head];
+  c->op_head = (c->op_head + 1) % OPS_MAX;
+  c->n_ops--;
+  *op = o->op;
+  c->lent = o->k;
+  return true;
+}
+
+/* --- flows --- */
+
+static void flow_drop(struct connector *c, uint32_t i) {
+  struct flow *f = flows_at(c->flows, i);
+  struct link *l = f->ud;
+  struct op *o = op_push(c);
+
+  /* Without room for the close the number must not be given out again. */
+  if (!o) {
+    f->last_at = c->now;
+    return;
+  }
+  *o = (struct op){{.kind = BACKEND_OP_CLOSE, .flow = i}, NULL};
+  l->n_flows--;
+  flows_del(c->flows, i);
+  c->counters.n_flows = flows_count(c->flows);
+}
+
+/* A link goes: its flows may not point to it any longer. The operations of one
+ * turn are bounded by the ring, so what does not fit is only orphaned; the
+ * skin's socket is closed when the number is used again. */
+void nat_forget(struct link *l) {
+  struct connector *c = l->owner;
+  uint32_t i;
+
+  while ((i = flows_oldest(c->flows, l->number)) != FLOWS_NONE) {
+    struct op *o = op_push(c);
+
+    if (o) *o = (struct op){{.kind = BACKEND_OP_CLOSE, .flow = i}, NULL};
+    flows_del(c->flows, i);
+  }
+  c->counters.n_flows = flows_count(c->flows);
+}
+
+void nat_tick(struct connector *c, uint64_t now) {
+  uint32_t i;
+
+  while ((i = flows_idle(c->flows, now)) != FLOWS_NONE) {
+    size_t before = flows_count(c->flows);
+
+    flow_drop(c, i);
+    if (flows_count(c->flows) == before) return;
+  }
+}
+
+static const struct backend_place *backend_for(const struct service *s,
+                                               unsigned protocol,
+                                               uint16_t port) {
+  for (size_t i = 0; i < s->n_backends; i++) {
+    const struct backend_place *b = &s->backends[i];
+
+    if (b->how.protocol == protocol && b->how.port == port) return b;
+  }
+  /* Echo asks for the machine, not for a port. */
+  return protocol == PROTO_ICMP && s->n_backends ? &s->backends[0] : NULL;
+}
+
+/* --- errors back to the agent --- */
+
+static void to_agent(struct link *l, uint32_t context, struct pkt *k) {
+  struct connector *c = l->owner;
+
+  c->counters.n_from_backend++;
+  c->sweep_at = time_min(c->sweep_at, c->now + 100 * MS);
+  path_send_packet(l->path, (uint16_t)context, k, l->owner->now);
+}
+
+static void send_error(struct link *l, uint32_t context,
+                       const struct ztna_addr *from, enum ip_error err,
+                       uint32_t mtu, const uint8_t *about, size_t len) {
+  struct pkt *k = pool_get(&l->owner->pool);
+  int n;
+
+  if (!k) return;
+  n = ip_build_error(pkt_data(k), TUNNEL_MTU, from, err, mtu, about, len);
+  if (n <= 0) {
+    pool_put(&l->owner->pool, k);
+    return;
+  }
+  k->len = (uint16_t)n;
+  to_agent(l, context, k);
+}
+
+static void refuse(struct link *l, uint32_t context, const struct ip_pkt *p,
+                   enum reason why, enum ip_error err, const uint8_t *about) {
+  struct ztna_addr from = p->dst;
+
+  from.port = 0;
+  connector_drop(l->owner, why);
+  send_error(l, context, &from, err, 0, about, p->len);
+}
+
+/* --- to the backend --- */
+
+/* Room for a new flow of this link: the table's, and the link's own share,
+ * of which the longest unused gives way. */
+static bool make_room(struct connector *c, struct link *l) {
+  uint32_t i;
+
+  if (l->n_flows < c->o.max_flows_per_agent &&
+      flows_count(c->flows) < c->o.max_flows)
+    return true;
+  i = flows_oldest(c->flows, l->number);
+  if (i == FLOWS_NONE) return false;
+  flow_drop(c, i);
+  return true;
+}
+
+static uint32_t flow_open(struct link *l, const struct context *x,
+                          const struct flow_key *key,
+                          const struct backend_place *b) {
+  struct connector *c = l->owner;
+  uint32_t i;
+  struct op *o;
+
+  if (!make_room(c, l)) return FLOWS_NONE;
+  i = flows_add(c->flows, key, c->now);
+  if (i == FLOWS_NONE) return i;
+  o = op_push(c);
+  if (!o) {
+    flows_del(c->flows, i);
+    return FLOWS_NONE;
+  }
+  *o = (struct op){{.kind = key->proto == IP_PROTO_UDP ? BACKEND_OP_OPEN
+                                                       : BACKEND_OP_OPEN_PING,
+                    .flow = i,
+                    .addr = b->to},
+                   NULL};
+  flows_at(c->flows, i)->context = (uint32_t)x->number;
+  flows_at(c->flows, i)->ud = l;
+  l->n_flows++;
+  c->counters.n_flows = flows_count(c->flows);
+  return i;
+}
+
+static void forward(struct link *l, const struct context *x,
+                    const struct ip_pkt *p, unsigned protocol,
+                    const uint8_t *about) {
+  struct connector *c = l->owner;
+  uint16_t port = protocol == PROTO_UDP ? p->dst.port : 0;
+  struct flow_key key = {.owner = l->number, .proto = p->proto, .src = p->src,
+                         .dst = p->dst};
+  const struct backend_place *b;
+  uint32_t i;
+
+  if (permission_check(&x->grant->may, protocol, port)) {
+    refuse(l, (uint32_t)x->number, p, REASON_PORT_NOT_ALLOWED,
+           IP_ERR_PROHIBITED, about);
+    return;
+  }
+  i = flows_find(c->flows, &key, c->now);
+  if (i == FLOWS_NONE) {
+    b = backend_for(x->grant->service, protocol, port);
+    if (!b || !b->to.family) {
+      refuse(l, (uint32_t)x->number, p,
+             b ? REASON_BACKEND_DOWN : REASON_BACKEND_REFUSED,
+             b ? IP_ERR_HOST : IP_ERR_PORT, about);
+      return;
+    }
+    i = flow_open(l, x, &key, b);
+  }
+  if (i == FLOWS_NONE) {
+    refuse(l, (uint32_t)x->number, p, REASON_TOO_MANY_ROUTES,
+           IP_ERR_PROHIBITED, about);
+    return;
+  }
+  op_data(c, protocol == PROTO_UDP ? BACKEND_OP_SEND : BACKEND_OP_SEND_ECHO, i,
+          p->icmp_seq, p->payload, p->payload_len);
+}
+
+static bool same_ip(const struct ztna_addr v[2], const struct ztna_addr *a) {
+  const struct ztna_addr *mine = &v[a->family == 6];
+
+  return mine->family && ztna_addr_same_ip(mine, a);
+}
+
+/* The checks of PROTOCOL 5: source the agent's own address, destination an
+ * address of the opened service. */
+static enum reason judge(const struct link *l, const struct context *x,
+                         const struct ip_pkt *p) {
+  if (!same_ip(l->addrs, &p->src)) return REASON_WRONG_SOURCE;
+  if (!same_ip(x->grant->addrs, &p->dst)) return REASON_WRONG_DESTINATION;
+  return REASON_NONE;
+}
+
+static const struct context *context_of(const struct link *l, uint64_t n) {
+  for (int i = 0; n && i < LINK_CONTEXTS; i++)
+    if (l->contexts[i].number == n) return &l->contexts[i];
+  return NULL;
+}
+
+void nat_packet(struct link *l, uint64_t context, const uint8_t *ip,
+                size_t len) {
+  const struct context *x = context_of(l, context);
+  struct connector *c = l->owner;
+  struct ip_pkt p;
+  enum reason why;
+  int n;
+
+  if (!x) {
+    connector_drop(c, REASON_NOT_ALLOWED);
+    return;
+  }
+  if (ip_parse(&p, ip, len) < 0) {
+    connector_drop(c, REASON_MALFORMED);
+    return;
+  }
+  if ((why = judge(l, x, &p))) {
+    connector_drop(c, why);
+    return;
+  }
+  if (p.kind == IP_FRAGMENT) {
+    n = reass_put(l->reass, &p, ip, c->now, &ip);
+    if (n < 0) connector_drop(c, REASON_MALFORMED);
+    if (n <= 0 || ip_parse(&p, ip, (size_t)n) < 0) return;
+    if (judge(l, x, &p)) return;
+  }
+  switch (p.kind) {
+  case IP_UDP:
+    forward(l, x, &p, PROTO_UDP, ip);
+    break;
+  case IP_ECHO_REQUEST:
+    forward(l, x, &p, PROTO_ICMP, ip);
+    break;
+  case IP_TCP: /* comes as stream bytes (DESIGN, idea 5), never as packets */
+  default:
+    refuse(l, (uint32_t)context, &p, REASON_PORT_NOT_ALLOWED, IP_ERR_PROTOCOL,
+           ip);
+  }
+}
+
+/* --- from the backend --- */
+
+static void send_cut(struct link *l, const struct flow *f, size_t len) {
+  struct connector *c = l->owner;
+  struct ip_cut cut = {.pkt = c->scratch, .len = len, .mtu = TUNNEL_MTU,
+                       .id = (uint32_t)rng_u64(c->o.rng)};
+  struct pkt *k;
+
+  while ((k = pool_get(&c->pool))) {
+    k->len = (uint16_t)ip_cut_next(&cut, pkt_data(k));
+    if (!k->len) break;
+    to_agent(l, f->context, k);
+  }
+  if (k)
+    pool_put(&c->pool, k);
+  else
+    connector_drop(c, REASON_RATE_LIMITED);
+}
+
+static int build_reply(uint8_t *to, size_t room, const struct flow *f,
+                       uint16_t seq, const uint8_t *data, size_t len) {
+  if (f->key.proto == IP_PROTO_UDP)
+    return ip_build_udp(to, room, &f->key.dst, &f->key.src, 0, data, len);
+  return ip_build_echo(to, room, &f->key.dst, &f->key.src, true,
+                       f->key.src.port, seq, data, len);
+}
+
+static void reply(struct connector *c, uint64_t now, uint32_t flow,
+                  uint16_t seq, const uint8_t *data, size_t len) {
+  struct flow *f = flows_at(c->flows, flow);
+  struct link *l;
+  struct pkt *k;
+  int n;
+
+  c->now = now;
+  if (!f) return;
+  l = f->ud;
+  flows_touch(c->flows, flow, now);
+  if (len + IP6_HEADER + UDP_HEADER > TUNNEL_MTU) {
+    n = build_reply(c->scratch, SCRATCH, f, seq, data, len);
+    if (n > TUNNEL_MTU) {
+      send_cut(l, f, (size_t)n);
+      return;
+    }
+  }
+  k = pool_get(&c->pool);
+  n = k ? build_reply(pkt_data(k), TUNNEL_MTU, f, seq, data, len) : 0;
+  if (n > 0) {
+    k->len = (uint16_t)n;
+    to_agent(l, f->context, k);
+    return;
+  }
+  if (k) pool_put(&c->pool, k);
+  connector_drop(c, k ? REASON_PACKET_TOO_BIG : REASON_RATE_LIMITED);
+}
+
+void connector_backend_in(struct connector *c, uint64_t now, uint32_t flow,
+                          const uint8_t *data, size_t len) {
+  reply(c, now, flow, 0, data, len);
+}
+
+void connector_echo_in(struct connector *c, uint64_t now, uint32_t flow,
+                       uint16_t seq, const uint8_t *data, size_t len) {
+  reply(c, now, flow, seq, data, len);
+}
+
+/* The packet that caused an error is gone; what is quoted is its header as the
+ * agent sent it, which is what its kernel looks at. */
+static int about_flow(uint8_t *to, size_t room, const struct flow *f) {
+  if (f->key.proto == IP_PROTO_UDP)
+    return ip_build_udp(to, room, &f->key.src, &f->key.dst, 0, NULL, 0);
+  return ip_build_echo(to, room, &f->key.src, &f->key.dst, false,
+                       f->key.src.port, 0, NULL, 0);
+}
+
+void connector_backend_failed(struct connector *c, uint64_t now, uint32_t flow,
+                              enum connector_backend_error kind,
+                              uint32_t mtu) {
+  static const struct {
+    enum reason why;
+    enum ip_error err;
+  } what[] = {
+      [CONNECTOR_REFUSED] = {REASON_BACKEND_REFUSED, IP_ERR_PORT},
+      [CONNECTOR_UNREACHABLE] = {REASON_BACKEND_TIMEOUT, IP_ERR_HOST},
+      [CONNECTOR_PROHIBITED] = {REASON_BACKEND_REFUSED, IP_ERR_PROHIBITED},
+      [CONNECTOR_TOO_BIG] = {REASON_PACKET_TOO_BIG, IP_ERR_TOO_BIG},
+  };
+  struct flow *f = flows_at(c->flows, flow);
+  struct ztna_addr from;
+  uint8_t about[64];
+  int n;
+
+  c->now = now;
+  if (!f) return;
+  connector_drop(c, what[kind].why);
+  from = f->key.dst;
+  from.port = 0;
+  n = about_flow(about, sizeof(about), f);
+  if (n > 0)
+    send_error(f->ud, f->context, &from, what[kind].err, mtu, about, (size_t)n);
+}

@@ -1,0 +1,78 @@
+/* grant_json.c - what relays write about grants. */
+#include "role/grant_json.h"
+
+#include <string.h>
+#include <ztna/err.h>
+
+#include "base/hex.h"
+#include "base/time.h"
+
+uint64_t ms_json_read(json_t *j) {
+  double ms = json_number_value(j);
+
+  if (!(ms > 0)) return 0;
+  if (ms > 86400e3) ms = 86400e3;
+  return (uint64_t)(ms * (double)MS);
+}
+
+int addrs_json_read(json_t *list, struct ztna_addr out[2]) {
+  struct ztna_addr a;
+  json_t *j;
+  size_t n;
+
+  memset(out, 0, 2 * sizeof(*out));
+  json_array_foreach(list, n, j) {
+    if (!json_is_string(j) || ztna_addr_parse(&a, json_string_value(j)) < 0 ||
+        a.port || out[a.family == 6].family)
+      return ZTNA_EMALFORMED;
+    out[a.family == 6] = a;
+  }
+  return 0;
+}
+
+static unsigned protocol_bit(const char *name) {
+  if (!name) return 0;
+  if (!strcmp(name, "udp")) return PROTO_UDP;
+  if (!strcmp(name, "tcp")) return PROTO_TCP;
+  if (!strcmp(name, "icmp")) return PROTO_ICMP;
+  return !strcmp(name, "any") ? PROTO_UDP | PROTO_TCP : 0;
+}
+
+static int read_ports(struct permission *may, json_t *list) {
+  json_t *j;
+  size_t n;
+
+  json_array_foreach(list, n, j) {
+    json_int_t first = json_integer_value(json_array_get(j, 0));
+    json_int_t last = json_integer_value(json_array_get(j, 1));
+    unsigned bits = protocol_bit(json_string_value(json_array_get(j, 2)));
+
+    if (first < 0 || last > 65535 || first > last || !bits ||
+        may->n_ranges == GRANT_MAX_RANGES)
+      return ZTNA_EMALFORMED;
+    may->ranges[may->n_ranges] =
+        (struct port_range){(uint16_t)first, (uint16_t)last};
+    may->range_protocols[may->n_ranges++] = bits;
+  }
+  return 0;
+}
+
+int grant_json_read(struct grant_json *g, json_t *j) {
+  const char *id = json_string_value(json_object_get(j, "id"));
+  uint8_t raw[16];
+  json_t *p;
+  size_t n;
+
+  memset(g, 0, sizeof(*g));
+  g->service = json_string_value(json_object_get(j, "service"));
+  g->rule = json_string_value(json_object_get(j, "rule"));
+  if (!hex_parse(raw, sizeof(raw), id) || !g->service) return ZTNA_EMALFORMED;
+  strcpy(g->id, id); /* 32 digits, judged above */
+  json_array_foreach(json_object_get(j, "protocols"), n, p)
+    g->may.protocols |= protocol_bit(json_string_value(p));
+  g->may.rule = NULL;
+  g->lease = ms_json_read(json_object_get(j, "lease"));
+  if (!g->lease || read_ports(&g->may, json_object_get(j, "ports")) < 0)
+    return ZTNA_EMALFORMED;
+  return addrs_json_read(json_object_get(j, "addresses"), g->addrs);
+}
