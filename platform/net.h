@@ -1,7 +1,6 @@
 /* net.h - addresses and routes of this machine, without calling commands.
  * What is added here hangs on a TUN device and disappears with it; routes bear
- * our protocol number, so that a person sees whose they are and leftovers on a
- * device that is not ours can be found. */
+ * our protocol number, so that a person sees whose they are. */
 #ifndef ZTNA_PLATFORM_NET_H
 #define ZTNA_PLATFORM_NET_H
 
@@ -9,7 +8,9 @@
 #include <ztna/addr.h>
 
 enum {
-  NET_ROUTE_PROTO = 186, /* shown by `ip route` as "proto 186" */
+  /* Shown by `ip route` as "proto 217". Not used by the kernel, iproute2 or
+   * FRR (whose BGP is 186). */
+  NET_ROUTE_PROTO = 217,
   NET_NAMELEN = 16,
 };
 
@@ -48,8 +49,9 @@ int net_route_del(struct net *n, int ifindex, const struct ztna_prefix *p);
  * `except` (0: none). Fills v, returns how many, at most max, or ZTNA_EIO. */
 int net_addrs(struct net *n, int except, struct net_addr *v, int max);
 
-/* Removes routes that bear our number on device ifindex, or on any device when
- * it is 0 (only for a name that no living process uses). Returns how many. */
+/* Removes what a killed run left on a TUN that we hold: routes that bear our
+ * number and host addresses. Only a device that someone made persistent has
+ * such; ours vanish with their process. Returns how many. */
 int net_clean(struct net *n, int ifindex);
 
 /* Index of a device, 0 when there is none. */

@@ -184,10 +184,7 @@ int net_route_del(struct net *n, int ifindex, const struct ztna_prefix *p) {
 struct leftovers {
   int ifindex;
   int n;
-  struct {
-    int ifindex;
-    struct ztna_prefix prefix;
-  } v[CLEAN_BATCH];
+  struct ztna_prefix v[CLEAN_BATCH];
 };
 
 static void on_route(void *ctx, const struct nlmsghdr *h) {
@@ -203,14 +200,13 @@ static void on_route(void *ctx, const struct nlmsghdr *h) {
     if (a->rta_type == RTA_OIF) memcpy(&oif, RTA_DATA(a), sizeof(oif));
     if (a->rta_type == RTA_DST) memcpy(dst, RTA_DATA(a), ip_len(family));
   }
-  if (l->ifindex && oif != l->ifindex) return;
-  l->v[l->n].ifindex = oif;
-  l->v[l->n].prefix.bits = r->rtm_dst_len;
-  l->v[l->n++].prefix.addr =
+  if (oif != l->ifindex) return;
+  l->v[l->n].bits = r->rtm_dst_len;
+  l->v[l->n++].addr =
       family == 4 ? ztna_addr_v4(dst, 0) : ztna_addr_v6(dst, 0, 0);
 }
 
-static int clean_some(struct net *n, int family, int ifindex) {
+static int clean_routes(struct net *n, int family, int ifindex) {
   struct nl_msg m;
   struct leftovers l = {.ifindex = ifindex};
   struct rtmsg fixed = {.rtm_family = af_of(family)};
@@ -218,7 +214,21 @@ static int clean_some(struct net *n, int family, int ifindex) {
   nl_begin(&m, RTM_GETROUTE, 0, &fixed, sizeof(fixed));
   if (nl_dump(n->fd, &m, on_route, &l) < 0) return 0;
   for (int i = 0; i < l.n; i++)
-    if (net_route_del(n, l.v[i].ifindex, &l.v[i].prefix) == 0) removed++;
+    if (net_route_del(n, ifindex, &l.v[i]) == 0) removed++;
+  return removed;
+}
+
+static int clean_addrs(struct net *n, int ifindex) {
+  struct ifaddrs *all;
+  struct ztna_addr a;
+  int removed = 0;
+  if (getifaddrs(&all) < 0) return 0;
+  for (struct ifaddrs *i = all; i; i = i->ifa_next)
+    if (i->ifa_addr && net_ifindex(i->ifa_name) == ifindex &&
+        ztna_addr_from_sockaddr(&a, i->ifa_addr) == 0 &&
+        net_addr_del(n, ifindex, &a) == 0) /* as /32 or /128 */
+      removed++;
+  freeifaddrs(all);
   return removed;
 }
 
@@ -226,9 +236,9 @@ int net_clean(struct net *n, int ifindex) {
   int removed = 0;
   for (int family = 4; family <= 6; family += 2) {
     int some = net_has(n, family) ? 1 : 0;
-    while (some > 0) removed += some = clean_some(n, family, ifindex);
+    while (some > 0) removed += some = clean_routes(n, family, ifindex);
   }
-  return removed;
+  return removed + clean_addrs(n, ifindex);
 }
 
 /* --- what the machine has -------------------------------------------------------- */

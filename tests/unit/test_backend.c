@@ -28,6 +28,7 @@ static struct {
   size_t len;
   enum backend_error kind;
   uint32_t close_flow; /* closed inside the callback; N_FLOWS: none */
+  struct ztna_addr reopen; /* and opened again */
 } got;
 
 static void on_packet(void *ctx, uint32_t flow, const uint8_t *data,
@@ -37,6 +38,8 @@ static void on_packet(void *ctx, uint32_t flow, const uint8_t *data,
   got.len = len;
   memcpy(got.data, data, len);
   if (got.close_flow < N_FLOWS) backend_close(b, got.close_flow);
+  if (got.reopen.family)
+    assert_int_equal(backend_open(b, got.close_flow, &got.reopen), 0);
 }
 
 static void on_echo(void *ctx, uint32_t flow, uint16_t seq,
@@ -215,6 +218,22 @@ static void flow_may_be_closed_inside_its_callback(void **state) {
   close(fd);
 }
 
+static void reopened_flow_hears_nothing_of_its_former_life(void **state) {
+  struct ztna_addr a;
+  int fd = service("127.0.0.1:0", &a);
+  for (uint32_t flow = 1; flow <= 2; flow++) {
+    assert_int_equal(backend_open(b, flow, &a), 0);
+    assert_int_equal(backend_send(b, flow, (const uint8_t *)"x", 1), 0);
+  }
+  got.close_flow = 1;
+  got.reopen = a;
+  answer(fd, 5);
+  answer(fd, 1);
+  run();
+  assert_int_equal(got.packets, 2); /* one of each flow's first lives */
+  close(fd);
+}
+
 static void wrong_numbers_are_refused(void **state) {
   struct ztna_addr a = addr("127.0.0.1:9"), none = {0};
   assert_int_equal(backend_open(b, N_FLOWS, &a), ZTNA_EINVAL);
@@ -265,6 +284,7 @@ int main(void) {
     TEST(burst_arrives_packet_by_packet),
     TEST(empty_datagram_arrives),
     TEST(flow_may_be_closed_inside_its_callback),
+    TEST(reopened_flow_hears_nothing_of_its_former_life),
     TEST(wrong_numbers_are_refused),
     TEST(ping_is_answered_v4),
     TEST(ping_is_answered_v6),
