@@ -136,6 +136,7 @@ static void a_dropped_address_waits_for_its_owner(void **state) {
   /* Of several, the one dropped first goes first. */
   addrpool_drop(p, "first");
   addrpool_drop(p, name(3));
+  addrpool_drop(p, "first"); /* once more does not make it later */
   a = take(p, "last");
   assert_true(ztna_addr_equal(&a, &first));
   assert_int_equal(addrpool_take(p, name(3), &a), 0);
@@ -152,6 +153,10 @@ static void the_bound_counts_dropped_ones_last(void **state) {
   struct ztna_addr a;
   assert_int_equal(addrpool_take(p, "x", &a), 0); /* in place of a dropped */
   assert_int_equal(addrpool_take(p, "y", &a), ZTNA_EFULL);
+  a = addr("100.64.200.200");
+  assert_int_equal(addrpool_reserve(p, &a), ZTNA_EFULL);
+  addrpool_drop(p, "x");
+  assert_int_equal(addrpool_reserve(p, &a), 0);
   addrpool_free(p);
 }
 

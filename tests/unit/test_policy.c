@@ -270,6 +270,38 @@ static void more_ranges_than_fit_are_denied(void **state) {
   assert_in_range(open, 2, 2 * GRANT_MAX_RANGES);
 }
 
+static void a_full_list_still_takes_what_joins_its_ranges(void **state) {
+  struct policy_ports ports[GRANT_MAX_RANGES + 2];
+  for (uint16_t i = 0; i < GRANT_MAX_RANGES; i++)
+    ports[i] =
+        (struct policy_ports){(uint16_t)(10 * i + 10), (uint16_t)(10 * i + 11)};
+  ports[GRANT_MAX_RANGES] = (struct policy_ports){12, 19};
+  ports[GRANT_MAX_RANGES + 1] = (struct policy_ports){5000, 5000};
+  struct policy_rule rule = {"r",       LIST("*"), LIST("*"),
+                             PROTO_TCP, ports,     GRANT_MAX_RANGES + 2};
+  struct permission m;
+  grant(&rule, 1, &m);
+  assert_int_equal(m.n_ranges, GRANT_MAX_RANGES);
+  assert_int_equal(permission_check(&m, PROTO_TCP, 15), REASON_NONE);
+  assert_int_equal(permission_check(&m, PROTO_TCP, 5000), REASON_NONE);
+}
+
+static void other_ports_or_protocols_are_not_equal(void **state) {
+  struct policy_rule rules[] = {
+      {"a", LIST("*"), LIST("*"), PROTO_TCP, PORTS({80, 80})},
+      {"b", LIST("*"), LIST("*"), PROTO_UDP, PORTS({53, 53})}};
+  struct permission a, b;
+  grant(rules, 2, &a);
+  rules[1].ports[0] = (struct policy_ports){54, 54};
+  grant(rules, 2, &b);
+  assert_false(permission_equal(&a, &b));
+  rules[0].protocols = PROTO_UDP;
+  rules[1].protocols = PROTO_TCP;
+  rules[1].ports[0] = (struct policy_ports){53, 53};
+  grant(rules, 2, &b);
+  assert_false(permission_equal(&a, &b));
+}
+
 static void the_policy_outlives_what_it_was_made_from(void **state) {
   char *agent = strdup("*"), *service = strdup("web"), *name = strdup("mine");
   struct policy_ports *port = malloc(sizeof(*port));
@@ -330,6 +362,8 @@ int main(void) {
       cmocka_unit_test(the_same_rights_written_differently_are_equal),
       cmocka_unit_test(a_union_of_ranges_is_what_the_rules_say),
       cmocka_unit_test(more_ranges_than_fit_are_denied),
+      cmocka_unit_test(a_full_list_still_takes_what_joins_its_ranges),
+      cmocka_unit_test(other_ports_or_protocols_are_not_equal),
       cmocka_unit_test(the_policy_outlives_what_it_was_made_from),
       cmocka_unit_test(a_policy_that_fails_its_own_test_is_refused),
   };
