@@ -60,7 +60,7 @@ static void help_config(struct sbuf *out, const struct applet *a) {
 static void help_flags(struct sbuf *out, const struct applet *a) {
   sbuf_printf(out, "\nFlags:\n");
   if (a->config != APPLET_NO_CONFIG)
-    sbuf_printf(out, "  --config FILE             configuration; or "
+    sbuf_printf(out, "  --config FILE               configuration; or "
                      "$ZTNA_CONFIG\n");
   if (a->fields) field_help(out, a->fields);
   if (a->config == APPLET_CONFIG) help_config(out, a);

@@ -24,25 +24,28 @@ static void print_column(struct sbuf *out, int at, const char *text) {
   sbuf_printf(out, "\n");
 }
 
+static void describe(struct sbuf *text, const struct field *f) {
+  char range[FIELD_WHY];
+  field_range(f, f->type, range);
+  sbuf_printf(text, "%s%s%s", f->help, *range ? "," : "", range);
+  /* A bool's flag says it. */
+  if (!f->dflt || !*f->dflt || f->type == F_BOOL) return;
+  sbuf_printf(text, " (default ");
+  for (const char *c = f->dflt; *c; c++) /* lists may break at commas */
+    sbuf_printf(text, "%c%s", *c, *c == ',' ? " " : "");
+  sbuf_printf(text, ")");
+}
+
 static void print_entry(struct sbuf *out, const struct field *f,
                         const char *entry) {
-  char text[2 * FIELD_WHY], range[FIELD_WHY] = "";
-  const char *dflt = f->dflt && *f->dflt ? f->dflt : NULL;
-  if (f->type == F_BOOL && dflt && !strcmp(dflt, "false")) dflt = NULL;
-  field_range(f, f->type, range);
-  /* A list's default is one long word: let it break at its commas. */
-  char spaced[FIELD_WHY];
-  size_t n = 0;
-  for (const char *c = dflt; c && *c && n + 3 < sizeof(spaced); c++) {
-    spaced[n++] = *c;
-    if (*c == ',') spaced[n++] = ' ';
-  }
-  spaced[n] = 0;
-  snprintf(text, sizeof(text), "%s%s%s%s%s%s", f->help, *range ? "," : "",
-           range, dflt ? " (default " : "", spaced, dflt ? ")" : "");
-  sbuf_printf(out, "%s", entry);
+  struct sbuf text;
   int at = (int)strlen(entry);
-  print_column(out, at + 2 > HELP_COLUMN ? HELP_WIDTH : at, text);
+  sbuf_init(&text, 0);
+  describe(&text, f);
+  sbuf_printf(out, "%s", entry);
+  print_column(out, at + 2 > HELP_COLUMN ? HELP_WIDTH : at,
+               text.len ? text.s : "");
+  sbuf_done(&text);
 }
 
 static void print_flag(void *ctx, const struct field *f, const char *flag) {

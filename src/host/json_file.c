@@ -1,5 +1,6 @@
 #include "host/json_file.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,8 +130,10 @@ static int tell_syntax(struct json_file *f, const json_error_t *e,
   if (json_error_code(e) == json_error_out_of_memory) return ZTNA_ENOMEM;
   f->error_line = e->line > 0 ? (uint32_t)e->line : 1;
   f->error_column = e->column > 0 ? (uint32_t)e->column : 1;
-  snprintf(why, JSON_FILE_WHY, "not JSON at column %u: %s%s", f->error_column,
-           e->text, remedy(e, text, len));
+  bool twice = json_error_code(e) == json_error_duplicate_key;
+  snprintf(why, JSON_FILE_WHY, "%sat column %u: %s%s",
+           twice ? "" : "not valid JSON ", f->error_column, e->text,
+           remedy(e, text, len));
   return ZTNA_ECONFIG;
 }
 

@@ -96,7 +96,7 @@ void nearest_try(const char *word, const char *name, const char **best,
   if (!nw || nw > WORD_MAX || nn > WORD_MAX) return;
   size_t d = edit_distance(word, nw, name, nn);
   if (nw >= 3 && nw < nn && !strncmp(word, name, nw)) d = 1;
-  if (d > 1 + nw / 4 || d >= nn) return;
+  if (d > 1 + nw / 5 || d >= nn) return;
   if (*best && d >= *distance) return;
   *best = name;
   *distance = d;
