@@ -16,18 +16,17 @@ struct status_opts {
 };
 
 static const struct field fields[] = {
-  FIELD(status_opts, http, .type = F_ADDR,
-        .help = "where the running program listens (its http.listen)"),
-  FIELD(status_opts, json, .type = F_BOOL, .help = "print the JSON as it is"),
-  FIELD_END,
+    FIELD(status_opts, http, .type = F_ADDR,
+          .help = "where the running program listens (its http.listen)"),
+    FIELD(status_opts, json, .type = F_BOOL, .help = "print the JSON as it is"),
+    FIELD_END,
 };
 
 /* What listens on all addresses is asked on loopback. */
 static struct ztna_addr reachable(struct ztna_addr a) {
   static const uint8_t v4[4] = {127, 0, 0, 1}, v6[16] = {[15] = 1};
   if (!ztna_addr_is_unspecified(&a)) return a;
-  return a.family == 4 ? ztna_addr_v4(v4, a.port)
-                       : ztna_addr_v6(v6, a.port, 0);
+  return a.family == 4 ? ztna_addr_v4(v4, a.port) : ztna_addr_v6(v6, a.port, 0);
 }
 
 /* Where to look, and in *from how that was decided. */
@@ -84,30 +83,31 @@ static int status_start(struct applet_call *c) {
   struct sbuf body;
   sbuf_init(&body, 0);
   int rc = http_get(&a, "/status", TIMEOUT_MS, &body);
-  json_t *root = rc == 200 && body.len
-                     ? json_loadb(body.s, body.len, JSON_REJECT_DUPLICATES, NULL)
-                     : NULL;
-  rc = is_status(root) ? print(c->opts, &body, root)
-                       : unreachable(&a, from, rc);
+  json_t *root =
+      rc == 200 && body.len
+          ? json_loadb(body.s, body.len, JSON_REJECT_DUPLICATES, NULL)
+          : NULL;
+  rc =
+      is_status(root) ? print(c->opts, &body, root) : unreachable(&a, from, rc);
   json_decref(root);
   sbuf_done(&body);
   return rc;
 }
 
 const struct applet applet_status = {
-  .name = "status",
-  .summary = "the state of a running relay, connector or agent",
-  .usage = "[--config FILE] [--http ADDR] [--json]",
-  .about =
-      "Asks the local HTTP page of a running relay, connector or agent. It\n"
-      "listens where http.listen of its configuration says.\n",
-  .example = "  ztna status --config /etc/ztna/relay.json\n"
-             "  ztna status --http 127.0.0.1:9090 --json\n",
-  .exits = "4 nothing reachable there",
-  .fields = fields,
-  .opts_size = sizeof(struct status_opts),
-  .config = APPLET_MAY_CONFIG,
-  .want = CONFIG_PRESENT | CONFIG_NO_FILES,
-  .max_args = 0,
-  .start = status_start,
+    .name = "status",
+    .summary = "the state of a running relay, connector or agent",
+    .usage = "[--config FILE] [--http ADDR] [--json]",
+    .about =
+        "Asks the local HTTP page of a running relay, connector or agent. It\n"
+        "listens where http.listen of its configuration says.\n",
+    .example = "  ztna status --config /etc/ztna/relay.json\n"
+               "  ztna status --http 127.0.0.1:9090 --json\n",
+    .exits = "4 nothing reachable there",
+    .fields = fields,
+    .opts_size = sizeof(struct status_opts),
+    .config = APPLET_MAY_CONFIG,
+    .want = CONFIG_PRESENT | CONFIG_NO_FILES,
+    .max_args = 0,
+    .start = status_start,
 };

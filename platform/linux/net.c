@@ -23,7 +23,8 @@ struct net {
   bool v6_said;
 };
 
-/* --- life ---------------------------------------------------------------------- */
+/* --- life
+ * ---------------------------------------------------------------------- */
 
 static bool family_works(int family) {
   int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -69,7 +70,8 @@ bool net_has(const struct net *n, int family) {
 
 int net_ifindex(const char *name) { return (int)if_nametoindex(name); }
 
-/* --- one change ------------------------------------------------------------------ */
+/* --- one change
+ * ------------------------------------------------------------------ */
 
 static int family_check(struct net *n, int family) {
   if (family != 4 && family != 6) return ZTNA_EINVAL;
@@ -86,7 +88,8 @@ static int change_failed(const char *what, const char *subject, int err) {
   switch (err) {
   case EPERM:
     log_err("net: may not %s %s; run as root or give the program"
-            " CAP_NET_ADMIN", what, subject);
+            " CAP_NET_ADMIN",
+            what, subject);
     return ZTNA_EPERM;
   case EEXIST:
     return ZTNA_EEXIST;
@@ -112,9 +115,9 @@ static int addr_change(struct net *n, bool add, int ifindex,
 
   size_t len = ip_len(a->family);
   struct ifaddrmsg fixed = {
-    .ifa_family = af_of(a->family),
-    .ifa_prefixlen = (uint8_t)(8 * len),
-    .ifa_index = (uint32_t)ifindex,
+      .ifa_family = af_of(a->family),
+      .ifa_prefixlen = (uint8_t)(8 * len),
+      .ifa_index = (uint32_t)ifindex,
   };
   nl_begin(&m, add ? RTM_NEWADDR : RTM_DELADDR,
            add ? NLM_F_CREATE | NLM_F_EXCL : 0, &fixed, sizeof(fixed));
@@ -141,12 +144,12 @@ static void route_begin(struct nl_msg *m, bool add, int ifindex,
                         const struct ztna_prefix *p) {
   int family = p->addr.family;
   struct rtmsg fixed = {
-    .rtm_family = af_of(family),
-    .rtm_dst_len = p->bits,
-    .rtm_table = RT_TABLE_MAIN,
-    .rtm_protocol = NET_ROUTE_PROTO,
-    .rtm_scope = family == 4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
-    .rtm_type = RTN_UNICAST,
+      .rtm_family = af_of(family),
+      .rtm_dst_len = p->bits,
+      .rtm_table = RT_TABLE_MAIN,
+      .rtm_protocol = NET_ROUTE_PROTO,
+      .rtm_scope = family == 4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+      .rtm_type = RTN_UNICAST,
   };
   nl_begin(m, add ? RTM_NEWROUTE : RTM_DELROUTE,
            add ? NLM_F_CREATE | NLM_F_EXCL : 0, &fixed, sizeof(fixed));
@@ -179,7 +182,8 @@ int net_route_del(struct net *n, int ifindex, const struct ztna_prefix *p) {
   return change_failed("remove route", ztna_prefix_print(p, text), -rc);
 }
 
-/* --- leftovers ----------------------------------------------------------------- */
+/* --- leftovers
+ * ----------------------------------------------------------------- */
 
 struct leftovers {
   int ifindex;
@@ -241,7 +245,8 @@ int net_clean(struct net *n, int ifindex) {
   return removed + clean_addrs(n, ifindex);
 }
 
-/* --- what the machine has -------------------------------------------------------- */
+/* --- what the machine has
+ * -------------------------------------------------------- */
 
 static uint8_t mask_bits(const struct sockaddr *mask, int family) {
   const uint8_t *p =
@@ -256,7 +261,7 @@ static uint8_t mask_bits(const struct sockaddr *mask, int family) {
 
 static void clear_host_bits(struct ztna_prefix *p) {
   for (unsigned bit = p->bits; bit < 8 * ip_len(p->addr.family); bit++)
-    p->addr.ip[bit / 8] &= (uint8_t)~(0x80 >> bit % 8);
+    p->addr.ip[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
 }
 
 /* False: not an IP address, or of a device that is down. */
@@ -291,13 +296,14 @@ int net_addrs(struct net *n, int except, struct net_addr *v, int max) {
   return k;
 }
 
-/* --- changes ---------------------------------------------------------------------- */
+/* --- changes
+ * ---------------------------------------------------------------------- */
 
 int net_watch_open(void) {
   struct sockaddr_nl self = {
-    .nl_family = AF_NETLINK,
-    .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
-                 RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
+      .nl_family = AF_NETLINK,
+      .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
+                   RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
   };
   int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
                   NETLINK_ROUTE);

@@ -9,7 +9,8 @@
 
 enum { ANSWER_ROOM = 32768 }; /* what kernels use for dumps at most */
 
-/* --- building -------------------------------------------------------------- */
+/* --- building --------------------------------------------------------------
+ */
 
 void nl_begin(struct nl_msg *m, uint16_t type, uint16_t flags,
               const void *fixed, size_t len) {
@@ -49,7 +50,8 @@ void nl_nest_end(struct nl_msg *m, size_t at) {
   a->rta_len = (uint16_t)(m->h.nlmsg_len - at);
 }
 
-/* --- talking ----------------------------------------------------------------- */
+/* --- talking -----------------------------------------------------------------
+ */
 
 int nl_open(void) {
   struct sockaddr_nl self = {.nl_family = AF_NETLINK};

@@ -25,7 +25,8 @@ enum {
   TUN_QUEUE = 1000, /* packets that wait in the kernel: 12 ms at 1 Gbit/s */
 };
 
-/* --- opening ----------------------------------------------------------------- */
+/* --- opening -----------------------------------------------------------------
+ */
 
 static int device_missing(int err) {
   switch (err) {
@@ -51,17 +52,20 @@ static int create_failed(const char *name, int err) {
   case EPERM:
   case EACCES:
     log_err("tun: may not create %s; run as root or give the program"
-            " CAP_NET_ADMIN (setcap cap_net_admin+ep)", name);
+            " CAP_NET_ADMIN (setcap cap_net_admin+ep)",
+            name);
     return ZTNA_EPERM;
   case EBUSY:
     log_err("tun: %s is in use by a running program; stop that one or choose"
-            " another name with --tun", name);
+            " another name with --tun",
+            name);
     return ZTNA_EEXIST;
   case EINVAL:
   case EEXIST:
     if (net_ifindex(name)) {
       log_err("tun: %s is the name of another network device; choose another"
-              " one with --tun", name);
+              " one with --tun",
+              name);
       return ZTNA_EEXIST;
     }
     log_err("tun: %s is not a usable device name", name);
@@ -131,7 +135,8 @@ int tun_open(struct tun *t, const char *name, uint32_t mtu) {
   *t = (struct tun){.fd = -1, .mtu = mtu};
   if (!name_ok(name)) {
     log_err("tun: '%s' is not a usable device name (at most %d characters,"
-            " no / or blank)", name, TUN_NAMELEN - 1);
+            " no / or blank)",
+            name, TUN_NAMELEN - 1);
     return ZTNA_EINVAL;
   }
   if (mtu < TUN_MTU_MIN || mtu > TUN_MTU_MAX) {
@@ -150,8 +155,8 @@ int tun_open(struct tun *t, const char *name, uint32_t mtu) {
 
 int tun_up(struct tun *t) {
   struct nl_msg m;
-  struct ifinfomsg info = {.ifi_index = t->ifindex, .ifi_flags = IFF_UP,
-                           .ifi_change = IFF_UP};
+  struct ifinfomsg info = {
+      .ifi_index = t->ifindex, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
   nl_begin(&m, RTM_NEWLINK, 0, &info, sizeof(info));
   int rc = nl_once(&m);
   if (rc == 0) return 0;
@@ -166,7 +171,8 @@ void tun_close(struct tun *t) {
   t->buf = NULL;
 }
 
-/* --- packets ------------------------------------------------------------------- */
+/* --- packets
+ * ------------------------------------------------------------------- */
 
 int tun_read(struct tun *t, struct tun_pkt *v, int max) {
   int n = 0;

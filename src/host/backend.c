@@ -65,29 +65,29 @@ struct backend {
   union control rx_controls[RX_BATCH];
 };
 
-#define METRIC(member, metric, kind, text)                                     \
-  {                                                                            \
-    .name = "ztna_backend_" metric, .help = text, .type = kind,                \
-    .offset = offsetof(struct backend_counters, member)                        \
+#define METRIC(member, metric, kind, text)                      \
+  {                                                             \
+    .name = "ztna_backend_" metric, .help = text, .type = kind, \
+    .offset = offsetof(struct backend_counters, member)         \
   }
 
 const struct metric backend_metrics[] = {
-  METRIC(open, "sockets", METRIC_GAUGE, "Backend sockets open now"),
-  METRIC(rx_packets, "rx_packets_total", METRIC_COUNTER,
-         "Packets received from backends"),
-  METRIC(rx_bytes, "rx_bytes_total", METRIC_COUNTER,
-         "Payload bytes received from backends"),
-  METRIC(rx_errors, "rx_errors_total", METRIC_COUNTER,
-         "ICMP errors received about packets to backends"),
-  METRIC(rx_foreign, "rx_foreign_total", METRIC_COUNTER,
-         "Packets dropped because they were not from the flow's backend"),
-  METRIC(tx_packets, "tx_packets_total", METRIC_COUNTER,
-         "Packets sent to backends"),
-  METRIC(tx_bytes, "tx_bytes_total", METRIC_COUNTER,
-         "Payload bytes sent to backends"),
-  METRIC(tx_dropped, "tx_dropped_total", METRIC_COUNTER,
-         "Packets to backends that the system did not take"),
-  {0},
+    METRIC(open, "sockets", METRIC_GAUGE, "Backend sockets open now"),
+    METRIC(rx_packets, "rx_packets_total", METRIC_COUNTER,
+           "Packets received from backends"),
+    METRIC(rx_bytes, "rx_bytes_total", METRIC_COUNTER,
+           "Payload bytes received from backends"),
+    METRIC(rx_errors, "rx_errors_total", METRIC_COUNTER,
+           "ICMP errors received about packets to backends"),
+    METRIC(rx_foreign, "rx_foreign_total", METRIC_COUNTER,
+           "Packets dropped because they were not from the flow's backend"),
+    METRIC(tx_packets, "tx_packets_total", METRIC_COUNTER,
+           "Packets sent to backends"),
+    METRIC(tx_bytes, "tx_bytes_total", METRIC_COUNTER,
+           "Payload bytes sent to backends"),
+    METRIC(tx_dropped, "tx_dropped_total", METRIC_COUNTER,
+           "Packets to backends that the system did not take"),
+    {0},
 };
 
 /* --- life ---------------------------------------------------------------- */
@@ -138,7 +138,8 @@ void backend_close(struct backend *b, uint32_t flow) {
   b->counters.open--;
 }
 
-/* --- opening --------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------
+ */
 
 static int set_int(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof(value));
@@ -263,7 +264,8 @@ int backend_open_ping(struct backend *b, uint32_t flow,
   return rc;
 }
 
-/* --- sending --------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------
+ */
 
 static int send_failed(struct backend *b, int err) {
   b->counters.tx_dropped++;
@@ -338,7 +340,8 @@ int backend_send_echo(struct backend *b, uint32_t flow, uint16_t seq,
   return flow_send(b, f, v, 2);
 }
 
-/* --- receiving ---------------------------------------------------------------- */
+/* --- receiving
+ * ---------------------------------------------------------------- */
 
 static bool still_open(struct backend *b, uint32_t flow, uint32_t life) {
   return b->flows[flow].kind != CLOSED && b->flows[flow].life == life;
@@ -379,7 +382,8 @@ static bool is_prohibited(const struct sock_extended_err *e) {
            (e->ee_code == ICMP_NET_ANO || e->ee_code == ICMP_HOST_ANO ||
             e->ee_code == ICMP_PKT_FILTERED);
   return e->ee_origin == SO_EE_ORIGIN_ICMP6 &&
-         e->ee_type == ICMPV6_DEST_UNREACH && e->ee_code == ICMPV6_ADM_PROHIBITED;
+         e->ee_type == ICMPV6_DEST_UNREACH &&
+         e->ee_code == ICMPV6_ADM_PROHIBITED;
 }
 
 static int deliver_error(struct backend *b, uint32_t flow,
@@ -477,12 +481,12 @@ static int rx_batch(struct backend *b, int fd) {
     b->rx_iovs[i].iov_base = b->rx_room + (size_t)i * RX_ROOM;
     b->rx_iovs[i].iov_len = RX_ROOM;
     b->rx_msgs[i].msg_hdr = (struct msghdr){
-      .msg_name = &b->rx_names[i],
-      .msg_namelen = sizeof(b->rx_names[i]),
-      .msg_iov = &b->rx_iovs[i],
-      .msg_iovlen = 1,
-      .msg_control = &b->rx_controls[i],
-      .msg_controllen = sizeof(b->rx_controls[i]),
+        .msg_name = &b->rx_names[i],
+        .msg_namelen = sizeof(b->rx_names[i]),
+        .msg_iov = &b->rx_iovs[i],
+        .msg_iovlen = 1,
+        .msg_control = &b->rx_controls[i],
+        .msg_controllen = sizeof(b->rx_controls[i]),
     };
   }
   return recvmmsg(fd, b->rx_msgs, RX_BATCH, MSG_DONTWAIT, NULL);

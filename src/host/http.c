@@ -31,7 +31,8 @@ struct http {
   int n_open; /* libuv handles */
 };
 
-/* --- answers ------------------------------------------------------------------- */
+/* --- answers
+ * ------------------------------------------------------------------- */
 
 struct answer {
   unsigned status;
@@ -61,7 +62,8 @@ static void answer_problem(struct answer *a, unsigned status,
   a->type = "application/problem+json";
   sbuf_printf(&a->body,
               "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%u,"
-              "\"detail\":\"%s\"}\n", status_title(status), status, detail);
+              "\"detail\":\"%s\"}\n",
+              status_title(status), status, detail);
 }
 
 static void page_health(struct http *h, struct answer *a) {
@@ -97,10 +99,10 @@ static const struct page {
   const char *path;
   void (*render)(struct http *h, struct answer *a);
 } pages[] = {
-  {"/healthz", page_health},
-  {"/readyz", page_ready},
-  {"/metrics", page_metrics},
-  {"/status", page_status},
+    {"/healthz", page_health},
+    {"/readyz", page_ready},
+    {"/metrics", page_metrics},
+    {"/status", page_status},
 };
 
 static const struct page *page_find(const char *path) {
@@ -109,7 +111,8 @@ static const struct page *page_find(const char *path) {
   return NULL;
 }
 
-/* --- requests ---------------------------------------------------------------------- */
+/* --- requests
+ * ---------------------------------------------------------------------- */
 
 /* A web page that a browser shows can make its own name resolve to 127.0.0.1;
  * the browser then sends that name here. Addresses and localhost cannot be
@@ -187,7 +190,8 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c,
   return rc;
 }
 
-/* --- the loop ------------------------------------------------------------------------- */
+/* --- the loop
+ * ------------------------------------------------------------------------- */
 
 static void on_timeout(uv_timer_t *t);
 
@@ -203,7 +207,9 @@ static void run(struct http *h) {
 static void on_timeout(uv_timer_t *t) { run(t->data); }
 static void on_readable(uv_poll_t *p, int status, int events) { run(p->data); }
 
-/* --- life -------------------------------------------------------------------------------- */
+/* --- life
+ * --------------------------------------------------------------------------------
+ */
 
 static int listen_failed(const struct ztna_addr *a, int err) {
   char text[ZTNA_ADDR_STRLEN];
@@ -211,7 +217,8 @@ static int listen_failed(const struct ztna_addr *a, int err) {
   switch (err) {
   case EADDRINUSE:
     log_err("http: %s is in use by another program; choose another address"
-            " for http.listen", text);
+            " for http.listen",
+            text);
     return ZTNA_EEXIST;
   case EADDRNOTAVAIL:
   case EAFNOSUPPORT:
@@ -301,7 +308,9 @@ int http_start(struct http **out, uv_loop_t *loop,
   return rc;
 }
 
-struct ztna_addr http_local(const struct http *h) { return h->local; }
+struct ztna_addr http_local(const struct http *h) {
+  return h->local;
+}
 
 static void on_closed(uv_handle_t *handle) {
   struct http *h = handle->data;

@@ -48,8 +48,7 @@ static size_t format_json(char *out, size_t room, const char *when,
 
 static size_t format_text(char *out, size_t room, const char *when,
                           const char *level, const char *line) {
-  size_t n =
-      (size_t)snprintf(out, room - 1, "%s %-5s %s", when, level, line);
+  size_t n = (size_t)snprintf(out, room - 1, "%s %-5s %s", when, level, line);
   if (n > room - 2) n = room - 2;
   out[n++] = '\n';
   return n;

@@ -41,7 +41,7 @@ struct host_role {
   int n_sources;
   bool dirty;
   bool network_changed;
-  int n_waiting; /* output that a full buffer did not take: */
+  int n_waiting;         /* output that a full buffer did not take: */
   struct dgram *waiting; /* into out[] */
   struct dgram out[NEXT_BATCH];
 };
@@ -64,7 +64,8 @@ struct host {
   int rc;
 };
 
-/* --- waiting for a full buffer ------------------------------------------------------ */
+/* --- waiting for a full buffer
+ * ------------------------------------------------------ */
 
 static void on_source(uv_poll_t *p, int status, int events);
 
@@ -111,7 +112,9 @@ void host_enter(struct host_role *r) {
   role_listen(r);
 }
 
-/* --- inputs ---------------------------------------------------------------------------- */
+/* --- inputs
+ * ----------------------------------------------------------------------------
+ */
 
 static void read_socket(struct host_role *r, int socket) {
   struct dgram v[UDP_BATCH];
@@ -166,7 +169,8 @@ static void on_network(uv_poll_t *p, int status, int events) {
   for (int i = 0; i < h->n_roles; i++) h->roles[i]->network_changed = true;
 }
 
-/* --- end of a turn --------------------------------------------------------------------- */
+/* --- end of a turn
+ * --------------------------------------------------------------------- */
 
 static bool role_is_stopped(const struct host_role *r) {
   if (r->n_waiting) return false;
@@ -220,7 +224,9 @@ static void on_prepare(uv_prepare_t *p) {
   timer_set(h->timer_fd, at);
 }
 
-/* --- signals ------------------------------------------------------------------------------ */
+/* --- signals
+ * ------------------------------------------------------------------------------
+ */
 
 /* May be called from inside a core, so the roles hear of it later. */
 void host_stop(struct host *h, int rc) {
@@ -251,7 +257,9 @@ static void on_signal(uv_signal_t *s, int number) {
   }
 }
 
-/* --- life ------------------------------------------------------------------------------------ */
+/* --- life
+ * ------------------------------------------------------------------------------------
+ */
 
 static int start_signals(struct host *h) {
   static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
@@ -320,7 +328,9 @@ void host_free(struct host *h) {
 }
 
 uv_loop_t *host_uv(struct host *h) { return &h->uv; }
-struct resolver *host_resolver(struct host *h) { return h->resolver; }
+struct resolver *host_resolver(struct host *h) {
+  return h->resolver;
+}
 
 int host_run(struct host *h) {
   for (int i = 0; i < h->n_roles; i++) h->roles[i]->dirty = true;
@@ -328,7 +338,8 @@ int host_run(struct host *h) {
   return h->rc;
 }
 
-/* --- roles and what wakes them ------------------------------------------------------------ */
+/* --- roles and what wakes them
+ * ------------------------------------------------------------ */
 
 static int add_source(struct host_role *r, int fd, struct source what) {
   if (r->n_sources == UDP_MAX_SOCKETS + MAX_WATCHES) return ZTNA_EFULL;
@@ -370,9 +381,9 @@ struct host_role *host_add(struct host *h, const struct loop_role *verbs,
 
 int host_watch(struct host_role *r, int fd,
                void (*on_readable)(void *ctx, uint64_t now), void *ctx) {
-  return add_source(r, fd, (struct source){.socket = -1,
-                                           .on_readable = on_readable,
-                                           .ctx = ctx});
+  return add_source(
+      r, fd,
+      (struct source){.socket = -1, .on_readable = on_readable, .ctx = ctx});
 }
 
 int host_bind(struct host_role *r, const struct ztna_addr *local) {

@@ -10,7 +10,8 @@ enum {
   COLUMNS_MAX = 16, /* of a table */
 };
 
-/* --- single values ------------------------------------------------------------------ */
+/* --- single values
+ * ------------------------------------------------------------------ */
 
 static bool is_single(const json_t *v) {
   return !json_is_object(v) && !json_is_array(v);
@@ -58,7 +59,9 @@ static void put_padded(struct sbuf *out, const char *s, int width) {
   sbuf_printf(out, "%s%*s", s, blanks > 0 ? blanks : 0, "");
 }
 
-/* --- tables ----------------------------------------------------------------------------- */
+/* --- tables
+ * -----------------------------------------------------------------------------
+ */
 
 static bool is_flat(const json_t *object) {
   const char *key;
@@ -105,13 +108,14 @@ static void put_table(struct sbuf *out, const json_t *list, int indent) {
   size_t i;
   json_t *row, *v;
   const char *key;
-  json_array_foreach(list, i, row)
-    json_object_foreach(row, key, v) table_note(&t, key, v);
+  json_array_foreach(list, i, row) json_object_foreach(row, key, v)
+      table_note(&t, key, v);
   table_row(out, &t, NULL, indent);
   json_array_foreach(list, i, row) table_row(out, &t, row, indent);
 }
 
-/* --- lists and objects ---------------------------------------------------------------------- */
+/* --- lists and objects
+ * ---------------------------------------------------------------------- */
 
 static void put_object(struct sbuf *out, const json_t *object, int indent);
 
@@ -157,7 +161,7 @@ static void put_inline(struct sbuf *out, const json_t *v) {
     return;
   }
   json_array_foreach(v, i, one)
-    sbuf_printf(out, "%s%s", i ? ", " : "", single_text(one, room));
+      sbuf_printf(out, "%s%s", i ? ", " : "", single_text(one, room));
   sbuf_printf(out, "\n");
 }
 
@@ -165,8 +169,9 @@ static int key_width(const json_t *object) {
   const char *key;
   json_t *v;
   int width = 0;
-  json_object_foreach((json_t *)object, key, v)
-    if (is_inline(v) && width_of(key) > width) width = width_of(key);
+  json_object_foreach((json_t *)object, key,
+                      v) if (is_inline(v) && width_of(key) > width) width =
+      width_of(key);
   return width;
 }
 

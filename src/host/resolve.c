@@ -31,7 +31,8 @@ struct resolver {
   int n_open;
 };
 
-/* --- asking: in a thread --------------------------------------------------------- */
+/* --- asking: in a thread
+ * --------------------------------------------------------- */
 
 static bool has_addr(const struct question *q, const struct ztna_addr *a) {
   for (int i = 0; i < q->n; i++)
@@ -89,7 +90,8 @@ static void *ask_thread(void *arg) {
   return NULL;
 }
 
-/* --- the loop's side -------------------------------------------------------------- */
+/* --- the loop's side
+ * -------------------------------------------------------------- */
 
 static void on_answers(uv_async_t *async) {
   struct resolver *r = async->data;
@@ -195,6 +197,7 @@ void resolve_name(struct resolver *r, const char *host_port,
   }
   if (rc == 0) return; /* q is the thread's now */
   free(q);
-  cb(ctx, NULL, rc, rc == ZTNA_EINVAL ? "want host:port"
-                                      : "too many names to resolve at once");
+  cb(ctx, NULL, rc,
+     rc == ZTNA_EINVAL ? "want host:port"
+                       : "too many names to resolve at once");
 }

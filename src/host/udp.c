@@ -78,30 +78,30 @@ struct udp {
   union control tx_controls[TX_BATCH];
 };
 
-#define COUNTER(member, text)                                                  \
-  {                                                                            \
-    .name = "ztna_udp_" #member "_total", .help = text,                        \
-    .type = METRIC_COUNTER, .offset = offsetof(struct udp_counters, member)    \
+#define COUNTER(member, text)                                               \
+  {                                                                         \
+    .name = "ztna_udp_" #member "_total", .help = text,                     \
+    .type = METRIC_COUNTER, .offset = offsetof(struct udp_counters, member) \
   }
 
 const struct metric udp_metrics[] = {
-  COUNTER(rx_packets, "UDP packets received"),
-  COUNTER(rx_bytes, "UDP payload bytes received"),
-  COUNTER(rx_trains, "Receives, each of one packet or one GRO train"),
-  COUNTER(rx_truncated, "Receives dropped because they did not fit"),
-  COUNTER(rx_errors, "Receive calls that failed"),
-  COUNTER(tx_packets, "UDP packets sent"),
-  COUNTER(tx_bytes, "UDP payload bytes sent"),
-  COUNTER(tx_sends, "Sends, each of one packet or one GSO train"),
-  COUNTER(tx_too_big, "Packets dropped as larger than the interface MTU"),
-  COUNTER(tx_no_buffer, "Packets dropped because the system had no buffer"),
-  COUNTER(tx_unreachable, "Packets dropped because there was no route"),
-  COUNTER(tx_refused, "Packets dropped by a local packet filter"),
-  COUNTER(tx_failed, "Packets dropped for another reason"),
-  COUNTER(tx_blocked, "Times a send buffer was full"),
-  COUNTER(gso_repeats, "Trains repeated segment by segment"),
-  COUNTER(source_gone, "Sends whose local address had left the machine"),
-  {0},
+    COUNTER(rx_packets, "UDP packets received"),
+    COUNTER(rx_bytes, "UDP payload bytes received"),
+    COUNTER(rx_trains, "Receives, each of one packet or one GRO train"),
+    COUNTER(rx_truncated, "Receives dropped because they did not fit"),
+    COUNTER(rx_errors, "Receive calls that failed"),
+    COUNTER(tx_packets, "UDP packets sent"),
+    COUNTER(tx_bytes, "UDP payload bytes sent"),
+    COUNTER(tx_sends, "Sends, each of one packet or one GSO train"),
+    COUNTER(tx_too_big, "Packets dropped as larger than the interface MTU"),
+    COUNTER(tx_no_buffer, "Packets dropped because the system had no buffer"),
+    COUNTER(tx_unreachable, "Packets dropped because there was no route"),
+    COUNTER(tx_refused, "Packets dropped by a local packet filter"),
+    COUNTER(tx_failed, "Packets dropped for another reason"),
+    COUNTER(tx_blocked, "Times a send buffer was full"),
+    COUNTER(gso_repeats, "Trains repeated segment by segment"),
+    COUNTER(source_gone, "Sends whose local address had left the machine"),
+    {0},
 };
 
 /* --- life ---------------------------------------------------------------- */
@@ -160,20 +160,19 @@ static int bind_failed(const struct ztna_addr *a, const char *what, int err) {
   ztna_addr_print(a, text);
   switch (err) {
   case EADDRINUSE:
-    log_err("udp: %s is in use by another program; choose another port",
-            text);
+    log_err("udp: %s is in use by another program; choose another port", text);
     return ZTNA_EEXIST;
   case EADDRNOTAVAIL:
     log_err("udp: %s is not an address of this machine", text);
     return ZTNA_ENOENT;
   case EAFNOSUPPORT:
-    log_err("udp: this machine has no IPv%d, %s is left out", a->family,
-            text);
+    log_err("udp: this machine has no IPv%d, %s is left out", a->family, text);
     return ZTNA_ENOENT;
   case EACCES:
   case EPERM:
     log_err("udp: not allowed to use %s; ports below 1024 want root or"
-            " CAP_NET_BIND_SERVICE", text);
+            " CAP_NET_BIND_SERVICE",
+            text);
     return ZTNA_EPERM;
   default:
     log_err("udp: %s %s: %s", what, text, strerror(err));
@@ -236,17 +235,18 @@ static void rx_prepare(struct udp *u, int n) {
     u->rx_iovs[i].iov_base = u->rx_room + (size_t)i * RX_ROOM;
     u->rx_iovs[i].iov_len = RX_ROOM;
     u->rx_msgs[i].msg_hdr = (struct msghdr){
-      .msg_name = &u->rx_names[i],
-      .msg_namelen = sizeof(u->rx_names[i]),
-      .msg_iov = &u->rx_iovs[i],
-      .msg_iovlen = 1,
-      .msg_control = &u->rx_controls[i],
-      .msg_controllen = sizeof(u->rx_controls[i]),
+        .msg_name = &u->rx_names[i],
+        .msg_namelen = sizeof(u->rx_names[i]),
+        .msg_iov = &u->rx_iovs[i],
+        .msg_iovlen = 1,
+        .msg_control = &u->rx_controls[i],
+        .msg_controllen = sizeof(u->rx_controls[i]),
     };
   }
 }
 
-static void rx_control(struct dgram *d, uint16_t port, const struct cmsghdr *c) {
+static void rx_control(struct dgram *d, uint16_t port,
+                       const struct cmsghdr *c) {
   int value;
   switch (c->cmsg_level) {
   case IPPROTO_IP:
@@ -289,10 +289,10 @@ static bool rx_parse(struct udp *u, const struct sock *s, struct mmsghdr *m,
   }
   if (m->msg_len == 0) return false;
   *d = (struct dgram){
-    .local = s->local,
-    .data = h->msg_iov->iov_base,
-    .len = m->msg_len,
-    .seg = (uint16_t)m->msg_len,
+      .local = s->local,
+      .data = h->msg_iov->iov_base,
+      .len = m->msg_len,
+      .seg = (uint16_t)m->msg_len,
   };
   if (ztna_addr_from_sockaddr(&d->remote, h->msg_name) < 0) return false;
   for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c))
@@ -463,7 +463,8 @@ static void tx_control(struct msghdr *h, union control *room,
   if (h->msg_controllen == 0) h->msg_control = NULL;
 }
 
-/* --- sending: when it fails ------------------------------------------------ */
+/* --- sending: when it fails ------------------------------------------------
+ */
 
 static void count_sent(struct udp *u, uint32_t packets, uint32_t bytes) {
   u->counters.tx_sends++;
@@ -551,8 +552,8 @@ static bool may_be_source(int err) {
 
 /* The train failed with err: save what can be saved, count the rest. */
 static void send_failed(struct udp *u, struct sock *s, const struct dgram *d,
-                        struct train *t, struct msghdr *h,
-                        union control *room, int err) {
+                        struct train *t, struct msghdr *h, union control *room,
+                        int err) {
   if (t->pktinfo && may_be_source(err)) {
     t->pktinfo = false;
     tx_control(h, room, s, d, t);
@@ -576,7 +577,8 @@ static void send_failed(struct udp *u, struct sock *s, const struct dgram *d,
   count_lost(u, err, t->n_segs);
 }
 
-/* --- sending: the run ------------------------------------------------------- */
+/* --- sending: the run -------------------------------------------------------
+ */
 
 /* Fills the message table from v[*at] on, for one socket. */
 static int tx_prepare(struct udp *u, int socket, const struct dgram *v, int n,

@@ -17,7 +17,7 @@ enum {
 /* Packets are counted one by one, also inside trains. */
 struct udp_counters {
   uint64_t rx_packets, rx_bytes, rx_trains;
-  uint64_t rx_truncated;   /* packet or its control data did not fit */
+  uint64_t rx_truncated; /* packet or its control data did not fit */
   uint64_t rx_errors;
   uint64_t tx_packets, tx_bytes, tx_sends;
   uint64_t tx_too_big;     /* larger than the interface's MTU */

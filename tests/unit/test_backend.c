@@ -27,7 +27,7 @@ static struct {
   uint8_t data[65536];
   size_t len;
   enum backend_error kind;
-  uint32_t close_flow; /* closed inside the callback; N_FLOWS: none */
+  uint32_t close_flow;     /* closed inside the callback; N_FLOWS: none */
   struct ztna_addr reopen; /* and opened again */
 } got;
 
@@ -42,8 +42,8 @@ static void on_packet(void *ctx, uint32_t flow, const uint8_t *data,
     assert_int_equal(backend_open(b, got.close_flow, &got.reopen), 0);
 }
 
-static void on_echo(void *ctx, uint32_t flow, uint16_t seq,
-                    const uint8_t *data, size_t len) {
+static void on_echo(void *ctx, uint32_t flow, uint16_t seq, const uint8_t *data,
+                    size_t len) {
   got.echoes++;
   got.flow = flow;
   got.seq = seq;
@@ -59,7 +59,7 @@ static void on_error(void *ctx, uint32_t flow, enum backend_error kind,
 }
 
 static const struct backend_events events = {
-  .on_packet = on_packet, .on_echo = on_echo, .on_error = on_error};
+    .on_packet = on_packet, .on_echo = on_echo, .on_error = on_error};
 
 static struct ztna_addr addr(const char *text) {
   struct ztna_addr a;
@@ -136,7 +136,8 @@ static void reply_comes_back_to_its_flow_v6(void **state) {
 
 static void only_the_connected_peer_is_heard(void **state) {
   struct ztna_addr a, other;
-  int fd = service("127.0.0.1:0", &a), stranger = service("127.0.0.1:0", &other);
+  int fd = service("127.0.0.1:0", &a),
+      stranger = service("127.0.0.1:0", &other);
   char room[16];
   struct sockaddr_storage ss;
   socklen_t len = sizeof(ss);
@@ -276,18 +277,18 @@ static void ping_is_answered_v6(void **state) { ping_is_answered_by("::1"); }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    TEST(reply_comes_back_to_its_flow_v4),
-    TEST(reply_comes_back_to_its_flow_v6),
-    TEST(only_the_connected_peer_is_heard),
-    TEST(refused_port_is_reported_v4),
-    TEST(refused_port_is_reported_v6),
-    TEST(burst_arrives_packet_by_packet),
-    TEST(empty_datagram_arrives),
-    TEST(flow_may_be_closed_inside_its_callback),
-    TEST(reopened_flow_hears_nothing_of_its_former_life),
-    TEST(wrong_numbers_are_refused),
-    TEST(ping_is_answered_v4),
-    TEST(ping_is_answered_v6),
+      TEST(reply_comes_back_to_its_flow_v4),
+      TEST(reply_comes_back_to_its_flow_v6),
+      TEST(only_the_connected_peer_is_heard),
+      TEST(refused_port_is_reported_v4),
+      TEST(refused_port_is_reported_v6),
+      TEST(burst_arrives_packet_by_packet),
+      TEST(empty_datagram_arrives),
+      TEST(flow_may_be_closed_inside_its_callback),
+      TEST(reopened_flow_hears_nothing_of_its_former_life),
+      TEST(wrong_numbers_are_refused),
+      TEST(ping_is_answered_v4),
+      TEST(ping_is_answered_v6),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

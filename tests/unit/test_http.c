@@ -38,9 +38,10 @@ static void page_status(void *ctx, struct sbuf *out) {
 }
 
 static const struct http_pages pages = {
-  .ready = page_ready, .metrics = page_metrics, .status = page_status};
+    .ready = page_ready, .metrics = page_metrics, .status = page_status};
 
-/* --- a client in a thread, while the loop runs here ------------------------------ */
+/* --- a client in a thread, while the loop runs here
+ * ------------------------------ */
 
 struct call {
   const char *request; /* NULL: http_get of path */
@@ -124,7 +125,8 @@ static int teardown(void **state) {
   return uv_loop_close(&loop);
 }
 
-/* --- tests -------------------------------------------------------------------------- */
+/* --- tests
+ * -------------------------------------------------------------------------- */
 
 static void pages_are_served(void **state) {
   assert_true(at.port != 0);
@@ -156,8 +158,9 @@ static void unknown_path_is_a_problem(void **state) {
 }
 
 static void only_get_and_head_are_allowed(void **state) {
-  const char *a = request("POST /status HTTP/1.1\r\nHost: localhost\r\n"
-                          "Content-Length: 5\r\nConnection: close\r\n\r\nhello");
+  const char *a =
+      request("POST /status HTTP/1.1\r\nHost: localhost\r\n"
+              "Content-Length: 5\r\nConnection: close\r\n\r\nhello");
   assert_int_equal(call.rc, 405);
   assert_non_null(strstr(a, "Allow: GET, HEAD"));
   request("DELETE /status HTTP/1.1\r\nHost: localhost\r\n"
@@ -232,22 +235,22 @@ static void status_is_printed_with_aligned_keys(void **state) {
       "{\"schema\":\"ztna.status/1\",\"role\":\"relay\",\"connections\":12,"
       "\"udp\":{\"rx\":5,\"dropped\":0},\"tags\":[\"a\",\"b\"],"
       "\"routes\":[{\"id\":\"7f\",\"agent\":\"laptop\\u001b[2J\"},"
-      "{\"id\":\"80aa\",\"bytes\":7}],\"none\":[]}", 0, NULL);
+      "{\"id\":\"80aa\",\"bytes\":7}],\"none\":[]}",
+      0, NULL);
   assert_non_null(root);
   sbuf_init(&out, 0);
   pretty_print(&out, root);
-  assert_string_equal(out.s,
-                      "role         relay\n"
-                      "connections  12\n"
-                      "tags         a, b\n"
-                      "none         -\n"
-                      "\nudp\n"
-                      "  rx       5\n"
-                      "  dropped  0\n"
-                      "\nroutes\n"
-                      "  id    agent       bytes\n"
-                      "  7f    laptop?[2J  -\n"
-                      "  80aa  -           7\n");
+  assert_string_equal(out.s, "role         relay\n"
+                             "connections  12\n"
+                             "tags         a, b\n"
+                             "none         -\n"
+                             "\nudp\n"
+                             "  rx       5\n"
+                             "  dropped  0\n"
+                             "\nroutes\n"
+                             "  id    agent       bytes\n"
+                             "  7f    laptop?[2J  -\n"
+                             "  80aa  -           7\n");
   sbuf_done(&out);
   json_decref(root);
 }
@@ -256,16 +259,16 @@ static void status_is_printed_with_aligned_keys(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    TEST(pages_are_served),
-    TEST(long_status_arrives_whole),
-    TEST(not_ready_says_why),
-    TEST(unknown_path_is_a_problem),
-    TEST(only_get_and_head_are_allowed),
-    TEST(names_in_the_host_header_are_refused),
-    TEST(huge_headers_are_refused),
-    TEST(used_port_is_a_clear_error),
-    TEST(client_tells_refused_from_silent),
-    cmocka_unit_test(status_is_printed_with_aligned_keys),
+      TEST(pages_are_served),
+      TEST(long_status_arrives_whole),
+      TEST(not_ready_says_why),
+      TEST(unknown_path_is_a_problem),
+      TEST(only_get_and_head_are_allowed),
+      TEST(names_in_the_host_header_are_refused),
+      TEST(huge_headers_are_refused),
+      TEST(used_port_is_a_clear_error),
+      TEST(client_tells_refused_from_silent),
+      cmocka_unit_test(status_is_printed_with_aligned_keys),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

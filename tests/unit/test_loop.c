@@ -5,11 +5,18 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <ztna/err.h>
@@ -18,13 +25,13 @@
 #include "host/logger.h"
 #include "host/loop.h"
 
-enum { ROOM = 70000 };
+enum { ROOM = 70000, N_OUT = 16 };
 
 /* A core: echoes what comes in, or sends and counts. */
 struct core {
   struct host *host;
   bool echo;
-  struct dgram out[UDP_BATCH];
+  struct dgram out[N_OUT];
   int n_out;
   int n_packets;
   size_t bytes;
@@ -75,7 +82,7 @@ static void core_stop(void *ctx, uint64_t now) {
   c->n_goodbyes++;
   if (c->peer.family)
     c->out[c->n_out++] = (struct dgram){
-      .remote = c->peer, .data = (const uint8_t *)"bye", .len = 3, .seg = 3};
+        .remote = c->peer, .data = (const uint8_t *)"bye", .len = 3, .seg = 3};
 }
 
 static bool core_stopped(const void *ctx) {
@@ -88,13 +95,13 @@ static void core_reload(void *ctx, uint64_t now) {
 }
 
 static const struct loop_role verbs = {
-  .udp_in = core_udp_in,
-  .tick = core_tick,
-  .next = core_next,
-  .deadline = core_deadline,
-  .stop = core_stop,
-  .stopped = core_stopped,
-  .reload = core_reload,
+    .udp_in = core_udp_in,
+    .tick = core_tick,
+    .next = core_next,
+    .deadline = core_deadline,
+    .stop = core_stop,
+    .stopped = core_stopped,
+    .reload = core_reload,
 };
 
 static struct host *host;
@@ -125,7 +132,7 @@ static int teardown(void **state) {
 static void what_is_sent_is_echoed(void **state) {
   b.peer.family = 0; /* no goodbye from b */
   a.out[a.n_out++] = (struct dgram){
-    .remote = a.peer, .data = a.data, .len = 50 * 1200, .seg = 1200};
+      .remote = a.peer, .data = a.data, .len = 50 * 1200, .seg = 1200};
   a.peer.family = 0;
   assert_int_equal(host_run(host), 42);
   assert_int_equal(b.n_packets, 50);
@@ -181,8 +188,8 @@ static void on_pipe(void *ctx, uint64_t now) {
   char c;
   assert_int_equal(read(wake_pipe[0], &c, 1), 1);
   /* Calls into the core: its output must leave without a further event. */
-  a.out[a.n_out++] = (struct dgram){
-    .remote = a.peer, .data = a.data, .len = 10, .seg = 10};
+  a.out[a.n_out++] =
+      (struct dgram){.remote = a.peer, .data = a.data, .len = 10, .seg = 10};
 }
 
 static void watched_descriptor_drains_its_role(void **state) {
@@ -200,7 +207,76 @@ static void watched_descriptor_drains_its_role(void **state) {
   close(wake_pipe[1]);
 }
 
-/* --- names ----------------------------------------------------------------------- */
+/* --- a full buffer
+ * ----------------------------------------------------------------- */
+
+/* A device where nobody answers ARP keeps what is sent in the send buffer,
+ * until ARP gives up after 3 s. */
+static int deaf_device(void) {
+  struct ifreq r = {.ifr_name = "deaf", .ifr_flags = IFF_TAP | IFF_NO_PI};
+  struct sockaddr_in ip = {.sin_family = AF_INET};
+  if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+    skip();
+  int tap = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+  if (tap < 0 || ioctl(tap, TUNSETIFF, &r) < 0) skip();
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  inet_pton(AF_INET, "10.9.9.1", &ip.sin_addr);
+  memcpy(&r.ifr_addr, &ip, sizeof(ip));
+  assert_int_equal(ioctl(fd, SIOCSIFADDR, &r), 0);
+  r.ifr_flags = IFF_UP;
+  assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &r), 0);
+  close(fd);
+  return tap;
+}
+
+static struct {
+  struct udp *udp;
+  uint64_t woken_at;
+} full;
+
+/* Becomes readable at once, but must wait until the output has left. */
+static void on_pipe_after_output(void *ctx, uint64_t now) {
+  char c;
+  assert_int_equal(read(wake_pipe[0], &c, 1), 1);
+  full.woken_at = now;
+  assert_int_equal(udp_counters(full.udp)->tx_packets, N_OUT);
+  host_stop(host, 7);
+}
+
+static void full_buffer_holds_a_role_until_all_has_left(void **state) {
+  struct core c = {.host = host, .tick_at = NEVER};
+  struct ztna_addr any;
+  int small = 8192, tap = deaf_device();
+  a.peer.family = b.peer.family = 0;
+  ztna_addr_parse(&any, "0.0.0.0:0");
+  full.udp = udp_new();
+  assert_int_equal(udp_bind(full.udp, &any), 0);
+  assert_int_equal(udp_bind(full.udp, &any), 1); /* an idle one beside it */
+  for (int i = 0; i < N_OUT; i++) {
+    c.out[i] = (struct dgram){.data = a.data, .len = 1200, .seg = 1200};
+    ztna_addr_parse(&c.out[i].remote, "10.9.9.2:9");
+    c.out[i].remote.port = (uint16_t)(1000 + i); /* not one train */
+  }
+  c.n_out = N_OUT;
+  for (int i = 0; i < 2; i++)
+    setsockopt(udp_fd(full.udp, i), SOL_SOCKET, SO_SNDBUF, &small,
+               sizeof(small));
+  struct host_role *r = host_add(host, &verbs, &c, full.udp);
+  assert_int_equal(pipe(wake_pipe), 0);
+  assert_int_equal(host_watch(r, wake_pipe[0], on_pipe_after_output, NULL), 0);
+  assert_int_equal(write(wake_pipe[1], "x", 1), 1);
+  uint64_t start = clock_now(), cpu = (uint64_t)clock();
+  assert_int_equal(host_run(host), 7);
+  assert_true(full.woken_at - start > 500 * MS);             /* it did wait */
+  assert_true((uint64_t)clock() - cpu < CLOCKS_PER_SEC / 4); /* not spinning */
+  assert_true(udp_counters(full.udp)->tx_blocked > 0);
+  close(wake_pipe[0]);
+  close(wake_pipe[1]);
+  close(tap);
+}
+
+/* --- names
+ * ----------------------------------------------------------------------- */
 
 static struct {
   int n, calls;
@@ -230,10 +306,9 @@ static void written_out_addresses_are_resolved_at_once(void **state) {
   assert_int_equal(resolved.first.family, 6);
   assert_int_equal(resolve("192.0.2.1", 443), 1);
   assert_int_equal(resolved.first.port, 443);
-  static const char *const wrong[] = {"",         ":1",    "name",
-                                      "name:",    "name:0", "name:65536",
-                                      "name:1x",  "a b:1",  "na:me:1",
-                                      "name:-1",  "192.0.2.1"};
+  static const char *const wrong[] = {
+      "",        ":1",    "name",    "name:",   "name:0",   "name:65536",
+      "name:1x", "a b:1", "na:me:1", "name:-1", "192.0.2.1"};
   for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
     assert_int_equal(resolve(wrong[i], 0), ZTNA_EINVAL);
 }
@@ -262,7 +337,8 @@ static void log_lines_bear_rfc3339_time(void **state) {
   assert_true(read(p[0], line, sizeof(line) - 1) > 0);
   assert_int_equal(sscanf(line, "%4u-%2u-%2uT%2u:%2u:%2u.%3uZ %7s %63[^\n]",
                           &year, &month, &day, &hour, &minute, &second, &ms,
-                          level, rest), 9);
+                          level, rest),
+                   9);
   assert_string_equal(level, "err");
   assert_string_equal(rest, "relay: x=5");
   logger_start(p[1], LOGGER_JSON);
@@ -280,15 +356,17 @@ static void log_lines_bear_rfc3339_time(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    TEST(what_is_sent_is_echoed),
-    TEST(deadlines_are_met_within_a_millisecond),
-    TEST(sigterm_says_goodbye_and_ends),
-    TEST(stopping_takes_no_longer_than_its_bound),
-    TEST(sighup_reloads),
-    TEST(watched_descriptor_drains_its_role),
-    TEST(written_out_addresses_are_resolved_at_once),
-    TEST(localhost_is_resolved_off_the_loop),
-    cmocka_unit_test(log_lines_bear_rfc3339_time),
+      TEST(what_is_sent_is_echoed),
+      TEST(deadlines_are_met_within_a_millisecond),
+      TEST(sigterm_says_goodbye_and_ends),
+      TEST(stopping_takes_no_longer_than_its_bound),
+      TEST(sighup_reloads),
+      TEST(watched_descriptor_drains_its_role),
+      TEST(written_out_addresses_are_resolved_at_once),
+      TEST(localhost_is_resolved_off_the_loop),
+      /* Moves the process to another network: last of those with sockets. */
+      TEST(full_buffer_holds_a_role_until_all_has_left),
+      cmocka_unit_test(log_lines_bear_rfc3339_time),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -249,15 +249,15 @@ static int hold(const char *name) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-    TEST(packets_cross_v4),
-    TEST(packets_cross_v6),
-    TEST(nothing_leaves_by_itself),
-    TEST(second_opener_hears_who_has_it),
-    TEST(closing_leaves_nothing),
-    TEST(addresses_and_routes_can_be_taken_back),
-    TEST(leftovers_on_a_device_are_cleaned),
-    TEST(changes_elsewhere_are_seen),
-    TEST(disabled_ipv6_is_left_out),
+      TEST(packets_cross_v4),
+      TEST(packets_cross_v6),
+      TEST(nothing_leaves_by_itself),
+      TEST(second_opener_hears_who_has_it),
+      TEST(closing_leaves_nothing),
+      TEST(addresses_and_routes_can_be_taken_back),
+      TEST(leftovers_on_a_device_are_cleaned),
+      TEST(changes_elsewhere_are_seen),
+      TEST(disabled_ipv6_is_left_out),
   };
   if (argc == 3 && strcmp(argv[1], "hold") == 0) return hold(argv[2]);
   return cmocka_run_group_tests(tests, NULL, NULL);

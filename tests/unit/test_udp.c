@@ -89,7 +89,7 @@ static void receive(struct udp *u, int n) {
 
 static struct dgram dgram(size_t offset, uint32_t len, uint16_t seg) {
   return (struct dgram){
-    .remote = to, .data = bytes + offset, .len = len, .seg = seg};
+      .remote = to, .data = bytes + offset, .len = len, .seg = seg};
 }
 
 static void send_all(const struct dgram *v, int n) {
@@ -161,9 +161,9 @@ static void neighbours_leave_as_one_train(void **state) {
 
 static void other_segment_sizes_are_never_merged(void **state) {
   bind_both("127.0.0.1:0", "127.0.0.1:0");
-  struct dgram v[] = {
-    dgram(0, 1200, 1200),   dgram(1200, 200, 100), dgram(1400, 1300, 1300),
-    dgram(2700, 2000, 1000), dgram(4700, 900, 900), dgram(5600, 900, 900)};
+  struct dgram v[] = {dgram(0, 1200, 1200),    dgram(1200, 200, 100),
+                      dgram(1400, 1300, 1300), dgram(2700, 2000, 1000),
+                      dgram(4700, 900, 900),   dgram(5600, 900, 900)};
   static const uint32_t want[] = {1200, 100, 100, 1300, 1000, 1000, 900, 900};
   send_all(v, 6);
   receive(rx, 8);
@@ -301,7 +301,8 @@ static void bind_names_what_is_wrong(void **state) {
   assert_int_equal(udp_count(rx), 0);
 }
 
-/* --- in a network of our own ------------------------------------------------------ */
+/* --- in a network of our own
+ * ------------------------------------------------------ */
 
 static void ioctl_on(const char *dev, unsigned long what, int value,
                      const char *ip) {
@@ -388,26 +389,26 @@ static void full_buffer_says_how_many_were_taken(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    TEST(train_arrives_whole_and_in_order_v4),
-    TEST(train_arrives_whole_and_in_order_v6),
-    TEST(train_above_the_caps_is_split),
-    TEST(train_of_tiny_segments_is_split_at_64),
-    TEST(packets_of_1_and_1472_bytes_arrive),
-    TEST(neighbours_leave_as_one_train),
-    TEST(other_segment_sizes_are_never_merged),
-    TEST(empty_datagrams_are_passed_over),
-    TEST(many_destinations_in_one_call),
-    TEST(local_address_is_kept_v4),
-    TEST(local_address_is_kept_v6),
-    TEST(ecn_is_carried_v4),
-    TEST(ecn_is_carried_v6),
-    TEST(ecn_keeps_neighbours_apart),
-    TEST(socket_is_chosen_by_family_and_address),
-    TEST(lost_source_address_is_reported_and_survived),
-    TEST(bind_names_what_is_wrong),
-    /* These move the process to another network: last. */
-    TEST(segments_above_the_mtu_are_repeated_singly),
-    TEST(full_buffer_says_how_many_were_taken),
+      TEST(train_arrives_whole_and_in_order_v4),
+      TEST(train_arrives_whole_and_in_order_v6),
+      TEST(train_above_the_caps_is_split),
+      TEST(train_of_tiny_segments_is_split_at_64),
+      TEST(packets_of_1_and_1472_bytes_arrive),
+      TEST(neighbours_leave_as_one_train),
+      TEST(other_segment_sizes_are_never_merged),
+      TEST(empty_datagrams_are_passed_over),
+      TEST(many_destinations_in_one_call),
+      TEST(local_address_is_kept_v4),
+      TEST(local_address_is_kept_v6),
+      TEST(ecn_is_carried_v4),
+      TEST(ecn_is_carried_v6),
+      TEST(ecn_keeps_neighbours_apart),
+      TEST(socket_is_chosen_by_family_and_address),
+      TEST(lost_source_address_is_reported_and_survived),
+      TEST(bind_names_what_is_wrong),
+      /* These move the process to another network: last. */
+      TEST(segments_above_the_mtu_are_repeated_singly),
+      TEST(full_buffer_says_how_many_were_taken),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
