@@ -179,14 +179,12 @@ bool identity_has_host(const struct identity *id, const char *host) {
   return false;
 }
 
-/* The <service> of "<role>.<service>.ztna", not terminated; NULL for another
- * name. */
-static const char *service_of(const char *dns, enum role role, size_t *len) {
+const char *identity_service(const struct identity *id, size_t i, size_t *len) {
   static const char tail[] = ".ztna";
-  size_t head = strlen(role_name(role)), n = strlen(dns);
+  const char *role = role_name(id->role), *dns = id->dns[i];
+  size_t head = strlen(role), n = strlen(dns);
   if (n < head + 1 + sizeof(tail)) return NULL;
-  if (strncasecmp(dns, role_name(role), head) != 0 || dns[head] != '.')
-    return NULL;
+  if (strncasecmp(dns, role, head) != 0 || dns[head] != '.') return NULL;
   if (strcasecmp(dns + n - (sizeof(tail) - 1), tail) != 0) return NULL;
   *len = n - head - 1 - (sizeof(tail) - 1);
   return dns + head + 1;
@@ -197,7 +195,7 @@ bool identity_serves(const struct identity *id, const char *service) {
   size_t len = 0, want = strlen(service);
   if (id->role != ROLE_CONNECTOR && id->role != ROLE_AGENT) return false;
   for (size_t i = 0; i < id->n_dns; i++) {
-    const char *s = service_of(id->dns[i], id->role, &len);
+    const char *s = identity_service(id, i, &len);
     if (!s) continue;
     named = true;
     if (len == 1 && *s == '*') return true;

@@ -49,6 +49,9 @@ bool identity_has_host(const struct identity *id, const char *host);
  * any, case-insensitively, by id's own role. A connector must be named. An
  * agent without any such name may ask for every service (policy decides). */
 bool identity_serves(const struct identity *id, const char *service);
+/* The <service> (or `*`) in the i-th DNS SAN, not terminated; NULL when it is
+ * another kind of name. */
+const char *identity_service(const struct identity *id, size_t i, size_t *len);
 /* "spiffe://example.org/agent/" followed by a glob with `*` (any run of
  * characters): does it match id's SPIFFE URI? */
 bool identity_matches(const char *spiffe, const char *pattern);

@@ -1,0 +1,38 @@
+/* cert.h - what the files of `ztna cert` share. */
+#ifndef ZTNA_APPLET_CERT_H
+#define ZTNA_APPLET_CERT_H
+
+#include "applet.h"
+#include "transport/cert.h"
+
+enum { CERT_DAY = 86400, CERT_FILE_MAX = 1 << 20 };
+
+struct cert_opts {
+  char *dir, *trust_domain, *role, *name;
+  char **service;
+  size_t n_service;
+  char **dns;
+  size_t n_dns;
+  struct ztna_addr *ip;
+  size_t n_ip;
+  uint32_t days;
+  bool json;
+};
+
+/* Each does one of `ztna cert init|issue|show`; an EXIT_ code. */
+int cert_init(const struct cert_opts *o, struct applet_call *c);
+int cert_issue(const struct cert_opts *o, struct applet_call *c);
+int cert_show(const struct cert_opts *o, struct applet_call *c);
+
+/* To stderr; returns code. */
+int cert_say(int code, const char *verb, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+int64_t cert_now(void); /* seconds since 1970 */
+/* "2026-01-31 12:00:00 UTC"; with iso "2026-01-31T12:00:00Z". */
+const char *cert_time(int64_t t, bool iso, char *buf, size_t room);
+/* What a certificate says, without its identity. */
+void cert_print_identity(const struct identity *id);
+void cert_print_ca(const struct cert_ca *ca);
+
+#endif
