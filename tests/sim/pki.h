@@ -1,0 +1,20 @@
+/* pki.h - certificates in memory for tests. */
+#ifndef ZTNA_TESTS_PKI_H
+#define ZTNA_TESTS_PKI_H
+
+#include "transport/tls.h"
+
+struct pki;
+
+/* now: seconds since 1970. */
+struct pki *pki_new(const char *trust_domain, int64_t now);
+void pki_free(struct pki *p);
+/* role/name, up to three names: service ids for agents and connectors, hosts
+ * (DNS names or addresses) for relays. NULL-terminated. */
+struct tls *pki_tls(struct pki *p, enum role role, const char *name,
+                    const char *const *names);
+/* With other validity. */
+struct tls *pki_tls_at(struct pki *p, enum role role, const char *name,
+                       const char *const *names, int64_t from, int64_t to);
+
+#endif
