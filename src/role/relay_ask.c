@@ -1,0 +1,347 @@
+/* relay_ask.c - a grant is made when a connector agrees: which one is asked,
+ * how long it may take, and what counts as its answer.
+ *
+ * A route's answer names only the route, so one ask per route is on its way at
+ * a time and the others queue behind it. */
+#include "role/relay_int.h"
+
+#include <stdlib.h>
+
+static void on_timer(struct relay *r, struct relay_timer *t);
+static void turn(struct relay *r, struct meeting *m);
+
+/* --- life */
+
+struct ask *relay_ask_new(struct relay *r, struct party *agent,
+                          struct h3_req *req, struct service *s,
+                          const struct permission *may) {
+  struct ask *a = calloc(1, sizeof(*a));
+  if (!a) return NULL;
+  if (relay_timer_init(r, &a->timer, on_timer) < 0) {
+    free(a);
+    return NULL;
+  }
+  a->agent = agent;
+  a->req = req;
+  a->service = s;
+  a->may = *may;
+  h3_set_tag(req, a);
+  LIST_INSERT_HEAD(&agent->asks, a, of_agent);
+  agent->n_grants++;
+  s->n_asks++;
+  r->n.n_asks++;
+  return a;
+}
+
+static void ask_free(struct relay *r, struct ask *a) {
+  if (a->req) h3_set_tag(a->req, NULL);
+  relay_revival_forget(a);
+  relay_timer_done(r, &a->timer);
+  LIST_REMOVE(a, of_agent);
+  a->agent->n_grants--;
+  a->service->n_asks--;
+  free(a->connector);
+  free(a);
+}
+
+/* --- out of a meeting */
+
+/* The connector was asked and may have agreed: it is not wanted any more. */
+static void unask(struct relay *r, struct ask *a) {
+  struct party *connector = a->meeting->end[1];
+  if (!a->asked) return;
+  if (connector->session == a->asked)
+    relay_events_ended(connector, "grant-closed", "grant", a->grant_id,
+                       REASON_EXPIRED);
+  a->asked = NULL;
+}
+
+static void leave(struct relay *r, struct ask *a) {
+  struct meeting *m = a->meeting;
+  if (!m) return;
+  unask(r, a);
+  STAILQ_REMOVE(&m->asks, a, ask, of_meeting);
+  a->meeting = NULL;
+  relay_timer_set(r, &a->timer, NEVER);
+  if (STAILQ_EMPTY(&m->asks))
+    relay_meeting_settle(r, m, REASON_EXPIRED, NULL);
+  else
+    turn(r, m);
+}
+
+static void mark_tried(struct ask *a, const struct party *connector) {
+  if (a->n_tried < RELAY_TRIES)
+    memcpy(a->tried[a->n_tried++], connector->key, RELAY_ID_LEN);
+}
+
+void relay_asks_take(struct relay *r, struct meeting *m, struct ask_queue *to) {
+  struct ask *a;
+  STAILQ_FOREACH(a, &m->asks, of_meeting) {
+    if (a->asked) mark_tried(a, m->end[1]);
+    unask(r, a);
+    a->meeting = NULL;
+    relay_timer_set(r, &a->timer, NEVER);
+  }
+  STAILQ_CONCAT(to, &m->asks);
+}
+
+void relay_asks_go(struct relay *r, struct ask_queue *asks) {
+  struct ask *a;
+  while ((a = STAILQ_FIRST(asks))) {
+    STAILQ_REMOVE_HEAD(asks, of_meeting);
+    relay_ask_go(r, a);
+  }
+}
+
+void relay_asks_move(struct relay *r, struct meeting *m) {
+  struct ask_queue asks = STAILQ_HEAD_INITIALIZER(asks);
+  struct ask *a;
+  STAILQ_FOREACH(a, &m->asks, of_meeting)
+    if (!a->asked) mark_tried(a, m->end[1]); /* those behind it, too */
+  relay_asks_take(r, m, &asks);
+  relay_meeting_settle(r, m, REASON_CONNECTOR_REFUSED, NULL);
+  relay_asks_go(r, &asks);
+}
+
+/* --- the end */
+
+void relay_ask_log(struct relay *r, const struct party *agent,
+                   const char *service, enum reason why, const char *detail) {
+  r->n.refused_grants[why]++;
+  if (relay_may_log(r, &r->grants_log))
+    log_warn("relay: grant refused agent=%s service=%s reason=%s detail=%s",
+             agent->spiffe, service, reason_name(why),
+             detail ? detail : reason_text(why));
+}
+
+void relay_ask_refuse(struct relay *r, struct ask *a, enum reason why,
+                      const char *detail) {
+  relay_ask_log(r, a->agent, a->service->id, why, detail);
+  leave(r, a);
+  if (a->req) h3_problem(a->req, why, detail);
+  ask_free(r, a);
+}
+
+void relay_ask_cancel(struct relay *r, struct ask *a) {
+  leave(r, a);
+  ask_free(r, a);
+}
+
+static void succeed(struct relay *r, struct ask *a, const struct grant *g) {
+  if (a->req) relay_grant_respond(r, a->req, g);
+  ask_free(r, a);
+}
+
+/* --- choosing */
+
+static bool was_tried(const struct ask *a, const struct party *connector) {
+  for (unsigned i = 0; i < a->n_tried; i++)
+    if (!memcmp(a->tried[i], connector->key, RELAY_ID_LEN)) return true;
+  return false;
+}
+
+/* Healthy ones first, then the one that the agent has, then by routes per
+ * weight. */
+static bool is_better(const struct ask *a, const struct offer *x,
+                      const struct offer *y) {
+  if (!y) return true;
+  if (x->up != y->up) return x->up;
+  bool has_x = relay_meeting_between(a->agent, x->connector);
+  bool has_y = relay_meeting_between(a->agent, y->connector);
+  if (has_x != has_y) return has_x;
+  return (x->connector->n_meetings + 1) * y->weight <
+         (y->connector->n_meetings + 1) * x->weight;
+}
+
+static struct party *choose(const struct ask *a) {
+  const struct offer *o, *best = NULL;
+  LIST_FOREACH(o, &a->service->offers, of_service) {
+    if (!relay_session_reaches(o->connector->session)) continue;
+    if (was_tried(a, o->connector)) continue;
+    if (a->connector && strcmp(a->connector, o->connector->spiffe)) continue;
+    if (is_better(a, o, best)) best = o;
+  }
+  return best ? best->connector : NULL;
+}
+
+/* --- asking */
+
+static json_t *route_request(struct relay *r, struct ask *a) {
+  struct meeting *m = a->meeting;
+  struct party *agent = a->agent;
+  char ticket[RELAY_TICKET_MAX];
+  json_t *e = relay_event("route-request");
+  json_object_set_new(e, "route", relay_json_id(m->r.id));
+  json_object_set_new(e, "agent", json_string(agent->spiffe));
+  json_object_set_new(e, "observed", relay_json_addr(&agent->session->remote));
+  json_object_set_new(e, "handles", relay_json_handles(m));
+  json_object_set_new(e, "addresses",
+                      relay_json_ips(agent->addrs, agent->n_addrs));
+  json_object_set_new(
+      e, "rtt", json_integer((json_int_t)relay_session_rtt(agent->session)));
+  if (relay_ticket_make(r, m, 1, ticket))
+    json_object_set_new(e, "ticket", json_string(ticket));
+  json_object_set_new(
+      e, "grant", relay_json_grant(m, a->grant_id, a->service, &a->may));
+  return e;
+}
+
+static void send(struct relay *r, struct ask *a) {
+  struct session *s = a->meeting->end[1]->session;
+  rng_fill(r->o.rng, a->grant_id, RELAY_ID_LEN);
+  a->asked = s;
+  a->changed = false;
+  a->answer_by = r->now + RELAY_ANSWER;
+  relay_timer_set(r, &a->timer, a->answer_by);
+  relay_event_send(s, route_request(r, a));
+  relay_session_hurry(s);
+}
+
+/* The first of the queue, unless another one's grant is what it wants. */
+static void turn(struct relay *r, struct meeting *m) {
+  struct ask *a;
+  while ((a = STAILQ_FIRST(&m->asks)) && !a->asked) {
+    struct grant *g =
+        relay_grant_find(a->agent, a->service, m->end[1]->spiffe);
+    if (!g) {
+      send(r, a);
+      return;
+    }
+    STAILQ_REMOVE_HEAD(&m->asks, of_meeting);
+    a->meeting = NULL;
+    succeed(r, a, g);
+  }
+}
+
+void relay_ask_join(struct relay *r, struct ask *a, struct meeting *m) {
+  a->meeting = m;
+  STAILQ_INSERT_TAIL(&m->asks, a, of_meeting);
+  if (STAILQ_FIRST(&m->asks) == a) turn(r, m);
+}
+
+static void give_up(struct relay *r, struct ask *a) {
+  enum reason why = a->n_tried ? REASON_CONNECTOR_REFUSED : REASON_NO_CONNECTOR;
+  relay_ask_refuse(r, a, why, NULL);
+}
+
+void relay_ask_go(struct relay *r, struct ask *a) {
+  enum reason why = REASON_NONE;
+  struct grant *g = relay_grant_find(a->agent, a->service, a->connector);
+  struct party *c = a->n_tried < RELAY_TRIES ? choose(a) : NULL;
+  if (g) {
+    succeed(r, a, g);
+    return;
+  }
+  if (!c || !a->agent->session) {
+    give_up(r, a);
+    return;
+  }
+  struct meeting *m = relay_meeting_between(a->agent, c);
+  if (!m) m = relay_meeting_new(r, a->agent, c, NULL, &why);
+  if (m)
+    relay_ask_join(r, a, m);
+  else
+    relay_ask_refuse(r, a, why, NULL);
+}
+
+/* No answer in time, or no ticket. */
+static void on_timer(struct relay *r, struct relay_timer *t) {
+  struct ask *a = TIMER_OWNER(t, ask, timer);
+  if (!a->meeting) {
+    relay_revival_forget(a);
+    relay_ask_go(r, a);
+    return;
+  }
+  log_info("relay: no answer connector=%s agent=%s service=%s",
+           a->meeting->end[1]->spiffe, a->agent->spiffe, a->service->id);
+  relay_asks_move(r, a->meeting);
+}
+
+/* --- POST /v1/routes/{id}/answer */
+
+static void agreed(struct relay *r, struct ask *a) {
+  struct meeting *m = a->meeting;
+  struct grant *g = relay_grant_new(r, a);
+  if (!g) {
+    relay_ask_refuse(r, a, REASON_TOO_MANY_ROUTES, NULL);
+    return;
+  }
+  relay_meeting_open(r, m);
+  if (a->changed) relay_events_grant(m->end[1], "grant-changed", g);
+  STAILQ_REMOVE_HEAD(&m->asks, of_meeting);
+  a->meeting = NULL;
+  succeed(r, a, g);
+  turn(r, m);
+}
+
+static void declined(struct relay *r, struct ask *a, const char *reason) {
+  struct meeting *m = a->meeting;
+  log_info("relay: connector declined connector=%s agent=%s service=%s "
+           "reason=%s",
+           m->end[1]->spiffe, a->agent->spiffe, a->service->id,
+           reason_name(reason_find(reason)));
+  mark_tried(a, m->end[1]);
+  a->asked = NULL; /* it knows */
+  leave(r, a);
+  relay_ask_go(r, a);
+}
+
+/* The ask that this session may answer now; NULL: none. */
+static struct ask *ask_of(const struct session *s, const struct meeting *m) {
+  if (!m || m->end[1] != s->party) return NULL;
+  struct ask *a = STAILQ_FIRST(&m->asks);
+  return a && a->asked == s && s->relay->now < a->answer_by ? a : NULL;
+}
+
+static void judge(struct session *s, struct h3_req *req, struct ask *a,
+                  const json_t *body) {
+  const char *no = json_string_value(json_object_get(body, "refuse"));
+  bool ok = json_is_true(json_object_get(body, "ok"));
+  if (ok == (no != NULL)) {
+    relay_api_refuse(s, req, REASON_MALFORMED, "want ok: true or refuse");
+    return;
+  }
+  relay_json_respond(req, 204, NULL);
+  if (ok)
+    agreed(s->relay, a);
+  else
+    declined(s->relay, a, no);
+}
+
+void relay_ask_answer(struct session *s, struct h3_req *req,
+                      const uint8_t *id) {
+  struct ask *a = ask_of(s, relay_meeting_find(s->relay, id));
+  size_t len;
+  const char *text = h3_body(req, &len);
+  json_t *body;
+
+  if (!a) {
+    s->relay->n.n_answers_late++;
+    relay_api_refuse(s, req, REASON_ROUTE_UNKNOWN, "no answer is waited for");
+    return;
+  }
+  body = relay_json_parse(text, len);
+  judge(s, req, a, body);
+  json_decref(body);
+}
+
+/* --- a new policy */
+
+/* One that may not be any more. */
+static struct ask *find_denied(struct relay *r, struct party *agent) {
+  struct permission may;
+  struct ask *a;
+  LIST_FOREACH(a, &agent->asks, of_agent) {
+    if (relay_grant_judge(r, agent, a->service, &may) != REASON_NONE) return a;
+    if (a->asked && !permission_equal(&may, &a->may)) a->changed = true;
+    a->may = may;
+  }
+  return NULL;
+}
+
+void relay_ask_rejudge(struct relay *r, struct party *agent) {
+  struct ask *a;
+  /* From the start each time: refusing one may answer others. */
+  while ((a = find_denied(r, agent)))
+    relay_ask_refuse(r, a, REASON_NOT_ALLOWED, NULL);
+}

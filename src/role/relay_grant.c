@@ -1,0 +1,247 @@
+/* relay_grant.c - leases: who gets one, what is in it, and its end. */
+#include "role/relay_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* --- may it? */
+
+/* A certificate that names services limits its agent to them; without a
+ * connection there is none to look at, and it is judged when it comes back. */
+static bool certificate_allows(const struct party *agent,
+                               const struct service *s) {
+  return !agent->session ||
+         identity_serves(relay_session_peer(agent->session), s->id);
+}
+
+enum reason relay_grant_judge(struct relay *r, const struct party *agent,
+                              const struct service *s,
+                              struct permission *may) {
+  if (!certificate_allows(agent, s)) return REASON_NOT_ALLOWED;
+  return policy_grant(r->policy, agent->spiffe, s->id, may);
+}
+
+/* --- life */
+
+static void on_renew(struct relay *r, struct relay_timer *t) {
+  struct grant *g = TIMER_OWNER(t, grant, renew);
+  json_t *e = relay_event("grant-renewed");
+  json_object_set_new(e, "grant", relay_json_id(g->id));
+  json_object_set_new(e, "lease", json_integer(RELAY_LEASE / MS));
+  relay_event_to(g->meeting->end[1], e);
+  relay_timer_set(r, t, r->now + RELAY_LEASE / 2);
+  r->n.n_grants_renewed++;
+}
+
+static void log_grant(const char *what, const struct grant *g,
+                      const char *rest) {
+  char id[RELAY_HEX_ID];
+  log_info("relay: grant %s grant=%s agent=%s service=%s connector=%s %s", what,
+           relay_hex(id, g->id, RELAY_ID_LEN), g->meeting->end[0]->spiffe,
+           g->service->id, g->meeting->end[1]->spiffe, rest);
+}
+
+struct grant *relay_grant_new(struct relay *r, const struct ask *a) {
+  struct grant *g = calloc(1, sizeof(*g));
+  if (!g) return NULL;
+  memcpy(g->id, a->grant_id, RELAY_ID_LEN);
+  g->meeting = a->meeting;
+  g->service = a->service;
+  g->may = a->may;
+  if (relay_timer_init(r, &g->renew, on_renew) < 0 ||
+      map_put(&r->grants, g->id, g) < 0) {
+    relay_timer_done(r, &g->renew);
+    free(g);
+    return NULL;
+  }
+  LIST_INSERT_HEAD(&a->meeting->grants, g, of_meeting);
+  relay_timer_set(r, &g->renew, r->now + RELAY_LEASE / 2);
+  a->agent->n_grants++;
+  r->n.n_grants++;
+  r->n.n_grants_made++;
+  char rule[160];
+  snprintf(rule, sizeof(rule), "rule=\"%s\"", g->may.rule ? g->may.rule : "");
+  log_grant("made", g, rule);
+  return g;
+}
+
+void relay_grant_free(struct relay *r, struct grant *g, enum reason why) {
+  char text[64];
+  snprintf(text, sizeof(text), "reason=%s", reason_name(why));
+  log_grant("ended", g, text);
+  relay_timer_done(r, &g->renew);
+  map_del(&r->grants, g->id);
+  LIST_REMOVE(g, of_meeting);
+  g->meeting->end[0]->n_grants--;
+  r->n.n_grants--;
+  r->n.ended_grants[why]++;
+  free(g);
+}
+
+void relay_grant_close(struct relay *r, struct grant *g, enum reason why,
+                       const struct party *silent) {
+  for (int e = 0; e < 2; e++)
+    if (g->meeting->end[e] != silent)
+      relay_events_ended(g->meeting->end[e], "grant-closed", "grant", g->id,
+                         why);
+  relay_grant_free(r, g, why);
+}
+
+struct grant *relay_grant_find(const struct party *agent,
+                               const struct service *s, const char *connector) {
+  struct meeting *m;
+  struct grant *g;
+  LIST_FOREACH(m, &agent->meetings, of_end[0]) {
+    if (connector && strcmp(connector, m->end[1]->spiffe)) continue;
+    LIST_FOREACH(g, &m->grants, of_meeting)
+      if (g->service == s) return g;
+  }
+  return NULL;
+}
+
+/* --- judged again */
+
+static void rejudge(struct relay *r, struct grant *g) {
+  struct permission may;
+  enum reason why =
+      relay_grant_judge(r, g->meeting->end[0], g->service, &may);
+  if (why != REASON_NONE) {
+    relay_grant_close(r, g, REASON_REVOKED, NULL);
+    return;
+  }
+  bool same = permission_equal(&may, &g->may);
+  g->may = may; /* the rule's name belongs to the new policy */
+  if (!same) relay_events_grant(g->meeting->end[1], "grant-changed", g);
+}
+
+void relay_grant_rejudge(struct relay *r, struct party *agent) {
+  struct meeting *m, *next_m;
+  struct grant *g, *next;
+  for (m = LIST_FIRST(&agent->meetings); m; m = next_m) {
+    next_m = LIST_NEXT(m, of_end[0]);
+    for (g = LIST_FIRST(&m->grants); g; g = next) {
+      next = LIST_NEXT(g, of_meeting);
+      rejudge(r, g);
+    }
+    relay_meeting_settle(r, m, REASON_REVOKED, NULL);
+  }
+}
+
+/* --- POST /v1/grants */
+
+void relay_grant_respond(struct relay *r, struct h3_req *req,
+                         const struct grant *g) {
+  const struct meeting *m = g->meeting;
+  const struct session *c = m->end[1]->session;
+  char ticket[RELAY_TICKET_MAX];
+  json_t *o = json_object();
+  json_object_set_new(o, "grant",
+                      relay_json_grant(m, g->id, g->service, &g->may));
+  json_object_set_new(o, "route", relay_json_id(m->r.id));
+  json_object_set_new(o, "connector", json_string(m->end[1]->spiffe));
+  json_object_set_new(o, "handles", relay_json_handles(m));
+  json_object_set_new(
+      o, "rtt", json_integer(c ? (json_int_t)relay_session_rtt(c) : 0));
+  if (relay_ticket_make(r, m, 0, ticket))
+    json_object_set_new(o, "ticket", json_string(ticket));
+  relay_json_respond(req, 201, o);
+}
+
+struct wish { /* a request's members */
+  const char *service, *connector, *resume;
+  uint8_t instance[RELAY_ID_LEN];
+};
+
+/* NULL, or what is wrong with it. */
+static const char *wish_read(struct wish *w, const json_t *body) {
+  const json_t *connector = json_object_get(body, "connector");
+  const json_t *resume = json_object_get(body, "resume");
+  const char *hex = json_string_value(json_object_get(body, "instance"));
+  w->service = json_string_value(json_object_get(body, "service"));
+  w->connector = json_string_value(connector);
+  w->resume = json_string_value(resume);
+  if (!w->service) return "service: want a service id";
+  if (!relay_unhex(w->instance, hex, RELAY_ID_LEN))
+    return "instance: want 32 hex digits";
+  if (connector && !json_is_null(connector) && !w->connector)
+    return "connector: want a SPIFFE ID";
+  if (resume && !json_is_null(resume) && !w->resume)
+    return "resume: want a ticket";
+  return NULL;
+}
+
+static void refuse(struct session *s, struct h3_req *req, const char *service,
+                   enum reason why, const char *detail) {
+  relay_ask_log(s->relay, s->party, service, why, detail);
+  h3_problem(req, why, detail);
+}
+
+static void start(struct session *s, struct h3_req *req, struct service *v,
+                  const struct permission *may, const struct wish *w) {
+  struct relay *r = s->relay;
+  struct ask *a = relay_ask_new(r, s->party, req, v, may);
+  if (a && w->connector && !(a->connector = strdup(w->connector))) {
+    relay_ask_refuse(r, a, REASON_INTERNAL, NULL);
+    return;
+  }
+  if (!a)
+    refuse(s, req, v->id, REASON_INTERNAL, NULL);
+  else if (!w->resume || !relay_resume_agent(r, a, w->resume))
+    relay_ask_go(r, a);
+}
+
+static void judge(struct session *s, struct h3_req *req, const struct wish *w) {
+  struct relay *r = s->relay;
+  bool readable = relay_service_id_is_valid(w->service);
+  struct service *v = readable ? relay_service_find(r, w->service) : NULL;
+  struct permission may;
+  struct grant *g;
+  enum reason why;
+
+  if (!v) {
+    refuse(s, req, readable ? w->service : "?", REASON_NO_SUCH_SERVICE, NULL);
+  } else if ((why = relay_grant_judge(r, s->party, v, &may)) != REASON_NONE) {
+    bool named = certificate_allows(s->party, v);
+    refuse(s, req, v->id, why,
+           named ? NULL : "the certificate limits this agent to other services");
+  } else if ((g = relay_grant_find(s->party, v, w->connector))) {
+    relay_grant_respond(r, req, g);
+  } else if (s->party->n_grants >= RELAY_GRANTS) {
+    refuse(s, req, v->id, REASON_TOO_MANY_ROUTES, "64 grants per agent");
+  } else {
+    start(s, req, v, &may, w);
+  }
+}
+
+void relay_grant_post(struct session *s, struct h3_req *req,
+                      const uint8_t *id) {
+  struct wish w;
+  size_t len;
+  const char *text = h3_body(req, &len);
+  json_t *body = relay_json_parse(text, len);
+  const char *wrong = body ? wish_read(&w, body)
+                           : "want a JSON object, each key once";
+  if (wrong) {
+    relay_api_refuse(s, req, REASON_MALFORMED, wrong);
+  } else {
+    relay_party_declare(s, w.instance);
+    judge(s, req, &w);
+  }
+  json_decref(body);
+}
+
+/* --- DELETE /v1/grants/{id} */
+
+void relay_grant_delete(struct session *s, struct h3_req *req,
+                        const uint8_t *id) {
+  struct relay *r = s->relay;
+  struct grant *g = map_get(&r->grants, id);
+  struct meeting *m = g ? g->meeting : NULL;
+  if (!m || (m->end[0] != s->party && m->end[1] != s->party)) {
+    relay_api_refuse(s, req, REASON_ROUTE_UNKNOWN, "no such grant");
+    return;
+  }
+  relay_json_respond(req, 204, NULL);
+  relay_grant_close(r, g, REASON_IDLE, s->party);
+  relay_meeting_settle(r, m, REASON_IDLE, NULL);
+}

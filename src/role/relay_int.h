@@ -1,0 +1,421 @@
+/* relay_int.h - what the files relay*.c share. Nobody else includes it.
+ *
+ *   session   one control connection               relay_session.c
+ *   party     an identity and what is kept of it   relay_party.c
+ *   service   what agents ask for, and the offers  relay_registry.c
+ *   meeting   a route with its two parties         relay_meeting.c
+ *   grant     a lease on one service               relay_grant.c
+ *   ask       a grant that waits for a connector   relay_ask.c
+ *   revival   a route that tickets bring back      relay_resume.c
+ *
+ * A party owns its meetings, offers and asks; a meeting its grants. */
+#ifndef ZTNA_ROLE_RELAY_INT_H
+#define ZTNA_ROLE_RELAY_INT_H
+
+#include <string.h>
+#include <sys/queue.h>
+
+#include <ztna/err.h>
+
+#include "base/heap.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/time.h"
+#include "part/addrpool.h"
+#include "part/route.h"
+#include "role/relay.h"
+#include "transport/h3.h"
+
+enum {
+  RELAY_ID_LEN = 16,
+  RELAY_HEX_ID = 2 * RELAY_ID_LEN + 1,
+  RELAY_HEX_HANDLE = 2 * HANDLE_LEN + 1,
+  RELAY_FAMILIES = 2,
+  RELAY_GRANTS = 64,       /* of one agent, waiting ones too */
+  RELAY_OFFERS = 1024,     /* services of one connector */
+  RELAY_PORTS = 64,        /* of one offer */
+  RELAY_SERVICES = 4096,   /* known to a relay */
+  RELAY_TRIES = 3,         /* connectors asked for one grant */
+  RELAY_TICKETS = 1024,    /* in one registration */
+  RELAY_REQUESTS = 50,     /* per second and control connection */
+  RELAY_JSON_DEPTH = 16,
+  RELAY_SERVICE_ID = 63,   /* characters */
+  RELAY_TICKET_MAX = 1536, /* hex digits, NUL */
+};
+
+#define RELAY_LEASE (300 * SEC)
+#define RELAY_KEEP (30 * SEC)         /* a party that went without bye */
+#define RELAY_ANSWER (500 * MS)       /* of a connector that was asked */
+#define RELAY_HEARTBEAT (15 * SEC)
+#define RELAY_PROBE (5 * SEC)         /* is a connector still there? */
+#define RELAY_PROBE_BUSY SEC          /* while a request waits for it */
+#define RELAY_RESUME_WAIT (3 * SEC)   /* for the connector's ticket */
+#define RELAY_RESUME_KEEP (60 * SEC)  /* one end's ticket for the other */
+#define RELAY_COALESCE (20 * MS)      /* changes told to agents as one */
+
+struct relay_timer { /* zero-initialised inside its owner */
+  struct heap_node node;
+  void (*on)(struct relay *r, struct relay_timer *t);
+};
+#define TIMER_OWNER(t, type, member)                                           \
+  ((struct type *)(void *)((char *)(t)-offsetof(struct type, member)))
+
+STAILQ_HEAD(ask_queue, ask);
+
+struct session { /* idle ones are many: small */
+  struct relay *relay;
+  struct h3 *h3;
+  struct party *party;     /* NULL: not ready, or an admin */
+  LIST_ENTRY(session) all, of_party;
+  struct h3_req *events;   /* NULL: nobody reads */
+  uint64_t n_lines;
+  uint64_t began_at, heartbeat_at, probe_at;
+  uint64_t expires_at;     /* notAfter of either certificate */
+  uint64_t n_recv;         /* packets, at the last probe */
+  uint64_t filled_at;      /* of tokens */
+  struct ztna_addr remote; /* last validated */
+  uint16_t tokens;         /* requests it may make */
+  uint8_t n_unanswered;    /* probes */
+  enum role role;
+  bool admitted, closing;
+  bool declared;           /* said its instance: speaks for the program */
+  bool refusal_logged;
+  struct relay_timer timer;
+};
+
+struct party {
+  uint8_t key[RELAY_ID_LEN];
+  char *spiffe;
+  enum role role; /* agent or connector */
+  bool has_instance;
+  uint8_t instance[RELAY_ID_LEN];
+  struct session *session; /* speaks for it; NULL: it went away */
+  LIST_HEAD(, session) sessions;
+  LIST_ENTRY(party) all;
+  LIST_HEAD(, meeting) meetings;
+  size_t n_meetings;
+  struct relay_timer keep;
+  /* agents */
+  struct ztna_addr addrs[RELAY_FAMILIES];
+  size_t n_addrs;
+  LIST_HEAD(, ask) asks;
+  size_t n_grants; /* and asks */
+  uint64_t told;   /* hash of the services it knows of */
+  /* connectors */
+  struct offer *offers;
+  size_t n_offers;
+};
+
+struct offer { /* a service of a connector */
+  struct service *service;
+  struct party *connector;
+  LIST_ENTRY(offer) of_service;
+  unsigned protocols;
+  uint16_t weight;
+  bool up;
+  uint8_t n_ports;
+  struct {
+    uint16_t port;
+    uint8_t protocol; /* one PROTO_ bit */
+  } *ports;
+  char id[RELAY_SERVICE_ID + 1]; /* until it has its service */
+};
+
+struct service {
+  char id[RELAY_SERVICE_ID + 1];
+  bool fixed;
+  struct ztna_addr fixed_addrs[RELAY_FAMILIES]; /* [0] v4, [1] v6 */
+  struct ztna_addr addrs[RELAY_FAMILIES];       /* family 0: none */
+  LIST_HEAD(, offer) offers;
+  size_t n_asks; /* that name it */
+};
+
+struct meeting {
+  struct route r; /* ud: the meeting */
+  struct party *end[2];
+  LIST_ENTRY(meeting) of_end[2];
+  bool open; /* the connector agreed once: packets pass */
+  LIST_HEAD(, grant) grants;
+  struct ask_queue asks; /* the first one was sent */
+};
+
+struct grant {
+  uint8_t id[RELAY_ID_LEN];
+  struct meeting *meeting;
+  struct service *service;
+  struct permission may;
+  LIST_ENTRY(grant) of_meeting;
+  struct relay_timer renew;
+};
+
+struct ask {
+  struct party *agent;
+  struct h3_req *req;
+  struct service *service;
+  struct permission may;
+  uint8_t grant_id[RELAY_ID_LEN];
+  char *connector;       /* SPIFFE of the only one wanted; NULL: any */
+  uint8_t tried[RELAY_TRIES][RELAY_ID_LEN]; /* keys of connectors */
+  unsigned n_tried;
+  struct meeting *meeting; /* NULL: waits for a ticket */
+  struct session *asked;   /* NULL: its turn has not come */
+  bool changed; /* the policy, since it was sent */
+  uint64_t answer_by;
+  struct revival *revival;
+  LIST_ENTRY(ask) of_agent, of_revival;
+  STAILQ_ENTRY(ask) of_meeting;
+  struct relay_timer timer;
+};
+
+struct relay_counters {
+  uint64_t n_requests, n_grants_made, n_grants_renewed, n_resumed;
+  uint64_t n_asks, n_answers_late;
+  uint64_t refused_grants[REASON_N];
+  uint64_t refused_requests[REASON_N];
+  uint64_t refused_handshakes[REASON_N];
+  uint64_t ended_sessions[REASON_N];
+  uint64_t ended_grants[REASON_N];
+  uint64_t ended_routes[REASON_N];
+  /* gauges */
+  uint64_t n_sessions, n_agents, n_connectors, n_grants;
+};
+
+struct relay {
+  struct relay_options o; /* pointers into the caller's data are not kept,
+                             except tls and rng */
+  char **relays;
+  uint8_t ticket_key[32];
+  uint64_t now;           /* of the running verb */
+  uint64_t born_at;
+  bool stopping;
+  struct quic *quic;
+  struct route_table *table;
+  struct policy *policy;
+  struct addrpool *agent_pools[RELAY_FAMILIES];
+  struct heap timers;
+  size_t n_timers;
+  LIST_HEAD(, session) sessions;
+  LIST_HEAD(, party) parties_list;
+  LIST_HEAD(, revival) revivals_list;
+  struct map parties, meetings, grants, revivals;
+  struct service **services; /* sorted by id */
+  size_t n_services;
+  uint64_t party_keys[2][2]; /* of the hash that makes a party's key */
+  struct relay_timer told;   /* agents are to be told of services */
+  struct relay_counters n;
+  struct log_limit handshakes_log, registrations_log, grants_log;
+};
+
+/* --- relay.c --- */
+
+/* Makes room in the heap, so that setting a timer cannot fail. */
+int relay_timer_init(struct relay *r, struct relay_timer *t,
+                     void (*on)(struct relay *r, struct relay_timer *t));
+void relay_timer_set(struct relay *r, struct relay_timer *t, uint64_t at);
+void relay_timer_done(struct relay *r, struct relay_timer *t);
+int64_t relay_unix(const struct relay *r);
+/* log_allow with the limits of all refusals: 20 lines per 10 s. */
+bool relay_may_log(struct relay *r, struct log_limit *l);
+
+/* --- relay_json.c --- */
+
+char *relay_hex(char *to, const uint8_t *bytes, size_t n);
+/* Exactly 2 * n lower-case digits. */
+bool relay_unhex(uint8_t *to, const char *hex, size_t n);
+json_t *relay_json_id(const uint8_t id[RELAY_ID_LEN]);
+json_t *relay_json_addr(const struct ztna_addr *a);
+/* Addresses of family 0 are left out. */
+json_t *relay_json_ips(const struct ztna_addr *v, size_t n);
+json_t *relay_json_protocols(unsigned protocols);
+const char *relay_protocol_name(unsigned protocol);
+unsigned relay_protocol_find(const char *name); /* 0: none */
+json_t *relay_json_handles(const struct meeting *m);
+/* The grant object of CONTROL_API. */
+json_t *relay_json_grant(const struct meeting *m, const uint8_t *id,
+                         const struct service *s, const struct permission *p);
+/* A bounded object out of a request's body; NULL when it is none. */
+json_t *relay_json_parse(const char *body, size_t len);
+/* Ends the request; takes the object. */
+void relay_json_respond(struct h3_req *req, int status, json_t *o);
+
+/* --- relay_session.c --- */
+
+extern const struct h3_ops relay_session_ops;
+void *relay_session_accept(void *ud, struct quic_conn *c,
+                           const struct quic_initial *in);
+void relay_session_close(struct session *s, enum reason why);
+void relay_session_free(struct session *s);
+bool relay_session_may_request(struct session *s);
+/* Its events are read and its probes are answered. */
+bool relay_session_reaches(const struct session *s);
+/* A request waits for it: ask more often whether it is there. */
+void relay_session_hurry(struct session *s);
+void relay_session_arm(struct session *s);
+uint64_t relay_session_rtt(const struct session *s); /* ms */
+const struct identity *relay_session_peer(const struct session *s);
+
+/* --- relay_party.c --- */
+
+struct party *relay_party_find(struct relay *r, enum role role,
+                               const char *spiffe);
+/* 0, or the reason why the session is refused. */
+enum reason relay_party_join(struct session *s, const struct identity *peer);
+void relay_party_leave(struct session *s, const struct quic_end *why);
+/* The session says which start of the program it is: another one's routes end,
+ * another session of the party is closed. */
+void relay_party_declare(struct session *s, const uint8_t *instance);
+/* The session's address is where the party's routes lead. */
+void relay_party_follow(struct party *p);
+void relay_party_free(struct relay *r, struct party *p, enum reason why);
+
+/* --- relay_events.c --- */
+
+json_t *relay_event(const char *name);
+/* Takes the event. Nobody there: it is dropped. */
+void relay_event_send(struct session *s, json_t *event);
+void relay_event_to(struct party *p, json_t *event);
+void relay_events_begin(struct session *s, struct h3_req *req);
+void relay_events_grant(struct party *p, const char *name,
+                        const struct grant *g);
+void relay_events_ended(struct party *p, const char *name, const char *member,
+                        const uint8_t *id, enum reason why);
+/* Agents will hear of changed services soon. */
+void relay_events_services(struct relay *r);
+void relay_on_told(struct relay *r, struct relay_timer *t);
+
+/* --- relay_api.c --- */
+
+void relay_api_request(struct session *s, struct h3_req *req);
+/* Answers and counts. */
+void relay_api_refuse(struct session *s, struct h3_req *req, enum reason why,
+                      const char *detail);
+json_t *relay_api_self(struct session *s);
+
+/* --- relay_status.c --- */
+
+void relay_admin_get(struct session *s, struct h3_req *req, const char *what);
+
+/* --- relay_service.c --- */
+
+int relay_registry_init(struct relay *r, const struct relay_options *o);
+void relay_registry_done(struct relay *r);
+struct service *relay_service_find(const struct relay *r, const char *id);
+/* Of the service; NULL when the connector does not offer it. */
+struct offer *relay_service_offer(const struct service *s,
+                                  const struct party *connector);
+bool relay_service_is_up(const struct service *s);
+/* Finds or makes; NULL: no memory, or 4096 of them. */
+struct service *relay_service_need(struct relay *r, const char *id);
+/* Forgets it when nothing needs it. */
+bool relay_service_drop(struct relay *r, struct service *s);
+bool relay_service_make_room(struct relay *r, size_t n);
+/* Virtual addresses anew, after the set of ids changed. */
+void relay_service_assign(struct relay *r);
+/* What an agent may use, as GET /v1/services says it. */
+json_t *relay_registry_list(struct relay *r, const struct party *agent);
+
+/* --- relay_registry.c --- */
+
+void relay_registry_put(struct session *s, struct h3_req *req,
+                        const uint8_t *id);
+/* The connector is gone. */
+void relay_registry_drop(struct relay *r, struct party *connector);
+
+/* --- relay_offer.c --- */
+
+bool relay_service_id_is_valid(const char *id);
+
+/* Out of a registration's `services`: 0 with *v and *n, or the reason why not
+ * with a sentence in why. */
+enum reason relay_offers_parse(const json_t *services,
+                               const struct identity *peer, struct offer **v,
+                               size_t *n, char *why, size_t room);
+void relay_offers_free(struct offer *v, size_t n);
+
+/* --- relay_meeting.c --- */
+
+struct meeting *relay_meeting_find(struct relay *r, const uint8_t *id);
+struct meeting *relay_meeting_between(const struct party *agent,
+                                      const struct party *connector);
+/* Minted anew, or with the id and handles of a ticket. NULL with *why. */
+struct meeting *relay_meeting_new(struct relay *r, struct party *agent,
+                                  struct party *connector,
+                                  const struct revival *from, enum reason *why);
+void relay_meeting_open(struct relay *r, struct meeting *m);
+/* Both ends are told, except `silent` (NULL: none). Asks begin anew. */
+void relay_meeting_end(struct relay *r, struct meeting *m, enum reason why,
+                       const struct party *silent);
+/* Ends it when nothing needs it any more. */
+void relay_meeting_settle(struct relay *r, struct meeting *m, enum reason why,
+                          const struct party *silent);
+void relay_meeting_delete(struct session *s, struct h3_req *req,
+                          const uint8_t *id);
+
+/* --- relay_grant.c --- */
+
+void relay_grant_post(struct session *s, struct h3_req *req, const uint8_t *id);
+void relay_grant_delete(struct session *s, struct h3_req *req,
+                        const uint8_t *id);
+/* Why an agent may not use a service, or NONE and what it may. */
+enum reason relay_grant_judge(struct relay *r, const struct party *agent,
+                              const struct service *s,
+                              struct permission *may);
+struct grant *relay_grant_find(const struct party *agent,
+                               const struct service *s, const char *connector);
+struct grant *relay_grant_new(struct relay *r, const struct ask *a);
+void relay_grant_free(struct relay *r, struct grant *g, enum reason why);
+/* Tells both ends except `silent`; the meeting stays. */
+void relay_grant_close(struct relay *r, struct grant *g, enum reason why,
+                       const struct party *silent);
+/* The policy or a certificate changed. */
+void relay_grant_rejudge(struct relay *r, struct party *agent);
+void relay_grant_respond(struct relay *r, struct h3_req *req,
+                         const struct grant *g);
+
+/* --- relay_ask.c --- */
+
+struct ask *relay_ask_new(struct relay *r, struct party *agent,
+                          struct h3_req *req, struct service *s,
+                          const struct permission *may);
+void relay_ask_go(struct relay *r, struct ask *a);
+void relay_ask_refuse(struct relay *r, struct ask *a, enum reason why,
+                      const char *detail);
+/* Without an answer. */
+void relay_ask_cancel(struct relay *r, struct ask *a);
+/* The connector is gone, or was too slow: all asks of this meeting try the next
+ * one. The meeting ends when it has no grant. */
+void relay_asks_move(struct relay *r, struct meeting *m);
+/* The same in two steps, for a meeting that ends in between. */
+void relay_asks_take(struct relay *r, struct meeting *m, struct ask_queue *to);
+void relay_asks_go(struct relay *r, struct ask_queue *asks);
+void relay_ask_join(struct relay *r, struct ask *a, struct meeting *m);
+void relay_ask_answer(struct session *s, struct h3_req *req, const uint8_t *id);
+void relay_ask_rejudge(struct relay *r, struct party *agent);
+void relay_ask_log(struct relay *r, const struct party *agent,
+                   const char *service, enum reason why, const char *detail);
+
+/* --- relay_resume.c --- */
+
+struct revival { /* what a ticket says, waiting for the other end's */
+  uint8_t id[RELAY_ID_LEN];
+  uint8_t handles[2][HANDLE_LEN];
+  char *spiffe[2];
+  bool has[2];
+  LIST_ENTRY(revival) all;
+  LIST_HEAD(, ask) asks;
+  struct relay_timer expire;
+};
+
+/* A meeting's ticket for one end, as hex. False: it cannot be made. */
+bool relay_ticket_make(struct relay *r, const struct meeting *m, int end,
+                       char hex[RELAY_TICKET_MAX]);
+/* An agent's request with a ticket: true when it waits now, or was taken up. */
+bool relay_resume_agent(struct relay *r, struct ask *a, const char *ticket);
+void relay_resume_connector(struct relay *r, struct party *connector,
+                            const json_t *tickets);
+/* The connector registered without this ticket: its agents wait no longer. */
+void relay_resume_settle(struct relay *r, struct party *connector);
+void relay_revival_forget(struct ask *a);
+void relay_resume_done(struct relay *r);
+
+#endif

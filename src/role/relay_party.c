@@ -1,0 +1,213 @@
+/* relay_party.c - an identity with what the relay keeps of it while it is
+ * connected, and 30 s longer when it went without a goodbye.
+ *
+ * Several connections may name one identity: a program that came back before
+ * its old connection was noticed dead, two programs with one certificate, a
+ * probe. The one that declared its instance last speaks for the party; one that
+ * never declares any takes nothing over while another is alive. */
+#include "role/relay_int.h"
+
+#include <stdlib.h>
+
+/* Role and name as one key. Two keyed hashes: nobody can make two identities
+ * collide, so the comparison behind it never fails in practice. */
+static void party_key(const struct relay *r, enum role role, const char *spiffe,
+                      uint8_t key[RELAY_ID_LEN]) {
+  for (int i = 0; i < 2; i++) {
+    uint64_t h = siphash(r->party_keys[i], spiffe, strlen(spiffe));
+    memcpy(key + 8 * i, &h, sizeof(h));
+  }
+  key[0] ^= (uint8_t)role;
+}
+
+struct party *relay_party_find(struct relay *r, enum role role,
+                               const char *spiffe) {
+  uint8_t key[RELAY_ID_LEN];
+  party_key(r, role, spiffe, key);
+  struct party *p = map_get(&r->parties, key);
+  return p && !strcmp(p->spiffe, spiffe) ? p : NULL;
+}
+
+/* --- life */
+
+static void count(struct relay *r, const struct party *p, int by) {
+  uint64_t *n = p->role == ROLE_AGENT ? &r->n.n_agents : &r->n.n_connectors;
+  *n += (uint64_t)(int64_t)by;
+}
+
+static void on_keep(struct relay *r, struct relay_timer *t) {
+  struct party *p = TIMER_OWNER(t, party, keep);
+  bool agent = p->role == ROLE_AGENT;
+  relay_party_free(r, p, agent ? REASON_IDLE : REASON_NO_CONNECTOR);
+}
+
+static enum reason take_addrs(struct relay *r, struct party *p) {
+  for (int i = 0; i < RELAY_FAMILIES; i++) {
+    if (!r->agent_pools[i]) continue;
+    if (addrpool_take(r->agent_pools[i], p->spiffe, &p->addrs[p->n_addrs]) < 0)
+      return REASON_TOO_MANY_ROUTES;
+    p->n_addrs++;
+  }
+  return REASON_NONE;
+}
+
+static void party_done(struct relay *r, struct party *p) {
+  for (int i = 0; i < RELAY_FAMILIES; i++)
+    if (p->n_addrs && r->agent_pools[i])
+      addrpool_drop(r->agent_pools[i], p->spiffe);
+  relay_timer_done(r, &p->keep);
+  free(p->spiffe);
+  free(p);
+}
+
+static struct party *party_new(struct relay *r, const struct identity *id,
+                               enum reason *why) {
+  struct party *p = calloc(1, sizeof(*p));
+  *why = REASON_INTERNAL;
+  if (!p) return NULL;
+  p->role = id->role;
+  p->spiffe = strdup(id->spiffe);
+  if (!p->spiffe || relay_timer_init(r, &p->keep, on_keep) < 0) goto fail;
+  party_key(r, p->role, p->spiffe, p->key);
+  if (p->role == ROLE_AGENT && (*why = take_addrs(r, p)) != REASON_NONE)
+    goto fail;
+  int rc = map_put(&r->parties, p->key, p);
+  *why = rc == ZTNA_EFULL ? REASON_TOO_MANY_ROUTES : REASON_INTERNAL;
+  if (rc < 0) goto fail;
+  LIST_INSERT_HEAD(&r->parties_list, p, all);
+  count(r, p, 1);
+  return p;
+fail:
+  party_done(r, p);
+  return NULL;
+}
+
+static void meetings_end(struct relay *r, struct party *p, enum reason why) {
+  struct meeting *m;
+  while ((m = LIST_FIRST(&p->meetings))) relay_meeting_end(r, m, why, p);
+}
+
+static void asks_end(struct relay *r, struct party *p, enum reason why) {
+  struct ask *a;
+  while ((a = LIST_FIRST(&p->asks))) {
+    if (a->req)
+      relay_ask_refuse(r, a, why, NULL);
+    else
+      relay_ask_cancel(r, a);
+  }
+}
+
+void relay_party_free(struct relay *r, struct party *p, enum reason why) {
+  struct session *s;
+  asks_end(r, p, why);
+  if (p->role == ROLE_CONNECTOR) relay_registry_drop(r, p);
+  meetings_end(r, p, why);
+  while ((s = LIST_FIRST(&p->sessions))) {
+    LIST_REMOVE(s, of_party);
+    s->party = NULL;
+  }
+  map_del(&r->parties, p->key);
+  LIST_REMOVE(p, all);
+  count(r, p, -1);
+  party_done(r, p);
+}
+
+/* --- which session speaks for it */
+
+void relay_party_follow(struct party *p) {
+  struct quic_conn *c = h3_conn(p->session->h3);
+  int end = p->role == ROLE_CONNECTOR;
+  struct meeting *m;
+  LIST_FOREACH(m, &p->meetings, of_end[end]) {
+    if (!m->open) continue;
+    m->r.end[end].remote = quic_remote(c);
+    m->r.end[end].local = quic_local(c);
+  }
+}
+
+static void speak(struct relay *r, struct party *p, struct session *s) {
+  bool was_gone = !p->session;
+  p->session = s;
+  relay_timer_set(r, &p->keep, NEVER);
+  relay_party_follow(p);
+  if (p->role == ROLE_AGENT) relay_grant_rejudge(r, p);
+  if (p->role == ROLE_CONNECTOR && was_gone) relay_events_services(r);
+}
+
+enum reason relay_party_join(struct session *s, const struct identity *peer) {
+  struct relay *r = s->relay;
+  enum reason why = REASON_NONE;
+  struct party *p = relay_party_find(r, peer->role, peer->spiffe);
+  if (!p) p = party_new(r, peer, &why);
+  if (!p) return why;
+  s->party = p;
+  LIST_INSERT_HEAD(&p->sessions, s, of_party);
+  if (!p->session) speak(r, p, s);
+  return REASON_NONE;
+}
+
+void relay_party_declare(struct session *s, const uint8_t *instance) {
+  struct relay *r = s->relay;
+  struct party *p = s->party;
+  struct session *former = p->session;
+  bool other = p->has_instance && memcmp(p->instance, instance, RELAY_ID_LEN);
+
+  s->declared = true;
+  p->has_instance = true;
+  memcpy(p->instance, instance, RELAY_ID_LEN);
+  if (other) asks_end(r, p, REASON_REPLACED);
+  if (former != s) speak(r, p, s);
+  if (former && former != s && former->declared)
+    relay_session_close(former, REASON_REPLACED);
+  if (!other) return;
+  log_info("relay: replaced by a newer instance identity=%s", p->spiffe);
+  meetings_end(r, p, REASON_REPLACED);
+}
+
+/* --- going */
+
+/* The program said that it ends, or may not go on: nothing is kept. */
+static bool ends_at_once(const struct session *s, const struct quic_end *why) {
+  if (why->reason == REASON_CERTIFICATE_EXPIRED && !why->remote) return true;
+  return s->declared && why->remote &&
+         why->code == (uint64_t)QUIC_REASON_CODE + REASON_SHUTTING_DOWN;
+}
+
+static struct session *another(const struct party *p) {
+  struct session *s;
+  LIST_FOREACH(s, &p->sessions, of_party)
+    if (s->admitted && !s->closing) return s;
+  return NULL;
+}
+
+/* Who waits for this connector's answer asks the next one. */
+static void asks_move(struct relay *r, struct party *connector) {
+  struct meeting *m, *next;
+  for (m = LIST_FIRST(&connector->meetings); m; m = next) {
+    next = LIST_NEXT(m, of_end[1]);
+    relay_asks_move(r, m);
+  }
+}
+
+void relay_party_leave(struct session *s, const struct quic_end *why) {
+  struct relay *r = s->relay;
+  struct party *p = s->party;
+  LIST_REMOVE(s, of_party);
+  s->party = NULL;
+  if (p->session != s) return;
+  p->session = NULL;
+  asks_end(r, p, why->reason);
+  if (p->role == ROLE_CONNECTOR) asks_move(r, p);
+  if (ends_at_once(s, why)) {
+    if (p->role == ROLE_CONNECTOR) relay_registry_drop(r, p);
+    meetings_end(r, p, why->reason);
+  }
+  struct session *next = another(p);
+  if (next)
+    speak(r, p, next);
+  else if (LIST_EMPTY(&p->meetings) || r->stopping)
+    relay_party_free(r, p, why->reason);
+  else
+    relay_timer_set(r, &p->keep, r->now + RELAY_KEEP);
+  relay_events_services(r);
+}

@@ -1,0 +1,189 @@
+/* relay_registry.c - PUT /v1/connector: what a connector offers from now on, in
+ * place of all it offered before. */
+#include "role/relay_int.h"
+
+#include <stdlib.h>
+
+/* --- replacing the list */
+
+static void offers_unlink(struct party *p) {
+  for (size_t i = 0; i < p->n_offers; i++)
+    LIST_REMOVE(&p->offers[i], of_service);
+}
+
+static void offers_link(struct relay *r, struct party *p) {
+  size_t n = 0;
+  for (size_t i = 0; i < p->n_offers; i++) {
+    struct offer *o = &p->offers[i];
+    o->service = relay_service_need(r, o->id);
+    o->connector = p;
+    if (!o->service) {
+      free(o->ports); /* no memory: without this one */
+      continue;
+    }
+    if (n != i) p->offers[n] = *o;
+    o = &p->offers[n++];
+    LIST_INSERT_HEAD(&o->service->offers, o, of_service);
+  }
+  p->n_offers = n;
+}
+
+/* Grants of services that it serves no longer. */
+static void grants_settle(struct relay *r, struct party *p) {
+  struct meeting *m, *next_m;
+  struct grant *g, *next;
+  for (m = LIST_FIRST(&p->meetings); m; m = next_m) {
+    next_m = LIST_NEXT(m, of_end[1]);
+    for (g = LIST_FIRST(&m->grants); g; g = next) {
+      next = LIST_NEXT(g, of_meeting);
+      if (!relay_service_offer(g->service, p))
+        relay_grant_close(r, g, REASON_NO_SUCH_SERVICE, NULL);
+    }
+    relay_meeting_settle(r, m, REASON_NO_SUCH_SERVICE, NULL);
+  }
+}
+
+static void offers_replace(struct relay *r, struct party *p, struct offer *v,
+                           size_t n) {
+  struct offer *old = p->offers;
+  size_t n_old = p->n_offers;
+  offers_unlink(p);
+  p->offers = v;
+  p->n_offers = n;
+  offers_link(r, p);
+  grants_settle(r, p);
+  for (size_t i = 0; i < n_old; i++) relay_service_drop(r, old[i].service);
+  relay_offers_free(old, n_old);
+  relay_service_assign(r);
+}
+
+void relay_registry_drop(struct relay *r, struct party *p) {
+  offers_unlink(p);
+  relay_offers_free(p->offers, p->n_offers);
+  p->offers = NULL;
+  p->n_offers = 0;
+  relay_events_services(r);
+}
+
+/* --- routes that it has no more */
+
+static bool lists(const json_t *ids, const struct meeting *m) {
+  char hex[RELAY_HEX_ID];
+  json_t *id;
+  size_t i;
+  relay_hex(hex, m->r.id, RELAY_ID_LEN);
+  json_array_foreach(ids, i, id) {
+    const char *s = json_string_value(id);
+    if (s && !strcmp(s, hex)) return true;
+  }
+  return false;
+}
+
+/* Only on a connection's first registration: everything was begun before it, so
+ * what it does not list it does not have. */
+static void routes_compare(struct relay *r, struct party *p,
+                           const json_t *ids) {
+  struct meeting *m, *next;
+  if (!json_is_array(ids)) return;
+  for (m = LIST_FIRST(&p->meetings); m; m = next) {
+    next = LIST_NEXT(m, of_end[1]);
+    if (m->open && !lists(ids, m)) relay_meeting_end(r, m, REASON_IDLE, p);
+  }
+}
+
+/* --- the answer */
+
+static json_t *grants_of(const struct party *p) {
+  json_t *list = json_array();
+  const struct meeting *m;
+  const struct grant *g;
+  LIST_FOREACH(m, &p->meetings, of_end[1])
+    LIST_FOREACH(g, &m->grants, of_meeting)
+      json_array_append_new(list,
+                            relay_json_grant(m, g->id, g->service, &g->may));
+  return list;
+}
+
+static json_t *answer(const struct party *p) {
+  json_t *list = json_array();
+  for (size_t i = 0; i < p->n_offers; i++) {
+    const struct service *s = p->offers[i].service;
+    json_array_append_new(
+        list, json_pack("{s:s, s:o}", "id", s->id, "addresses",
+                        relay_json_ips(s->addrs, RELAY_FAMILIES)));
+  }
+  return json_pack("{s:o, s:o}", "grants", grants_of(p), "services", list);
+}
+
+/* --- the request */
+
+static void refuse(struct session *s, struct h3_req *req, enum reason why,
+                   const char *detail) {
+  if (relay_may_log(s->relay, &s->relay->registrations_log))
+    log_warn("relay: registration refused connector=%s reason=%s detail=%s",
+             s->party->spiffe, reason_name(why), detail);
+  relay_api_refuse(s, req, why, detail);
+}
+
+static size_t count_new(const struct relay *r, const struct offer *v,
+                        size_t n) {
+  size_t fresh = 0;
+  for (size_t i = 0; i < n; i++) fresh += !relay_service_find(r, v[i].id);
+  return fresh;
+}
+
+static void take(struct session *s, struct h3_req *req, const json_t *body,
+                 const uint8_t *instance, struct offer *v, size_t n) {
+  struct relay *r = s->relay;
+  struct party *p = s->party;
+  bool first = !s->declared;
+  relay_party_declare(s, instance);
+  offers_replace(r, p, v, n);
+  if (first) {
+    routes_compare(r, p, json_object_get(body, "routes"));
+    log_info("relay: registered connector=%s services=%zu", p->spiffe,
+             p->n_offers);
+  }
+  relay_resume_connector(r, p, json_object_get(body, "resume"));
+  relay_json_respond(req, 200, answer(p));
+  relay_resume_settle(r, p);
+  relay_events_services(r);
+}
+
+static void judge(struct session *s, struct h3_req *req, const json_t *body) {
+  const char *hex = json_string_value(json_object_get(body, "instance"));
+  uint8_t instance[RELAY_ID_LEN];
+  struct offer *v = NULL;
+  char text[160];
+  size_t n = 0;
+  enum reason why;
+
+  if (!relay_unhex(instance, hex, RELAY_ID_LEN)) {
+    refuse(s, req, REASON_MALFORMED, "instance: want 32 hex digits");
+    return;
+  }
+  why = relay_offers_parse(json_object_get(body, "services"),
+                           relay_session_peer(s), &v, &n, text, sizeof(text));
+  if (why != REASON_NONE) {
+    refuse(s, req, why, text);
+    return;
+  }
+  if (!relay_service_make_room(s->relay, count_new(s->relay, v, n))) {
+    relay_offers_free(v, n);
+    refuse(s, req, REASON_TOO_MANY_ROUTES, "the relay knows 4096 services");
+    return;
+  }
+  take(s, req, body, instance, v, n);
+}
+
+void relay_registry_put(struct session *s, struct h3_req *req,
+                        const uint8_t *id) {
+  size_t len;
+  const char *text = h3_body(req, &len);
+  json_t *body = relay_json_parse(text, len);
+  if (body)
+    judge(s, req, body);
+  else
+    refuse(s, req, REASON_MALFORMED, "want a JSON object, each key once");
+  json_decref(body);
+}
