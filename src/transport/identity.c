@@ -130,7 +130,7 @@ int identity_from_der(struct identity *id, const uint8_t *der, size_t len) {
   if (len == 0 || len > INT32_MAX) return ZTNA_EMALFORMED;
   wc_InitDecodedCert(&cert, der, (word32)len, NULL);
   rc = wc_ParseCert(&cert, CERT_TYPE, NO_VERIFY, NULL);
-  if (rc == 0 && cert.maxIdx != len) rc = ASN_PARSE_E;
+  if (rc == 0 && cert.srcIdx != len) rc = ASN_PARSE_E;
   if (rc == 0)
     rc = read_cert(id, &cert);
   else
