@@ -9,14 +9,14 @@ enum { CERT_DAY = 86400, CERT_FILE_MAX = 1 << 20 };
 
 struct cert_opts {
   char *dir, *trust_domain, *role, *name;
+  uint32_t days; /* 0: not given */
+  bool json;
   char **service;
   size_t n_service;
   char **dns;
   size_t n_dns;
   struct ztna_addr *ip;
   size_t n_ip;
-  uint32_t days;
-  bool json;
 };
 
 /* Each does one of `ztna cert init|issue|show`; an EXIT_ code. */
