@@ -9,6 +9,7 @@
 #include <ztna/err.h>
 
 #include "host/field_list.h"
+#include "host/field_place.h"
 #include "host/field_value.h"
 #include "host/value.h"
 
@@ -30,11 +31,7 @@ void field_load_init(struct field_load *l, const char *file, const char *dir) {
 }
 
 void field_load_done(struct field_load *l) {
-  for (size_t i = 0; i < l->n_places; i++) {
-    free(l->places[i].path);
-    free(l->places[i].source);
-  }
-  free(l->places);
+  places_done(l);
   mistakes_done(&l->mistakes);
   *l = (struct field_load){0};
 }
@@ -47,60 +44,9 @@ static void path_join(char *buf, const char *path, const char *key) {
 
 /* --- places */
 
-static void place_add(struct field_load *l, const void *at, size_t size,
-                      const char *source, uint32_t line, const char *path) {
-  if (l->n_places == l->cap_places) {
-    size_t cap = l->cap_places ? l->cap_places * 2 : 64;
-    struct field_place *v = realloc(l->places, cap * sizeof(*v));
-    if (!v) {
-      l->no_memory = true;
-      return;
-    }
-    l->places = v;
-    l->cap_places = cap;
-  }
-  struct field_place p = {.at = at,
-                          .size = size,
-                          .line = line,
-                          .source = strdup(source),
-                          .path = strdup(path)};
-  if (!p.source || !p.path) l->no_memory = true;
-  l->places[l->n_places++] = p;
-}
-
 static void place_json(struct field_load *l, const void *at, size_t size,
                        const char *path, struct json_at where) {
   place_add(l, at, size, l->file, json_at_line(where), path);
-}
-
-/* Forgets what lay in memory that is about to be freed. */
-static void place_drop(struct field_load *l, const void *at, size_t size) {
-  const char *from = at;
-  for (size_t i = 0; i < l->n_places; i++) {
-    const char *p = l->places[i].at;
-    if (p >= from && p < from + size) l->places[i].at = NULL;
-  }
-}
-
-const struct field_place *field_place_of(const struct field_load *l,
-                                         const void *at, size_t size) {
-  for (size_t i = l->n_places; i-- > 0;)
-    if (l->places[i].at == at && l->places[i].size == size)
-      return &l->places[i];
-  return NULL;
-}
-
-/* The smallest one around it. */
-static const struct field_place *place_around(const struct field_load *l,
-                                              const void *at) {
-  const struct field_place *best = NULL;
-  for (size_t i = 0; i < l->n_places; i++) {
-    const struct field_place *p = &l->places[i];
-    const char *from = p->at;
-    if ((const char *)at < from || (const char *)at >= from + p->size) continue;
-    if (!best || p->size < best->size) best = p;
-  }
-  return best;
 }
 
 /* --- mistakes */

@@ -109,6 +109,7 @@ struct field_load {
   const char *dir;  /* where relative file names begin; NULL: here */
   struct mistakes mistakes;
   struct field_place *places;
+  size_t *place_index; /* field_place.c */
   size_t n_places, cap_places;
   bool no_memory;
 };

@@ -296,6 +296,7 @@ static int string_text(const struct field *f, enum field_type type, void *to,
   size_t min = alone && type == F_STR ? (size_t)f->min : 1;
   size_t max = alone && f->max ? (size_t)f->max : TEXT_MAX;
   if (type == F_HOSTPORT && !value_is_hostport(text)) return ZTNA_EMALFORMED;
+  if (type == F_FILE && strstr(text, "-----BEGIN")) return ZTNA_EMALFORMED;
   if (n < min || n > max) {
     snprintf(why, FIELD_WHY, "want %s of %zu to %zu bytes, got %zu",
              want_plain(type), min, max, n);

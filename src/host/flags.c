@@ -153,10 +153,3 @@ void flags_apply(const struct flags *f, size_t group, struct field_load *l,
                     v->text, is_repeated(f, i));
   }
 }
-
-const char *flags_get(const struct flags *f, const char *name) {
-  const char *text = NULL;
-  for (size_t i = 0; i < f->n; i++)
-    if (!strcmp(f->v[i].field->name, name)) text = f->v[i].text;
-  return text;
-}

@@ -7,8 +7,8 @@
 
 enum { FLAGS_MAX = 256, FLAGS_GROUPS = 4 };
 
-/* A table, where its values go, and its name in messages and the environment:
- * "" for what all roles share, "relay" for a role's section. */
+/* A table and the path of its fields in messages: "" for what all roles share,
+ * "relay" for a role's section. */
 struct flag_group {
   const struct field *fields;
   const char *path;
@@ -41,7 +41,4 @@ int flags_parse(struct flags *f, int argc, char **argv, char *why, size_t room);
 /* Applies the flags of one group to its struct. */
 void flags_apply(const struct flags *f, size_t group, struct field_load *l,
                  void *base);
-/* The text of a flag of a group by its field's name, NULL when not given. */
-const char *flags_get(const struct flags *f, const char *name);
-
 #endif

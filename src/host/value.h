@@ -22,7 +22,7 @@ bool value_has_port(const char *text);
 /* Into VALUE_STRLEN bytes, which they return. */
 char *value_print_size(uint64_t v, char *buf);
 char *value_print_ns(uint64_t v, char *buf);
-/* Quoted, shortened, without control characters. */
+/* Quoted and shortened; of PEM text nothing is shown. */
 char *value_quote(const char *text, char *buf);
 /* For "got ...": `"x"`, `5`, `true`, `a list`, `an object`, `null`. */
 char *value_got(const json_t *v, char *buf);

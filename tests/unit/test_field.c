@@ -286,6 +286,23 @@ static void terminals_are_not_steered_by_a_file(void **state) {
   assert_null(strchr(mistakes(), 0x1b));
 }
 
+static void a_key_in_place_of_its_file_is_not_shown(void **state) {
+  says("{\"file\": \"-----BEGIN PRIVATE KEY-----\\nMIGH\"}",
+       "file: want a file name, got the text of a PEM file");
+}
+
+static void every_item_of_a_large_list_is_judged(void **state) {
+  size_t room = 3 << 20, n = 0;
+  char *text = malloc(room);
+  n += (size_t)snprintf(text + n, room - n, "{\"items\": [");
+  for (int i = 0; i < 4096; i++)
+    n += (size_t)snprintf(text + n, room - n, "%s{\"port\": 1}", i ? "," : "");
+  snprintf(text + n, room - n, "]}");
+  load(text); /* all lack their name: 4096 searches */
+  free(text);
+  assert_int_equal(l.mistakes.n, 4096);
+}
+
 static int parse(struct flags *f, char *why, int n, ...) {
   static char *argv[32];
   va_list ap;
@@ -431,6 +448,8 @@ int main(void) {
       TEST(all_mistakes_come_at_once_in_order_of_lines),
       TEST(many_mistakes_are_counted),
       TEST(terminals_are_not_steered_by_a_file),
+      TEST(a_key_in_place_of_its_file_is_not_shown),
+      TEST(every_item_of_a_large_list_is_judged),
       TEST(flags_come_before_environment_before_file),
       TEST(flags_take_every_form),
       TEST(wrong_flags_are_named),
