@@ -1,0 +1,302 @@
+/* relay.c - `ztna relay`: introduces agents to connectors and carries their
+ * packets, which it cannot read. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "applet.h"
+#include "host/clock.h"
+#include "host/file.h"
+#include "host/http.h"
+#include "host/loop.h"
+#include "host/policy_file.h"
+#include "host/state_key.h"
+#include "role/relay.h"
+
+extern const struct applet applet_relay;
+
+struct program {
+  const struct applet_call *call;
+  const struct config *config;
+  struct tls *tls;
+  struct policy *policy; /* until the relay takes it over */
+  struct host *host;
+  struct udp *udp; /* the host's once the role is added */
+  struct relay *relay;
+  struct http *http;
+  uint8_t state_key[STATE_KEY_LEN];
+};
+
+static const char *source(const struct program *p) {
+  return p->call->config_file ? p->call->config_file : "ztna relay";
+}
+
+/* --- what it is made of */
+
+static int load_identity(struct program *p) {
+  const struct identity_config *id = &p->config->identity;
+  char why[256];
+  if (tls_global_init(&clock_rng, NULL) < 0) return EXIT_FAILED;
+  if (tls_new(&p->tls, id->cert_pem, id->cert_len, id->key_pem, id->key_len,
+              id->ca_pem, id->ca_len, why, sizeof(why)) < 0) {
+    fprintf(stderr, "%s: identity: %s\n", source(p), why);
+    return EXIT_CONFIG;
+  }
+  const struct identity *own = tls_identity(p->tls);
+  if (own->role == ROLE_RELAY) return EXIT_DONE;
+  fprintf(stderr, "%s: identity.cert: want a certificate of role relay, got %s\n",
+          source(p), own->spiffe);
+  return EXIT_CONFIG;
+}
+
+/* *policy NULL: there is no file, nothing is allowed. */
+static int load_policy(const char *file, struct policy **policy) {
+  struct policy_config cfg;
+  char why[512];
+  *policy = NULL;
+  if (!file) return 0;
+  int rc = policy_file_load(&cfg, file);
+  if (rc < 0) return rc;
+  rc = policy_new(policy, &cfg, why, sizeof(why));
+  policy_file_free(&cfg);
+  if (rc < 0) fprintf(stderr, "%s: %s\n", file, why);
+  return rc;
+}
+
+static int load_state_key(struct program *p) {
+  char why[STATE_KEY_WHY];
+  int rc = state_key_load(p->config->state_dir, p->state_key, why);
+  if (rc == 0) return EXIT_DONE;
+  fprintf(stderr, "%s: %s\n", source(p), why);
+  return applet_exit(rc);
+}
+
+/* udp_bind logs why not. */
+static int bind_all(struct program *p) {
+  const struct relay_config *c = &p->config->relay;
+  p->udp = udp_new();
+  if (!p->udp) return EXIT_FAILED;
+  for (size_t i = 0; i < c->n_listen; i++)
+    if (udp_bind(p->udp, &c->listen[i]) < 0) return EXIT_FAILED;
+  return EXIT_DONE;
+}
+
+static void copy_pools(struct relay_options *o, const struct relay_config *c) {
+  for (size_t i = 0; i < c->n_service_pool && i < 2; i++)
+    o->service_pool[i] = c->service_pool[i];
+  for (size_t i = 0; i < c->n_agent_pool && i < 2; i++)
+    o->agent_pool[i] = c->agent_pool[i];
+}
+
+static enum quic_retry retry_of(enum config_retry r) {
+  return r == RETRY_ALWAYS  ? QUIC_RETRY_ALWAYS
+         : r == RETRY_NEVER ? QUIC_RETRY_NEVER
+                            : QUIC_RETRY_AUTO;
+}
+
+static int make_relay(struct program *p) {
+  const struct relay_config *c = &p->config->relay;
+  struct relay_fixed_service *fixed = calloc(c->n_services + 1, sizeof(*fixed));
+  struct relay_options o = {
+      .tls = p->tls,
+      .rng = &clock_rng,
+      .services = fixed,
+      .n_services = c->n_services,
+      .policy = p->policy,
+      .retry = retry_of(c->retry),
+      .max_connections = c->max_connections,
+      .max_routes = c->max_routes,
+      .route_rate = c->route_rate,
+      .route_burst = c->route_burst,
+      .relays = (const char *const *)c->relays,
+      .n_relays = c->n_relays,
+      .unix_at_start = (int64_t)(clock_wall() / SEC),
+  };
+  if (!fixed) return EXIT_FAILED;
+  for (size_t i = 0; i < c->n_services; i++)
+    fixed[i] = (struct relay_fixed_service){.id = c->services[i].id,
+                                            .addrs = c->services[i].virtual_ips,
+                                            .n_addrs =
+                                                c->services[i].n_virtual_ips};
+  copy_pools(&o, c);
+  memcpy(o.state_key, p->state_key, sizeof(o.state_key));
+  p->relay = relay_new(&o, clock_now());
+  file_wipe(o.state_key, sizeof(o.state_key));
+  free(fixed);
+  if (!p->relay) return EXIT_FAILED;
+  p->policy = NULL;
+  return EXIT_DONE;
+}
+
+/* --- the role in the loop */
+
+static void on_udp(void *ctx, uint64_t now, const struct dgram *d) {
+  relay_udp_in(((struct program *)ctx)->relay, now, d);
+}
+
+static void on_tick(void *ctx, uint64_t now) {
+  relay_tick(((struct program *)ctx)->relay, now);
+}
+
+static int next(void *ctx, uint64_t now, struct dgram *v, int max) {
+  return relay_next(((struct program *)ctx)->relay, now, v, max);
+}
+
+static uint64_t deadline(const void *ctx) {
+  return relay_deadline(((const struct program *)ctx)->relay);
+}
+
+static void stop(void *ctx, uint64_t now) {
+  relay_stop(((struct program *)ctx)->relay, now);
+}
+
+static bool stopped(const void *ctx) {
+  return relay_stopped(((const struct program *)ctx)->relay);
+}
+
+/* The policy only: the rest needs a new start. */
+static void reload(void *ctx, uint64_t now) {
+  struct program *p = ctx;
+  struct config fresh;
+  struct policy *policy;
+  int rc = applet_reload(p->call, &fresh);
+  if (rc == 0) {
+    rc = load_policy(fresh.relay.policy, &policy);
+    config_free(&fresh);
+  }
+  if (rc < 0) {
+    log_err("relay: not reloaded, the former policy stays in force");
+    return;
+  }
+  relay_set_policy(p->relay, policy, now);
+  log_info("relay: policy reloaded");
+}
+
+static const struct loop_role verbs = {
+    .udp_in = on_udp,
+    .tick = on_tick,
+    .next = next,
+    .deadline = deadline,
+    .stop = stop,
+    .stopped = stopped,
+    .reload = reload,
+};
+
+/* --- local pages */
+
+static int page_ready(void *ctx, struct sbuf *why_json) {
+  struct program *p = ctx;
+  enum reason why;
+  if (relay_ready(p->relay, &why)) return 1;
+  sbuf_printf(why_json, "{\"ready\":false,\"reason\":\"%s\",\"detail\":\"%s\"}",
+              reason_name(why), reason_text(why));
+  return 0;
+}
+
+static void page_metrics(void *ctx, struct sbuf *out) {
+  struct program *p = ctx;
+  relay_metrics(p->relay, out);
+  metrics_print(out, udp_metrics, udp_counters(p->udp));
+}
+
+static json_t *listening(const struct program *p) {
+  json_t *list = json_array();
+  char text[ZTNA_ADDR_STRLEN];
+  for (int i = 0; i < udp_count(p->udp); i++) {
+    struct ztna_addr a = udp_local(p->udp, i);
+    json_array_append_new(list, json_string(ztna_addr_print(&a, text)));
+  }
+  return list;
+}
+
+static void page_status(void *ctx, struct sbuf *out) {
+  struct program *p = ctx;
+  json_t *o = json_pack("{s:s, s:s}", "schema", "ztna.status/1", "role",
+                        "relay");
+  json_object_set_new(o, "listen", listening(p));
+  relay_status(p->relay, o);
+  char *text = json_dumps(o, JSON_COMPACT);
+  if (text) sbuf_add(out, text, strlen(text));
+  free(text);
+  json_decref(o);
+}
+
+static const struct http_pages pages = {page_ready, page_metrics, page_status};
+
+/* --- start */
+
+static void tell_start(const struct program *p) {
+  char text[ZTNA_ADDR_STRLEN];
+  for (int i = 0; i < udp_count(p->udp); i++) {
+    struct ztna_addr a = udp_local(p->udp, i);
+    log_info("relay: listening on=%s identity=%s", ztna_addr_print(&a, text),
+             tls_identity(p->tls)->spiffe);
+  }
+  if (!p->config->relay.policy)
+    log_warn("relay: no policy is configured: nothing is allowed");
+}
+
+static int open_pages(struct program *p) {
+  const struct ztna_addr *listen = &p->config->http.listen;
+  if (!listen->family) return EXIT_DONE;
+  return http_start(&p->http, host_uv(p->host), listen, &pages, p) < 0
+             ? EXIT_FAILED
+             : EXIT_DONE;
+}
+
+static int run(struct program *p) {
+  p->host = host_new();
+  if (!p->host) return EXIT_FAILED;
+  struct udp *udp = p->udp;
+  if (!host_add(p->host, &verbs, p, udp)) return EXIT_FAILED;
+  int code = open_pages(p);
+  if (code) return code;
+  tell_start(p);
+  code = applet_exit(host_run(p->host));
+  http_stop(p->http);
+  return code;
+}
+
+static int prepare(struct program *p) {
+  int code = load_identity(p);
+  if (code) return code;
+  int rc = load_policy(p->config->relay.policy, &p->policy);
+  if (rc < 0) return applet_exit(rc);
+  if ((code = load_state_key(p))) return code;
+  if ((code = bind_all(p))) return code;
+  return make_relay(p);
+}
+
+static int relay_start(struct applet_call *c) {
+  struct program p = {.call = c, .config = c->config};
+  int code = prepare(&p);
+  if (code == EXIT_DONE) code = run(&p);
+  if (p.host)
+    host_free(p.host);
+  else
+    udp_free(p.udp);
+  relay_free(p.relay);
+  policy_free(p.policy);
+  tls_free(p.tls);
+  file_wipe(p.state_key, sizeof(p.state_key));
+  return code;
+}
+
+const struct applet applet_relay = {
+    .name = "relay",
+    .summary = "introduce agents to connectors and carry their packets",
+    .usage = "--config FILE",
+    .about =
+        "The public meeting point. Agents and connectors dial it, both with\n"
+        "certificates; it decides by its policy who may use what, introduces\n"
+        "them to each other and forwards their packets, which it cannot read.\n"
+        "SIGHUP reads the policy again; one with mistakes is refused and the\n"
+        "former one stays.\n",
+    .example = "  ztna relay --config /etc/ztna/relay.json\n",
+    .exits = "3 wrong configuration",
+    .config = APPLET_CONFIG,
+    .want = CONFIG_RELAY,
+    .max_args = 0,
+    .start = relay_start,
+};
