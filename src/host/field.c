@@ -335,6 +335,17 @@ void field_from_json(struct field_load *l, const struct field *fields,
 
 /* --- what is missing */
 
+static void tell_need(struct field_load *l, const struct field *f,
+                      const void *m) {
+  if (l->file)
+    field_wrong(l, m, 0, "needs \"%s\": %s", f->name, f->help);
+  else if (f->fields)
+    field_wrong(l, m, 0, "needs a file with \"%s\": %s; --config FILE", f->name,
+                f->help);
+  else
+    field_wrong(l, m, 0, "needs --%s: %s; or --config FILE", f->name, f->help);
+}
+
 static void need_items(struct field_load *l, const struct field *f,
                        void *base) {
   struct field_list list = field_list_get(base, f);
@@ -351,7 +362,7 @@ void field_need(struct field_load *l, const struct field *fields, void *base) {
     else if (f->type == F_OBJECTS || f->type == F_MAP)
       need_items(l, f, base);
     if (f->required && !field_place_of(l, m, member_size(f)))
-      field_wrong(l, m, 0, "needs \"%s\": %s", f->name, f->help);
+      tell_need(l, f, m);
   }
 }
 

@@ -187,6 +187,70 @@ static void a_role_that_is_asked_for_must_be_there(void **state) {
   says("{}", ": has no section \"relay\", \"connector\" or \"agent\"");
 }
 
+static void flags_come_before_variables_before_the_file(void **state) {
+  static const char text[] =
+      "{\"log\": {\"level\": \"err\"}, \"http\": {\"listen\": "
+      "\"127.0.0.1:1\"}, \"relay\": {\"listen\": [\"1.1.1.1:1\"], "
+      "\"max_routes\": 1, \"retry\": \"never\"}}";
+  char *argv[] = {"--listen", "3.3.3.3:3", "--http-listen=127.0.0.1:3"};
+  struct flags f = {.n_groups = 0};
+  struct config c;
+  struct sbuf out;
+  char why[200];
+  sbuf_init(&out, 0);
+  f.n_groups = config_groups(f.groups, CONFIG_RELAY);
+  assert_int_equal(flags_parse(&f, 3, argv, why, sizeof(why)), 0);
+  setenv("ZTNA_RELAY_LISTEN", "2.2.2.2:2,2.2.2.2:3", 1);
+  setenv("ZTNA_RELAY_MAX_ROUTES", "2", 1);
+  setenv("ZTNA_LOG_LEVEL", "debug", 1);
+  setenv("ZTNA_AGENT_MTU", "1", 1); /* of no concern here */
+  int rc = config_parse(&c, "c.json", text, strlen(text),
+                        CONFIG_RELAY | CONFIG_NO_FILES, &f, &out);
+  setenv("ZTNA_RELAY_MAX_ROUTES", "0", 1);
+  unsetenv("ZTNA_AGENT_MTU");
+  assert_int_equal(rc, 0);
+  assert_int_equal(c.relay.n_listen, 1);
+  assert_int_equal(c.relay.listen[0].port, 3);
+  assert_int_equal(c.http.listen.port, 3);
+  assert_int_equal(c.relay.max_routes, 2);
+  assert_int_equal(c.log.level, LOG_LEVEL_DEBUG);
+  assert_int_equal(c.relay.retry, RETRY_NEVER);
+  config_free(&c);
+  assert_int_equal(parse(&c, text, CONFIG_RELAY | CONFIG_NO_FILES),
+                   ZTNA_ECONFIG);
+  assert_string_equal(said, "ZTNA_RELAY_MAX_ROUTES: want an integer from 1 to "
+                            "10000000, got \"0\"\n");
+  unsetenv("ZTNA_RELAY_LISTEN");
+  unsetenv("ZTNA_RELAY_MAX_ROUTES");
+  unsetenv("ZTNA_LOG_LEVEL");
+  sbuf_done(&out);
+}
+
+static void a_role_needs_no_file(void **state) {
+  char *argv[] = {"--relays", "r:1", "--tun", "t0", "--state-dir", "here"};
+  struct flags f = {.n_groups = 0};
+  struct config c;
+  struct sbuf out;
+  char why[200];
+  sbuf_init(&out, 0);
+  f.n_groups = config_groups(f.groups, CONFIG_AGENT);
+  assert_int_equal(flags_parse(&f, 6, argv, why, sizeof(why)), 0);
+  assert_int_equal(
+      config_parse(&c, NULL, NULL, 0, CONFIG_AGENT | CONFIG_NO_FILES, &f, &out),
+      0);
+  assert_string_equal(c.agent.tun, "t0");
+  assert_string_equal(c.state_dir, "here");
+  config_free(&c);
+  f.n = 0;
+  assert_int_equal(
+      config_parse(&c, NULL, NULL, 0, CONFIG_AGENT | CONFIG_NO_FILES, &f, &out),
+      ZTNA_ECONFIG);
+  assert_string_equal(out.s,
+                      "configuration: needs --relays: host:port to reach "
+                      "services by; or --config FILE\n");
+  sbuf_done(&out);
+}
+
 /* --- mistakes, one by one */
 
 static void syntax_is_told_alone(void **state) {
@@ -539,6 +603,8 @@ int main(void) {
       cmocka_unit_test(what_is_not_written_has_its_default),
       cmocka_unit_test(a_short_backend_is_the_same_as_a_long_one),
       cmocka_unit_test(a_role_that_is_asked_for_must_be_there),
+      cmocka_unit_test(flags_come_before_variables_before_the_file),
+      cmocka_unit_test(a_role_needs_no_file),
       cmocka_unit_test(syntax_is_told_alone),
       cmocka_unit_test(keys_that_nobody_knows_are_told),
       cmocka_unit_test(mistakes_of_a_relay_are_told),
