@@ -36,7 +36,9 @@ bool net_has(const struct net *n, int family);
  * address or route is there already), ZTNA_ENOENT (nothing to delete, no such
  * device or family), ZTNA_EIO; unexpected ones are logged. */
 
-/* Adds a as a host address (/32 or /128, usable at once: no DAD). */
+/* Adds a as a host address (/32 or /128, no DAD). The device must be up;
+ * packets to the address are delivered when this returns, for which it may wait
+ * a few milliseconds with IPv6 (100 at most). */
 int net_addr_add(struct net *n, int ifindex, const struct ztna_addr *a);
 int net_addr_del(struct net *n, int ifindex, const struct ztna_addr *a);
 /* Sends what goes to p into the device, from src (family 0: kernel's choice).

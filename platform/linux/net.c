@@ -9,13 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 #include <ztna/err.h>
 
 #include "base/log.h"
 #include "netlink.h"
 
-enum { CLEAN_BATCH = 64 };
+enum {
+  CLEAN_BATCH = 64,
+  DELIVERY_NAPS = 400, /* of 0.25 ms */
+};
 
 struct net {
   int fd;
@@ -23,8 +27,7 @@ struct net {
   bool v6_said;
 };
 
-/* --- life
- * ---------------------------------------------------------------------- */
+/* --- life */
 
 static bool family_works(int family) {
   int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -70,8 +73,7 @@ bool net_has(const struct net *n, int family) {
 
 int net_ifindex(const char *name) { return (int)if_nametoindex(name); }
 
-/* --- one change
- * ------------------------------------------------------------------ */
+/* --- one change */
 
 static int family_check(struct net *n, int family) {
   if (family != 4 && family != 6) return ZTNA_EINVAL;
@@ -132,8 +134,35 @@ static int addr_change(struct net *n, bool add, int ifindex,
                        ztna_addr_print_ip(a, text), -rc);
 }
 
+static void on_lookup(void *ctx, const struct nlmsghdr *h) {
+  const struct rtmsg *r = NLMSG_DATA(h);
+  if (h->nlmsg_type == RTM_NEWROUTE && r->rtm_type == RTN_LOCAL)
+    *(bool *)ctx = true;
+}
+
+static bool is_delivered(struct net *n, const struct ztna_addr *a) {
+  struct nl_msg m;
+  struct rtmsg fixed = {.rtm_family = AF_INET6, .rtm_dst_len = 128};
+  bool local = false;
+  nl_begin(&m, RTM_GETROUTE, 0, &fixed, sizeof(fixed));
+  nl_put(&m, RTA_DST, a->ip, 16);
+  nl_ask(n->fd, &m, on_lookup, &local);
+  return local;
+}
+
+/* Linux acknowledges a new IPv6 address before it delivers packets to it: the
+ * local route is made by a work queue, NODAD or not, 2 to 4 ms later (seen on
+ * 6.18). What came in meanwhile would be lost. */
+static void wait_until_delivered(struct net *n, const struct ztna_addr *a) {
+  struct timespec nap = {.tv_nsec = 250000};
+  for (int i = 0; i < DELIVERY_NAPS && !is_delivered(n, a); i++)
+    nanosleep(&nap, NULL);
+}
+
 int net_addr_add(struct net *n, int ifindex, const struct ztna_addr *a) {
-  return addr_change(n, true, ifindex, a);
+  int rc = addr_change(n, true, ifindex, a);
+  if (rc == 0 && a->family == 6) wait_until_delivered(n, a);
+  return rc;
 }
 
 int net_addr_del(struct net *n, int ifindex, const struct ztna_addr *a) {
@@ -182,8 +211,7 @@ int net_route_del(struct net *n, int ifindex, const struct ztna_prefix *p) {
   return change_failed("remove route", ztna_prefix_print(p, text), -rc);
 }
 
-/* --- leftovers
- * ----------------------------------------------------------------- */
+/* --- leftovers */
 
 struct leftovers {
   int ifindex;
@@ -245,8 +273,7 @@ int net_clean(struct net *n, int ifindex) {
   return removed + clean_addrs(n, ifindex);
 }
 
-/* --- what the machine has
- * -------------------------------------------------------- */
+/* --- what the machine has */
 
 static uint8_t mask_bits(const struct sockaddr *mask, int family) {
   const uint8_t *p =
@@ -296,8 +323,7 @@ int net_addrs(struct net *n, int except, struct net_addr *v, int max) {
   return k;
 }
 
-/* --- changes
- * ---------------------------------------------------------------------- */
+/* --- changes */
 
 int net_watch_open(void) {
   struct sockaddr_nl self = {

@@ -9,8 +9,7 @@
 
 enum { ANSWER_ROOM = 32768 }; /* what kernels use for dumps at most */
 
-/* --- building --------------------------------------------------------------
- */
+/* --- building */
 
 void nl_begin(struct nl_msg *m, uint16_t type, uint16_t flags,
               const void *fixed, size_t len) {
@@ -50,8 +49,7 @@ void nl_nest_end(struct nl_msg *m, size_t at) {
   a->rta_len = (uint16_t)(m->h.nlmsg_len - at);
 }
 
-/* --- talking -----------------------------------------------------------------
- */
+/* --- talking */
 
 int nl_open(void) {
   struct sockaddr_nl self = {.nl_family = AF_NETLINK};
@@ -107,11 +105,14 @@ static int read_answers(int fd, uint32_t seq,
   }
 }
 
-int nl_talk(int fd, struct nl_msg *m) {
+int nl_ask(int fd, struct nl_msg *m,
+           void (*on_msg)(void *ctx, const struct nlmsghdr *h), void *ctx) {
   m->h.nlmsg_flags |= NLM_F_ACK;
   int rc = send_request(fd, m);
-  return rc < 0 ? rc : read_answers(fd, m->h.nlmsg_seq, NULL, NULL);
+  return rc < 0 ? rc : read_answers(fd, m->h.nlmsg_seq, on_msg, ctx);
 }
+
+int nl_talk(int fd, struct nl_msg *m) { return nl_ask(fd, m, NULL, NULL); }
 
 int nl_once(struct nl_msg *m) {
   int fd = nl_open();

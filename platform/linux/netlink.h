@@ -29,7 +29,10 @@ void nl_nest_end(struct nl_msg *m, size_t at);
 int nl_open(void);
 /* Sends and waits for the acknowledgement: 0 or negative errno. */
 int nl_talk(int fd, struct nl_msg *m);
-/* The same with a socket of its own. */
+/* The same, and calls back for what comes before the acknowledgement. */
+int nl_ask(int fd, struct nl_msg *m,
+           void (*on_msg)(void *ctx, const struct nlmsghdr *h), void *ctx);
+/* nl_talk with a socket of its own. */
 int nl_once(struct nl_msg *m);
 /* A dump: calls back for every message. 0 or negative errno. */
 int nl_dump(int fd, struct nl_msg *m,

@@ -25,8 +25,7 @@ enum {
   TUN_QUEUE = 1000, /* packets that wait in the kernel: 12 ms at 1 Gbit/s */
 };
 
-/* --- opening -----------------------------------------------------------------
- */
+/* --- opening */
 
 static int device_missing(int err) {
   switch (err) {
@@ -171,8 +170,7 @@ void tun_close(struct tun *t) {
   t->buf = NULL;
 }
 
-/* --- packets
- * ------------------------------------------------------------------- */
+/* --- packets */
 
 int tun_read(struct tun *t, struct tun_pkt *v, int max) {
   int n = 0;

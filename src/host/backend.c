@@ -90,7 +90,7 @@ const struct metric backend_metrics[] = {
     {0},
 };
 
-/* --- life ---------------------------------------------------------------- */
+/* --- life */
 
 struct backend *backend_new(uint32_t n_flows, const struct backend_events *ev,
                             void *ctx) {
@@ -138,8 +138,7 @@ void backend_close(struct backend *b, uint32_t flow) {
   b->counters.open--;
 }
 
-/* --- opening ---------------------------------------------------------------
- */
+/* --- opening */
 
 static int set_int(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof(value));
@@ -264,8 +263,7 @@ int backend_open_ping(struct backend *b, uint32_t flow,
   return rc;
 }
 
-/* --- sending ---------------------------------------------------------------
- */
+/* --- sending */
 
 static int send_failed(struct backend *b, int err) {
   b->counters.tx_dropped++;
@@ -340,8 +338,7 @@ int backend_send_echo(struct backend *b, uint32_t flow, uint16_t seq,
   return flow_send(b, f, v, 2);
 }
 
-/* --- receiving
- * ---------------------------------------------------------------- */
+/* --- receiving */
 
 static bool still_open(struct backend *b, uint32_t flow, uint32_t life) {
   return b->flows[flow].kind != CLOSED && b->flows[flow].life == life;

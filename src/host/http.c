@@ -31,8 +31,7 @@ struct http {
   int n_open; /* libuv handles */
 };
 
-/* --- answers
- * ------------------------------------------------------------------- */
+/* --- answers */
 
 struct answer {
   unsigned status;
@@ -111,8 +110,7 @@ static const struct page *page_find(const char *path) {
   return NULL;
 }
 
-/* --- requests
- * ---------------------------------------------------------------------- */
+/* --- requests */
 
 /* A web page that a browser shows can make its own name resolve to 127.0.0.1;
  * the browser then sends that name here. Addresses and localhost cannot be
@@ -190,8 +188,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c,
   return rc;
 }
 
-/* --- the loop
- * ------------------------------------------------------------------------- */
+/* --- the loop */
 
 static void on_timeout(uv_timer_t *t);
 
@@ -207,9 +204,7 @@ static void run(struct http *h) {
 static void on_timeout(uv_timer_t *t) { run(t->data); }
 static void on_readable(uv_poll_t *p, int status, int events) { run(p->data); }
 
-/* --- life
- * --------------------------------------------------------------------------------
- */
+/* --- life */
 
 static int listen_failed(const struct ztna_addr *a, int err) {
   char text[ZTNA_ADDR_STRLEN];

@@ -64,8 +64,7 @@ struct host {
   int rc;
 };
 
-/* --- waiting for a full buffer
- * ------------------------------------------------------ */
+/* --- waiting for a full buffer */
 
 static void on_source(uv_poll_t *p, int status, int events);
 
@@ -112,9 +111,7 @@ void host_enter(struct host_role *r) {
   role_listen(r);
 }
 
-/* --- inputs
- * ----------------------------------------------------------------------------
- */
+/* --- inputs */
 
 static void read_socket(struct host_role *r, int socket) {
   struct dgram v[UDP_BATCH];
@@ -169,8 +166,7 @@ static void on_network(uv_poll_t *p, int status, int events) {
   for (int i = 0; i < h->n_roles; i++) h->roles[i]->network_changed = true;
 }
 
-/* --- end of a turn
- * --------------------------------------------------------------------- */
+/* --- end of a turn */
 
 static bool role_is_stopped(const struct host_role *r) {
   if (r->n_waiting) return false;
@@ -224,9 +220,7 @@ static void on_prepare(uv_prepare_t *p) {
   timer_set(h->timer_fd, at);
 }
 
-/* --- signals
- * ------------------------------------------------------------------------------
- */
+/* --- signals */
 
 /* May be called from inside a core, so the roles hear of it later. */
 void host_stop(struct host *h, int rc) {
@@ -257,9 +251,7 @@ static void on_signal(uv_signal_t *s, int number) {
   }
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------
- */
+/* --- life */
 
 static int start_signals(struct host *h) {
   static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
@@ -338,8 +330,7 @@ int host_run(struct host *h) {
   return h->rc;
 }
 
-/* --- roles and what wakes them
- * ------------------------------------------------------------ */
+/* --- roles and what wakes them */
 
 static int add_source(struct host_role *r, int fd, struct source what) {
   if (r->n_sources == UDP_MAX_SOCKETS + MAX_WATCHES) return ZTNA_EFULL;

@@ -10,8 +10,7 @@ enum {
   COLUMNS_MAX = 16, /* of a table */
 };
 
-/* --- single values
- * ------------------------------------------------------------------ */
+/* --- single values */
 
 static bool is_single(const json_t *v) {
   return !json_is_object(v) && !json_is_array(v);
@@ -59,9 +58,7 @@ static void put_padded(struct sbuf *out, const char *s, int width) {
   sbuf_printf(out, "%s%*s", s, blanks > 0 ? blanks : 0, "");
 }
 
-/* --- tables
- * -----------------------------------------------------------------------------
- */
+/* --- tables */
 
 static bool is_flat(const json_t *object) {
   const char *key;
@@ -114,8 +111,7 @@ static void put_table(struct sbuf *out, const json_t *list, int indent) {
   json_array_foreach(list, i, row) table_row(out, &t, row, indent);
 }
 
-/* --- lists and objects
- * ---------------------------------------------------------------------- */
+/* --- lists and objects */
 
 static void put_object(struct sbuf *out, const json_t *object, int indent);
 

@@ -31,8 +31,7 @@ struct resolver {
   int n_open;
 };
 
-/* --- asking: in a thread
- * --------------------------------------------------------- */
+/* --- asking: in a thread */
 
 static bool has_addr(const struct question *q, const struct ztna_addr *a) {
   for (int i = 0; i < q->n; i++)
@@ -90,8 +89,7 @@ static void *ask_thread(void *arg) {
   return NULL;
 }
 
-/* --- the loop's side
- * -------------------------------------------------------------- */
+/* --- the loop's side */
 
 static void on_answers(uv_async_t *async) {
   struct resolver *r = async->data;

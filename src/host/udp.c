@@ -104,7 +104,7 @@ const struct metric udp_metrics[] = {
     {0},
 };
 
-/* --- life ---------------------------------------------------------------- */
+/* --- life */
 
 struct udp *udp_new(void) {
   struct udp *u = calloc(1, sizeof(*u));
@@ -228,7 +228,7 @@ bool udp_network_changed(struct udp *u) {
   return changed;
 }
 
-/* --- receiving ----------------------------------------------------------- */
+/* --- receiving */
 
 static void rx_prepare(struct udp *u, int n) {
   for (int i = 0; i < n; i++) {
@@ -345,7 +345,7 @@ int udp_recv(struct udp *u, struct dgram *v, int max) {
   return 0;
 }
 
-/* --- sending: which socket, which packets together ------------------------ */
+/* --- sending: which socket, which packets together */
 
 /* 0: cannot carry it. Higher is better: bound to the very address, then to
  * the wildcard with the right port, then anything of the family. */
@@ -419,7 +419,7 @@ static int train_build(const struct sock *s, struct train *t,
   return pieces;
 }
 
-/* --- sending: control data ------------------------------------------------ */
+/* --- sending: control data */
 
 static void put_cmsg(struct msghdr *h, int level, int type, const void *data,
                      size_t len) {
@@ -463,8 +463,7 @@ static void tx_control(struct msghdr *h, union control *room,
   if (h->msg_controllen == 0) h->msg_control = NULL;
 }
 
-/* --- sending: when it fails ------------------------------------------------
- */
+/* --- sending: when it fails */
 
 static void count_sent(struct udp *u, uint32_t packets, uint32_t bytes) {
   u->counters.tx_sends++;
@@ -577,8 +576,7 @@ static void send_failed(struct udp *u, struct sock *s, const struct dgram *d,
   count_lost(u, err, t->n_segs);
 }
 
-/* --- sending: the run -------------------------------------------------------
- */
+/* --- sending: the run */
 
 /* Fills the message table from v[*at] on, for one socket. */
 static int tx_prepare(struct udp *u, int socket, const struct dgram *v, int n,

@@ -40,8 +40,7 @@ static void page_status(void *ctx, struct sbuf *out) {
 static const struct http_pages pages = {
     .ready = page_ready, .metrics = page_metrics, .status = page_status};
 
-/* --- a client in a thread, while the loop runs here
- * ------------------------------ */
+/* --- a client in a thread, while the loop runs here */
 
 struct call {
   const char *request; /* NULL: http_get of path */
@@ -125,8 +124,7 @@ static int teardown(void **state) {
   return uv_loop_close(&loop);
 }
 
-/* --- tests
- * -------------------------------------------------------------------------- */
+/* --- tests */
 
 static void pages_are_served(void **state) {
   assert_true(at.port != 0);

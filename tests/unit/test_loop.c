@@ -207,8 +207,7 @@ static void watched_descriptor_drains_its_role(void **state) {
   close(wake_pipe[1]);
 }
 
-/* --- a full buffer
- * ----------------------------------------------------------------- */
+/* --- a full buffer */
 
 /* A device where nobody answers ARP keeps what is sent in the send buffer,
  * until ARP gives up after 3 s. */
@@ -275,8 +274,7 @@ static void full_buffer_holds_a_role_until_all_has_left(void **state) {
   close(tap);
 }
 
-/* --- names
- * ----------------------------------------------------------------------- */
+/* --- names */
 
 static struct {
   int n, calls;

@@ -301,8 +301,7 @@ static void bind_names_what_is_wrong(void **state) {
   assert_int_equal(udp_count(rx), 0);
 }
 
-/* --- in a network of our own
- * ------------------------------------------------------ */
+/* --- in a network of our own */
 
 static void ioctl_on(const char *dev, unsigned long what, int value,
                      const char *ip) {
