@@ -1,28 +1,7 @@
-/* dgram.h - what crosses the line between core and sockets: one UDP datagram,
- * or a train of datagrams of one size that arrived (GRO) or leaves (GSO)
- * together.
- *
- * Who owns the bytes. In: lent to the core until it has been drained, that is
- * until `next` has returned 0 after the input (a relay forwards them from where
- * they are). Out: lent to the skin until the core is called again. */
+/* dgram.h - trains of UDP datagrams; see ztna/dgram.h. */
 #ifndef ZTNA_DGRAM_H
 #define ZTNA_DGRAM_H
 
-#include <ztna/addr.h>
-
-enum {
-  DGRAM_MAX_SEGS = 64,     /* kernels before 6.8 refuse more per GSO send */
-  DGRAM_MAX_BYTES = 65000, /* below 65507, the most one UDP send takes */
-};
-
-struct dgram {
-  struct ztna_addr remote; /* where it came from, or goes to */
-  struct ztna_addr local;  /* where it arrived, or leaves from; family 0: any
-                              address of the socket of remote's family */
-  const uint8_t *data;
-  uint32_t len;   /* of all segments */
-  uint16_t seg;   /* size of each segment but the last; never 0 */
-  uint8_t ecn;    /* the two ECN bits of RFC 3168 */
-};
+#include <ztna/dgram.h>
 
 #endif

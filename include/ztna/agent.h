@@ -1,0 +1,96 @@
+/* agent.h - the agent without its skin, for embedders: IP packets, UDP
+ * datagrams and time go in; IP packets, UDP datagrams, wishes (addresses,
+ * routes) and a deadline come out. No I/O, no clock, no threads.
+ *
+ *   one turn:  udp_in / ip_in / tick
+ *              while (n = next(...)) send them
+ *              while (n = ip_next(...)) write them to the TUN
+ *              if generation() changed: set addresses and routes
+ *              sleep until deadline()
+ *
+ * Times are monotonic nanoseconds of any origin. An agent is used by one thread
+ * at a time. */
+#ifndef ZTNA_AGENT_H
+#define ZTNA_AGENT_H
+
+#include <ztna/addr.h>
+#include <ztna/dgram.h>
+
+enum {
+  ZTNA_AGENT_MTU_MIN = 1280, /* RFC 8200, 5 */
+  ZTNA_AGENT_MTU_MAX = 1500,
+};
+
+struct ztna_agent;
+
+/* Everything is copied. */
+struct ztna_agent_config {
+  /* PEM; cert may hold intermediates behind the leaf. */
+  const char *cert, *key, *ca;
+  size_t cert_len, key_len, ca_len;
+  const char *const *relays; /* "host:port", tried in turn */
+  size_t n_relays;
+  const char *const *services; /* ids or patterns with *; none: all */
+  size_t n_services;
+  const struct ztna_prefix *networks; /* where addresses are accepted from a
+                                         relay */
+  size_t n_networks;
+  uint16_t mtu;              /* of the tunnel; 0: 1280 */
+  void (*random)(void *ctx, void *buf, size_t len); /* cryptographic */
+  void *random_ctx;
+  int64_t unix_now;          /* seconds since 1970 */
+};
+
+/* Once per process before the first agent. 0 or ZTNA_ETLS. */
+int ztna_agent_global_init(void (*random)(void *ctx, void *buf, size_t len),
+                           void *random_ctx);
+
+/* 0; ZTNA_ETLS or ZTNA_EINVAL with a sentence for people in why (room bytes);
+ * ZTNA_ENOMEM. */
+int ztna_agent_new(struct ztna_agent **a, const struct ztna_agent_config *cfg,
+                   uint64_t now, char *why, size_t room);
+void ztna_agent_free(struct ztna_agent *a);
+
+/* The index of a relay whose name should be resolved (again), or -1. */
+int ztna_agent_wants_relay(struct ztna_agent *a);
+void ztna_agent_set_relay(struct ztna_agent *a, size_t relay,
+                          const struct ztna_addr *v, size_t n, uint64_t now);
+
+/* In. Bytes are lent until next and ip_next have returned 0. */
+void ztna_agent_udp_in(struct ztna_agent *a, uint64_t now,
+                       const struct dgram *d);
+/* One whole IP packet from this machine. */
+void ztna_agent_ip_in(struct ztna_agent *a, uint64_t now, const uint8_t *pkt,
+                      size_t len);
+void ztna_agent_tick(struct ztna_agent *a, uint64_t now);
+/* Addresses or default routes of this machine changed. */
+void ztna_agent_network_changed(struct ztna_agent *a, uint64_t now);
+
+/* Out. Datagrams: at most max, lent until the agent is called again; 0: none
+ * left. */
+int ztna_agent_next(struct ztna_agent *a, uint64_t now, struct dgram *v,
+                    int max);
+/* One IP packet for this machine, lent until the next call; 0: none left. */
+size_t ztna_agent_ip_next(struct ztna_agent *a, const uint8_t **pkt);
+/* The earliest time at which tick must be called; UINT64_MAX: never. */
+uint64_t ztna_agent_deadline(const struct ztna_agent *a);
+
+/* Wishes: grows when one of the two lists below changed. */
+uint32_t ztna_agent_generation(const struct ztna_agent *a);
+/* The agent's own tunnel addresses; returns how many, 2 at most. */
+int ztna_agent_addresses(const struct ztna_agent *a, struct ztna_addr v[2]);
+/* The addresses of services; returns how many of them fit max. */
+int ztna_agent_routes(const struct ztna_agent *a, struct ztna_addr *v, int max);
+
+/* True when a relay is reached; else why, as a name of the reason table. */
+bool ztna_agent_ready(const struct ztna_agent *a, const char **why);
+/* What `ztna status` shows, a JSON object; malloc'd, NULL: no memory. */
+char *ztna_agent_status(const struct ztna_agent *a);
+/* Prometheus text; malloc'd. */
+char *ztna_agent_metrics(const struct ztna_agent *a);
+
+/* Says goodbye; drain afterwards until stopped (bounded by the caller). */
+void ztna_agent_stop(struct ztna_agent *a, uint64_t now);
+bool ztna_agent_stopped(const struct ztna_agent *a);
+
+#endif

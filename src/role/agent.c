@@ -1,0 +1,390 @@
+/* agent.c - life, verbs and relays of the agent (ztna/agent.h). */
+#include "role/agent_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <ztna/err.h>
+
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "role/grant_json.h"
+
+#define FLOW_IDLE (180 * SEC) /* a little more than a connector's 2 minutes */
+
+/* --- relays --- */
+
+static void take_addresses(struct ztna_agent *a, json_t *list) {
+  struct ztna_addr v[2];
+  char text[ZTNA_ADDR_STRLEN];
+
+  if (!list || addrs_json_read(list, v) < 0) return;
+  for (int i = 0; i < 2; i++) {
+    if (!v[i].family || address_acceptable(a, &v[i])) continue;
+    log_err("agent: own address refused address=%s: not inside agent.networks",
+            ztna_addr_print(&v[i], text));
+    memset(&v[i], 0, sizeof(v[i]));
+  }
+  if (!memcmp(v, a->addrs, sizeof(v))) return;
+  memcpy(a->addrs, v, sizeof(v));
+  a->generation++;
+  for (int i = 0; i < 2; i++)
+    if (v[i].family)
+      log_info("agent: address %s", ztna_addr_print(&v[i], text));
+}
+
+static void on_up(struct uplink *u, void *ud, json_t *self) {
+  struct ztna_agent *a = ud;
+
+  a->now = quic_now(a->quic);
+  log_info("agent: relay connected relay=%s identity=%s observed=%s",
+           uplink_name(u), uplink_relay_identity(u),
+           json_string_value(json_object_get(self, "observed")));
+  take_addresses(a, json_object_get(self, "addresses"));
+  a->up = true;
+  uplink_confirm(u);
+  links_calm(a);
+  services_resume(a);
+  a->sweep_at = a->now;
+}
+
+static struct service *by_grant(struct ztna_agent *a, json_t *e) {
+  const char *id = json_string_value(json_object_get(e, "grant"));
+
+  for (size_t i = 0; id && i < a->n_services; i++)
+    if (!strcmp(a->services[i]->grant, id)) return a->services[i];
+  return NULL;
+}
+
+static void on_event(struct uplink *u, void *ud, const char *name, json_t *e) {
+  struct ztna_agent *a = ud;
+  const char *reason = json_string_value(json_object_get(e, "reason"));
+  struct service *s;
+
+  a->now = quic_now(a->quic);
+  if (!strcmp(name, "snapshot") || !strcmp(name, "services-changed")) {
+    take_addresses(a, json_object_get(e, "addresses"));
+    if (json_object_get(e, "services"))
+      services_take(a, json_object_get(e, "services"));
+  } else if (!strcmp(name, "route-closed")) {
+    link_route_closed(a, e);
+  } else if (!strcmp(name, "grant-closed") && (s = by_grant(a, e))) {
+    enum reason why = reason ? reason_find(reason) : REASON_EXPIRED;
+
+    if (why == REASON_EXPIRED)
+      service_lost(a, s);
+    else
+      service_refuse(a, s, why);
+  }
+}
+
+static void on_down(struct uplink *u, void *ud, enum reason why,
+                    const char *text) {
+  struct ztna_agent *a = ud;
+
+  a->now = quic_now(a->quic);
+  log_warn("agent: relay lost relay=%s reason=%s text=\"%s\" (%s; can be fixed "
+           "by: %s)",
+           uplink_name(u), reason_name(why), text, reason_text(why),
+           reason_fix(why));
+  a->up = false;
+  a->current = (a->current + 1) % a->n_uplinks; /* the next one's turn */
+}
+
+static const struct uplink_events uplink_events = {on_up, on_event, on_down};
+
+/* --- life --- */
+
+int ztna_agent_global_init(void (*random)(void *ctx, void *buf, size_t len),
+                           void *random_ctx) {
+  static struct rng rng;
+
+  rng = (struct rng){random, random_ctx};
+  return tls_global_init(&rng, NULL);
+}
+
+static int make_uplinks(struct ztna_agent *a,
+                        const struct ztna_agent_config *cfg) {
+  a->uplinks = calloc(cfg->n_relays + 1, sizeof(*a->uplinks));
+  if (!a->uplinks) return ZTNA_ENOMEM;
+  for (; a->n_uplinks < cfg->n_relays; a->n_uplinks++) {
+    struct uplink_options u = {.quic = a->quic,
+                               .rng = &a->rng,
+                               .relay = cfg->relays[a->n_uplinks],
+                               .trust_domain =
+                                   tls_identity(a->tls)->trust_domain,
+                               .ev = &uplink_events,
+                               .ud = a};
+
+    if (!(a->uplinks[a->n_uplinks] = uplink_new(&u))) return ZTNA_ENOMEM;
+  }
+  return 0;
+}
+
+static int copy_config(struct ztna_agent *a,
+                       const struct ztna_agent_config *cfg) {
+  a->mtu = cfg->mtu ? cfg->mtu : ZTNA_AGENT_MTU_MIN;
+  if (cfg->n_networks > NETWORKS_MAX || cfg->n_services > PATTERNS_MAX)
+    return ZTNA_EINVAL;
+  for (size_t i = 0; i < cfg->n_networks; i++)
+    a->networks[a->n_networks++] = cfg->networks[i];
+  for (size_t i = 0; i < cfg->n_services; i++)
+    if (!(a->patterns[a->n_patterns++] = strdup(cfg->services[i])))
+      return ZTNA_ENOMEM;
+  return 0;
+}
+
+static int make(struct ztna_agent *a, const struct ztna_agent_config *cfg,
+                char *why, size_t room) {
+  struct quic_config q = {.rng = &a->rng, .retry = QUIC_RETRY_NEVER};
+  uint8_t raw[ID_LEN];
+  int rc;
+
+  a->rng = (struct rng){cfg->random, cfg->random_ctx};
+  if (!cfg->n_relays || (cfg->mtu && (cfg->mtu < ZTNA_AGENT_MTU_MIN ||
+                                      cfg->mtu > ZTNA_AGENT_MTU_MAX))) {
+    snprintf(why, room, "no relay, or an MTU outside 1280 to 1500");
+    return ZTNA_EINVAL;
+  }
+  if ((rc = tls_new(&a->tls, cfg->cert, cfg->cert_len, cfg->key, cfg->key_len,
+                    cfg->ca, cfg->ca_len, why, room)) < 0)
+    return rc;
+  if (tls_identity(a->tls)->role != ROLE_AGENT) {
+    snprintf(why, room, "the certificate is for %s, not for an agent",
+             tls_identity(a->tls)->spiffe);
+    return ZTNA_ETLS;
+  }
+  rng_fill(&a->rng, raw, sizeof(raw));
+  hex_print(raw, sizeof(raw), a->instance);
+  rng_fill(&a->rng, q.secret, sizeof(q.secret));
+  q.tls = a->tls;
+  map_init(&a->by_addr, 17, 2 * SERVICES_MAX, &a->rng);
+  a->quic = quic_new(&q);
+  a->flows = flows_new(FLOWS_MAX, FLOW_IDLE, &a->rng);
+  if (!a->quic || !a->flows || pool_init(&a->pool, POOL_PACKETS) < 0)
+    return ZTNA_ENOMEM;
+  if ((rc = copy_config(a, cfg)) < 0) return rc;
+  return make_uplinks(a, cfg);
+}
+
+int ztna_agent_new(struct ztna_agent **out, const struct ztna_agent_config *cfg,
+                   uint64_t now, char *why, size_t room) {
+  struct ztna_agent *a = calloc(1, sizeof(*a));
+  int rc;
+
+  snprintf(why, room, "no memory");
+  if (!a) return ZTNA_ENOMEM;
+  a->now = now;
+  a->sweep_at = NEVER;
+  rc = make(a, cfg, why, room);
+  if (rc < 0) {
+    ztna_agent_free(a);
+    return rc;
+  }
+  *out = a;
+  return 0;
+}
+
+void ztna_agent_free(struct ztna_agent *a) {
+  if (!a) return;
+  a->stopping = true;
+  links_free(a);
+  if (a->quic) quic_free(a->quic);
+  for (size_t i = 0; i < a->n_uplinks; i++) uplink_free(a->uplinks[i]);
+  services_free(a);
+  flows_free(a->flows);
+  map_done(&a->by_addr);
+  pool_done(&a->pool);
+  tls_free(a->tls);
+  for (size_t i = 0; i < a->n_patterns; i++) free(a->patterns[i]);
+  free(a->uplinks);
+  free(a);
+}
+
+/* --- verbs --- */
+
+int ztna_agent_wants_relay(struct ztna_agent *a) {
+  for (size_t i = 0; i < a->n_uplinks; i++)
+    if (i == a->current && uplink_wants_addrs(a->uplinks[i])) return (int)i;
+  return -1;
+}
+
+void ztna_agent_set_relay(struct ztna_agent *a, size_t relay,
+                          const struct ztna_addr *v, size_t n, uint64_t now) {
+  a->now = now;
+  if (relay < a->n_uplinks) uplink_set_addrs(a->uplinks[relay], v, n, now);
+}
+
+void ztna_agent_udp_in(struct ztna_agent *a, uint64_t now,
+                       const struct dgram *d) {
+  a->now = now;
+  for (uint32_t off = 0; off < d->len; off += d->seg) {
+    uint32_t n = d->len - off < d->seg ? d->len - off : d->seg;
+
+    quic_udp_in(a->quic, now, &d->remote, &d->local, d->ecn, d->data + off, n);
+  }
+}
+
+void ztna_agent_tick(struct ztna_agent *a, uint64_t now) {
+  a->now = now;
+  quic_tick(a->quic, now);
+  if (!a->stopping) uplink_tick(a->uplinks[a->current], now);
+  services_tick(a, now);
+  links_tick(a, now);
+}
+
+void ztna_agent_network_changed(struct ztna_agent *a, uint64_t now) {
+  a->now = now;
+  uplink_probe(a->uplinks[a->current], now);
+}
+
+int ztna_agent_next(struct ztna_agent *a, uint64_t now, struct dgram *v,
+                    int max) {
+  a->now = now;
+  return quic_next(a->quic, now, v, max);
+}
+
+uint64_t ztna_agent_deadline(const struct ztna_agent *a) {
+  uint64_t at = quic_deadline(a->quic);
+
+  at = time_min(at, uplink_deadline(a->uplinks[a->current]));
+  at = time_min(at, flows_deadline(a->flows));
+  return time_min(at, a->sweep_at);
+}
+
+void ztna_agent_stop(struct ztna_agent *a, uint64_t now) {
+  a->now = now;
+  a->stopping = true;
+  links_close(a, REASON_SHUTTING_DOWN);
+  for (size_t i = 0; i < a->n_uplinks; i++) uplink_close(a->uplinks[i]);
+}
+
+bool ztna_agent_stopped(const struct ztna_agent *a) {
+  for (size_t i = 0; i < a->n_uplinks; i++)
+    if (!uplink_is_closed(a->uplinks[i])) return false;
+  return a->stopping;
+}
+
+/* --- asked --- */
+
+uint32_t ztna_agent_generation(const struct ztna_agent *a) {
+  return a->generation;
+}
+
+int ztna_agent_addresses(const struct ztna_agent *a, struct ztna_addr v[2]) {
+  int n = 0;
+
+  for (int i = 0; i < 2; i++)
+    if (a->addrs[i].family) v[n++] = a->addrs[i];
+  return n;
+}
+
+bool ztna_agent_ready(const struct ztna_agent *a, const char **why) {
+  enum reason r = uplink_why(a->uplinks[a->current], NULL);
+
+  if (a->stopping) r = REASON_SHUTTING_DOWN;
+  *why = reason_name(r);
+  return !r && a->up;
+}
+
+static const struct metric metrics[] = {
+    {"ztna_agent_services", "services this agent may use", METRIC_GAUGE,
+     offsetof(struct agent_counters, n_services)},
+    {"ztna_agent_links", "connectors linked", METRIC_GAUGE,
+     offsetof(struct agent_counters, n_links)},
+    {"ztna_agent_flows", "UDP and ICMP conversations", METRIC_GAUGE,
+     offsetof(struct agent_counters, n_flows)},
+    {"ztna_agent_ip_in_packets_total", "packets of this machine",
+     METRIC_COUNTER, offsetof(struct agent_counters, n_ip_in)},
+    {"ztna_agent_ip_out_packets_total", "packets given to this machine",
+     METRIC_COUNTER, offsetof(struct agent_counters, n_ip_out)},
+    {"ztna_agent_grants_total", "grants received", METRIC_COUNTER,
+     offsetof(struct agent_counters, n_grants)},
+    {"ztna_agent_redials_total", "silent paths made anew", METRIC_COUNTER,
+     offsetof(struct agent_counters, n_redials)},
+    {"ztna_agent_drops_total", "inner packets dropped", METRIC_REASONS,
+     offsetof(struct agent_counters, drops)},
+    {0},
+};
+
+static const struct metric quic_metrics[] = {
+    {"ztna_agent_quic_packets_in_total", "QUIC packets received",
+     METRIC_COUNTER, offsetof(struct quic_stats, n_in)},
+    {"ztna_agent_quic_packets_out_total", "QUIC packets sent", METRIC_COUNTER,
+     offsetof(struct quic_stats, n_out)},
+    {"ztna_agent_quic_drops_total", "outer packets dropped", METRIC_REASONS,
+     offsetof(struct quic_stats, drops)},
+    {0},
+};
+
+char *ztna_agent_metrics(const struct ztna_agent *a) {
+  struct sbuf b;
+
+  sbuf_init(&b, 0);
+  metrics_print(&b, metrics, &a->counters);
+  metrics_print(&b, quic_metrics, quic_stats(a->quic));
+  if (!b.failed) return b.s;
+  sbuf_done(&b);
+  return NULL;
+}
+
+static const char *use_name(const struct service *s) {
+  static const char *const names[] = {"unused", "asking", "opening", "open",
+                                      "refused"};
+
+  return names[s->use];
+}
+
+static json_t *service_status(const struct service *s) {
+  json_t *addrs = json_array();
+  char text[ZTNA_ADDR_STRLEN];
+  json_t *j;
+
+  for (int i = 0; i < 2; i++)
+    if (s->addrs[i].family)
+      json_array_append_new(
+          addrs, json_string(ztna_addr_print(&s->addrs[i], text)));
+  j = json_pack("{s:s, s:s, s:s, s:o}", "id", s->id, "state", s->state, "use",
+                use_name(s), "addresses", addrs);
+  if (s->use != USE_REFUSED) return j;
+  json_object_set_new(j, "reason", json_string(reason_name(s->why)));
+  json_object_set_new(j, "why", json_string(reason_text(s->why)));
+  json_object_set_new(j, "fix", json_string(reason_fix(s->why)));
+  return j;
+}
+
+static json_t *relay_status(const struct ztna_agent *a) {
+  const struct uplink *u = a->uplinks[a->current];
+  const char *text;
+  enum reason why = uplink_why(u, &text);
+
+  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:f}", "relay", uplink_name(u),
+                   "connected", uplink_is_up(u), "reason", reason_name(why),
+                   "why", why ? reason_text(why) : "", "text", text, "rtt_ms",
+                   (double)uplink_rtt(u) / (double)MS);
+}
+
+char *ztna_agent_status(const struct ztna_agent *a) {
+  json_t *j = json_object(), *list = json_array(), *links = json_array();
+  json_t *addrs = json_array();
+  char text[ZTNA_ADDR_STRLEN], *s;
+
+  for (int i = 0; i < 2; i++)
+    if (a->addrs[i].family)
+      json_array_append_new(
+          addrs, json_string(ztna_addr_print(&a->addrs[i], text)));
+  for (size_t i = 0; i < a->n_services; i++)
+    json_array_append_new(list, service_status(a->services[i]));
+  links_status(a, links);
+  json_object_set_new(j, "schema", json_string("ztna.status/1"));
+  json_object_set_new(j, "role", json_string("agent"));
+  json_object_set_new(j, "identity",
+                      json_string(tls_identity(a->tls)->spiffe));
+  json_object_set_new(j, "addresses", addrs);
+  json_object_set_new(j, "relay", relay_status(a));
+  json_object_set_new(j, "services", list);
+  json_object_set_new(j, "links", links);
+  s = json_dumps(j, JSON_INDENT(2));
+  json_decref(j);
+  return s;
+}

@@ -1,0 +1,147 @@
+/* agent_int.h - what the files agent*.c share. */
+#ifndef ZTNA_AGENT_INT_H
+#define ZTNA_AGENT_INT_H
+
+#include <ztna/agent.h>
+
+#include "base/map.h"
+#include "base/metrics.h"
+#include "base/pool.h"
+#include "base/time.h"
+#include "codec/ip.h"
+#include "part/flows.h"
+#include "role/path.h"
+#include "role/uplink.h"
+
+enum {
+  ID_LEN = 16,
+  ID_TEXT = 2 * ID_LEN + 1,
+  SERVICES_MAX = 1024,
+  LINKS_MAX = 64,
+  FLOWS_MAX = 8192,
+  POOL_PACKETS = 4096,
+  OUT_MAX = 2048,        /* packets waiting for the TUN */
+  HELD_MAX = 64 * 1024,  /* bytes per service until it is open */
+  FRAGS_MAX = 16,
+  NETWORKS_MAX = 16,
+  PATTERNS_MAX = 64,
+};
+
+/* What a service's use is waiting for. */
+enum use {
+  USE_NONE,     /* nobody asked for it yet */
+  USE_ASKING,   /* POST /v1/grants is under way or waits for a relay */
+  USE_OPENING,  /* granted; waits for the path, or for `opened` */
+  USE_OPEN,
+  USE_REFUSED,  /* until retry_at */
+};
+
+struct service {
+  char id[64];
+  struct ztna_addr addrs[2];   /* v4, v6 */
+  bool listed;                 /* in the relay's last list */
+  char state[16];              /* as the relay says: "up" */
+  enum use use;
+  bool asked;                  /* a request of ours is under way */
+  char grant[ID_TEXT];
+  struct link *link;
+  uint16_t context;
+  enum reason why;
+  uint64_t retry_at;
+  unsigned n_refused;          /* in a row */
+  uint64_t used_at;            /* last packet of this machine */
+  struct pktq held;
+};
+
+/* The association with one connector. */
+struct link {
+  struct ztna_agent *owner;
+  char connector[IDENTITY_SPIFFE_MAX + 1];
+  char route[ID_TEXT];         /* empty: none */
+  char *ticket;
+  uint8_t handle[HANDLE_LEN], peer_handle[HANDLE_LEN];
+  uint64_t rtt;                /* connector to relay, ns */
+  struct path *path;
+  char id[ID_TEXT];            /* of the link, from hello */
+  bool dial_due;
+  uint16_t next_context;
+  uint64_t calm_at;            /* silence counts from here at the earliest */
+};
+
+struct frag {
+  struct ztna_addr src, dst;
+  uint32_t id;
+  uint64_t until;
+};
+
+struct agent_counters {
+  uint64_t n_ip_in, n_ip_out, n_held, n_services, n_links, n_flows;
+  uint64_t n_grants, n_redials;
+  uint64_t drops[REASON_N];
+};
+
+struct ztna_agent {
+  struct tls *tls;
+  struct rng rng;
+  struct quic *quic;
+  struct pool pool;
+  struct flows *flows;
+  struct uplink **uplinks;
+  size_t n_uplinks, current;   /* the one that is used or tried */
+  bool up;                     /* addresses are known */
+  char *patterns[PATTERNS_MAX];
+  size_t n_patterns;
+  struct ztna_prefix networks[NETWORKS_MAX];
+  size_t n_networks;
+  uint16_t mtu;
+  char instance[ID_TEXT];
+  struct ztna_addr addrs[2];
+  uint32_t generation;
+  struct service *services[SERVICES_MAX];
+  size_t n_services;
+  struct map by_addr;          /* family + address -> service */
+  struct link *links[LINKS_MAX];
+  struct frag frags[FRAGS_MAX];
+  unsigned next_frag;
+  struct pktq out;             /* for the TUN */
+  struct pkt *lent;
+  uint64_t sweep_at;
+  uint64_t now;
+  bool stopping;
+  struct agent_counters counters;
+};
+
+/* agent_service.c */
+void services_take(struct ztna_agent *a, json_t *list);
+struct service *service_by_addr(struct ztna_agent *a,
+                                const struct ztna_addr *addr);
+void service_want(struct ztna_agent *a, struct service *s);
+void service_hold(struct ztna_agent *a, struct service *s, const uint8_t *ip,
+                  size_t len);
+void service_flush(struct service *s, struct link *l);
+void service_refuse(struct ztna_agent *a, struct service *s, enum reason why);
+void service_lost(struct ztna_agent *a, struct service *s);
+void services_resume(struct ztna_agent *a);
+void services_tick(struct ztna_agent *a, uint64_t now);
+void services_free(struct ztna_agent *a);
+bool address_acceptable(const struct ztna_agent *a, const struct ztna_addr *v);
+
+/* agent_link.c */
+struct link *link_take(struct ztna_agent *a, json_t *granted);
+void link_open(struct link *l, struct service *s);
+void link_route_closed(struct ztna_agent *a, json_t *e);
+void links_tick(struct ztna_agent *a, uint64_t now);
+void links_free(struct ztna_agent *a);
+void links_close(struct ztna_agent *a, enum reason why);
+void links_calm(struct ztna_agent *a);
+void links_status(const struct ztna_agent *a, json_t *into);
+
+/* agent_packet.c */
+void packet_to_tun(struct ztna_agent *a, struct service *s, const uint8_t *ip,
+                   size_t len);
+void packet_error(struct ztna_agent *a, enum ip_error err, uint32_t mtu,
+                  const uint8_t *about, size_t len);
+enum ip_error packet_error_of(enum reason why);
+void agent_drop(struct ztna_agent *a, enum reason why);
+
+#endif

@@ -1,0 +1,360 @@
+/* agent_link.c - the links to connectors: routes from the relay, the path over
+ * it, and the contexts opened on it. */
+#include "role/agent_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <ztna/err.h>
+
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "role/grant_json.h"
+
+/* A path that stays silent for so long, while the relay answers, is made anew:
+ * its connector may have lost it. */
+#define REDIAL_AFTER (1500 * MS)
+
+/* --- services of a link --- */
+
+#define each_service(a, l, s)                                                  \
+  for (size_t i_ = 0; i_ < (a)->n_services; i_++)                              \
+    if ((s = (a)->services[i_])->link == (l))
+
+static struct service *by_context(struct link *l, uint64_t context) {
+  struct service *s;
+
+  each_service(l->owner, l, s) if (s->context == context &&
+                                   s->use >= USE_OPENING) return s;
+  return NULL;
+}
+
+static void send_and_free(struct path *p, json_t *m) {
+  if (path_send(p, m) < 0) path_close(p, REASON_RATE_LIMITED);
+  json_decref(m);
+}
+
+static void say_open(struct link *l, struct service *s) {
+  l->next_context = (uint16_t)(l->next_context + 2);
+  if (l->next_context > PATH_CONTEXT_MAX) l->next_context = 2;
+  s->context = l->next_context;
+  s->use = USE_OPENING;
+  send_and_free(l->path, json_pack("{s:s, s:i, s:s, s:s}", "type", "open",
+                                   "context", (int)s->context, "service", s->id,
+                                   "grant", s->grant));
+}
+
+void link_open(struct link *l, struct service *s) {
+  if (path_is_live(l->path) && !l->dial_due)
+    say_open(l, s);
+  else
+    l->dial_due = true;
+}
+
+/* --- what the path says --- */
+
+static int on_check(struct path *p, void *ud, const struct identity *peer) {
+  struct link *l = ud;
+
+  if (peer->role == ROLE_CONNECTOR && !strcmp(peer->spiffe, l->connector)) {
+    struct service *s;
+
+    /* A relay cannot pass a service off under a name whose certificate it
+     * lacks (DESIGN 1). */
+    each_service(l->owner, l, s) if (!identity_serves(peer, s->id))
+        service_refuse(l->owner, s, REASON_IDENTITY_MISMATCH);
+    return 0;
+  }
+  log_err("agent: connector refused expected=%s got=%s reason=%s", l->connector,
+          peer->spiffe, reason_name(REASON_IDENTITY_MISMATCH));
+  return REASON_IDENTITY_MISMATCH;
+}
+
+static json_t *addrs_json(const struct ztna_addr v[2]) {
+  json_t *list = json_array();
+  char text[ZTNA_ADDR_STRLEN];
+
+  for (int i = 0; i < 2; i++)
+    if (v[i].family)
+      json_array_append_new(list, json_string(ztna_addr_print(&v[i], text)));
+  return list;
+}
+
+static void on_live(struct path *p, void *ud) {
+  struct link *l = ud;
+  struct service *s;
+
+  l->owner->now = quic_now(l->owner->quic);
+  l->calm_at = l->owner->now;
+  log_info("agent: path live connector=%s group=%s", l->connector,
+           quic_group(path_conn(p)));
+  send_and_free(p, json_pack("{s:s, s:i, s:o}", "type", "hello", "version", 1,
+                             "addresses", addrs_json(l->owner->addrs)));
+  each_service(l->owner, l, s) if (s->use >= USE_OPENING &&
+                                   s->use <= USE_OPEN) say_open(l, s);
+}
+
+static void on_opened(struct link *l, struct service *s) {
+  if (s->use != USE_OPENING) return;
+  s->use = USE_OPEN;
+  s->n_refused = 0;
+  s->why = REASON_NONE;
+  log_info("agent: service open service=%s connector=%s", s->id, l->connector);
+  service_flush(s, l);
+}
+
+static void on_context_closed(struct link *l, struct service *s,
+                              const char *reason) {
+  enum reason why = reason ? reason_find(reason) : REASON_EXPIRED;
+
+  if (why == REASON_EXPIRED || why == REASON_IDLE)
+    service_lost(l->owner, s);
+  else
+    service_refuse(l->owner, s, why);
+}
+
+static int on_message(struct path *p, void *ud, json_t *m) {
+  struct link *l = ud;
+  const char *type = json_string_value(json_object_get(m, "type"));
+  const char *reason = json_string_value(json_object_get(m, "reason"));
+  json_int_t n = json_integer_value(json_object_get(m, "context"));
+  struct service *s;
+
+  l->owner->now = quic_now(l->owner->quic);
+  if (!type) return ZTNA_EMALFORMED;
+  if (!strcmp(type, "hello")) {
+    const char *id = json_string_value(json_object_get(m, "link"));
+    uint8_t raw[ID_LEN];
+
+    if (!hex_parse(raw, ID_LEN, id)) return ZTNA_EMALFORMED;
+    strcpy(l->id, id); /* length judged by hex_parse */
+    return 0;
+  }
+  s = n > 0 ? by_context(l, (uint64_t)n) : NULL;
+  if (!s) return 0;
+  if (!strcmp(type, "opened"))
+    on_opened(l, s);
+  else if (!strcmp(type, "refused") || !strcmp(type, "close"))
+    on_context_closed(l, s, reason);
+  return 0;
+}
+
+static void on_packet(struct path *p, void *ud, uint64_t context,
+                      const uint8_t *ip, size_t len) {
+  struct link *l = ud;
+  struct service *s = by_context(l, context);
+
+  l->owner->now = quic_now(l->owner->quic);
+  if (s && s->use == USE_OPEN)
+    packet_to_tun(l->owner, s, ip, len);
+  else
+    agent_drop(l->owner, REASON_NOT_BEGUN_HERE);
+}
+
+/* Nothing is known of the other side any more: give the route back and ask for
+ * what is in use. */
+static void link_lost(struct link *l, enum reason why) {
+  struct ztna_agent *a = l->owner;
+  struct uplink *u = a->uplinks[a->current];
+  struct service *s;
+  char path[64];
+
+  if (l->route[0]) {
+    snprintf(path, sizeof(path), "/v1/routes/%s", l->route);
+    uplink_request(u, "DELETE", path, NULL, NULL, NULL);
+  }
+  l->route[0] = 0;
+  free(l->ticket);
+  l->ticket = NULL;
+  l->dial_due = false;
+  each_service(a, l, s) {
+    if (why == REASON_IDENTITY_MISMATCH || why == REASON_BAD_CERTIFICATE ||
+        why == REASON_CERTIFICATE_EXPIRED)
+      service_refuse(a, s, why);
+    else
+      service_lost(a, s);
+  }
+}
+
+static void on_end(struct path *p, void *ud, const struct quic_end *why) {
+  struct link *l = ud;
+
+  l->owner->now = quic_now(l->owner->quic);
+  log_info("agent: path ended connector=%s reason=%s text=\"%s\"",
+           l->connector, reason_name(why->reason), why->text);
+  if (!l->owner->stopping) link_lost(l, why->reason);
+}
+
+static const struct path_events path_events = {
+    .on_check = on_check,
+    .on_live = on_live,
+    .on_message = on_message,
+    .on_packet = on_packet,
+    .on_end = on_end,
+};
+
+/* --- links --- */
+
+static struct link *link_for(struct ztna_agent *a, const char *connector) {
+  struct link **place = NULL, *l;
+
+  for (int i = 0; i < LINKS_MAX; i++) {
+    if (!a->links[i])
+      place = place ? place : &a->links[i];
+    else if (!strcmp(a->links[i]->connector, connector))
+      return a->links[i];
+  }
+  if (!place || strlen(connector) > IDENTITY_SPIFFE_MAX) return NULL;
+  l = calloc(1, sizeof(*l));
+  if (!l) return NULL;
+  l->owner = a;
+  strcpy(l->connector, connector); /* length judged above */
+  l->path = path_new(a->quic, &a->pool, &a->rng, &path_events, l);
+  if (!l->path) {
+    free(l);
+    return NULL;
+  }
+  a->counters.n_links++;
+  return *place = l;
+}
+
+/* Another route than before: the path is made anew, the old one carries on
+ * until the new one is live. */
+static void new_route(struct link *l, const char *route,
+                      const uint8_t handle[HANDLE_LEN],
+                      const uint8_t peer[HANDLE_LEN]) {
+  strcpy(l->route, route); /* length judged by the caller */
+  memcpy(l->handle, handle, HANDLE_LEN);
+  memcpy(l->peer_handle, peer, HANDLE_LEN);
+  l->dial_due = true;
+}
+
+struct link *link_take(struct ztna_agent *a, json_t *j) {
+  const char *connector = json_string_value(json_object_get(j, "connector"));
+  const char *route = json_string_value(json_object_get(j, "route"));
+  const char *ticket = json_string_value(json_object_get(j, "ticket"));
+  json_t *h = json_object_get(j, "handles");
+  uint8_t id[ID_LEN], mine[HANDLE_LEN], peer[HANDLE_LEN];
+  struct link *l;
+
+  if (!connector || !hex_parse(id, ID_LEN, route) ||
+      !hex_parse(mine, HANDLE_LEN,
+                 json_string_value(json_object_get(h, "agent"))) ||
+      !hex_parse(peer, HANDLE_LEN,
+                 json_string_value(json_object_get(h, "connector"))))
+    return NULL;
+  l = link_for(a, connector);
+  if (!l) return NULL;
+  l->rtt = ms_json_read(json_object_get(j, "rtt"));
+  if (ticket) {
+    free(l->ticket);
+    l->ticket = strdup(ticket);
+  }
+  if (strcmp(l->route, route)) new_route(l, route, mine, peer);
+  a->sweep_at = a->now;
+  return l;
+}
+
+static void dial(struct link *l) {
+  struct ztna_agent *a = l->owner;
+  struct uplink *u = a->uplinks[a->current];
+  struct ztna_addr relay = uplink_remote(u);
+
+  l->dial_due = false;
+  l->calm_at = a->now;
+  if (path_dial(l->path, &relay, l->handle, l->peer_handle,
+                l->rtt + uplink_rtt(u), a->now) == 0)
+    return;
+  log_err("agent: dialling failed connector=%s", l->connector);
+  link_lost(l, REASON_INTERNAL);
+}
+
+void link_route_closed(struct ztna_agent *a, json_t *e) {
+  const char *route = json_string_value(json_object_get(e, "route"));
+  const char *reason = json_string_value(json_object_get(e, "reason"));
+
+  for (int i = 0; route && i < LINKS_MAX; i++) {
+    struct link *l = a->links[i];
+
+    if (!l || strcmp(l->route, route)) continue;
+    log_info("agent: route closed connector=%s reason=%s", l->connector,
+             reason ? reason : "none");
+    l->route[0] = 0; /* nothing to give back */
+    path_close(l->path, REASON_ROUTE_UNKNOWN);
+    link_lost(l, REASON_ROUTE_UNKNOWN);
+  }
+}
+
+/* The relay came back: silence so far was its, not the path's. */
+void links_calm(struct ztna_agent *a) {
+  for (int i = 0; i < LINKS_MAX; i++) {
+    if (!a->links[i]) continue;
+    a->links[i]->calm_at = a->now;
+    path_probe(a->links[i]->path, a->now);
+  }
+}
+
+static void check_silence(struct link *l, uint64_t now) {
+  struct ztna_agent *a = l->owner;
+  uint64_t since = path_silent_since(l->path);
+
+  if (since == NEVER) return;
+  a->sweep_at = time_min(a->sweep_at, now + 50 * MS);
+  if (now < since) return;
+  uplink_probe(a->uplinks[a->current], now);
+  path_probe(l->path, now);
+  if (since < l->calm_at) since = l->calm_at;
+  if (!uplink_is_up(a->uplinks[a->current]) || now < since + REDIAL_AFTER)
+    return;
+  log_info("agent: path silent, made anew connector=%s", l->connector);
+  a->counters.n_redials++;
+  l->calm_at = now;
+  path_close(l->path, REASON_IDLE);
+}
+
+void links_tick(struct ztna_agent *a, uint64_t now) {
+  if (now < a->sweep_at) return;
+  a->sweep_at = NEVER;
+  for (int i = 0; i < LINKS_MAX; i++) {
+    struct link *l = a->links[i];
+
+    if (!l) continue;
+    if (l->dial_due && l->route[0] && a->up) dial(l);
+    path_tick(l->path, now);
+    a->sweep_at = time_min(a->sweep_at, path_deadline(l->path));
+    check_silence(l, now);
+  }
+}
+
+void links_close(struct ztna_agent *a, enum reason why) {
+  for (int i = 0; i < LINKS_MAX; i++)
+    if (a->links[i]) path_close(a->links[i]->path, why);
+}
+
+void links_free(struct ztna_agent *a) {
+  for (int i = 0; i < LINKS_MAX; i++) {
+    struct link *l = a->links[i];
+
+    if (!l) continue;
+    path_free(l->path, a->now);
+    free(l->ticket);
+    free(l);
+    a->links[i] = NULL;
+  }
+}
+
+void links_status(const struct ztna_agent *a, json_t *into) {
+  for (int i = 0; i < LINKS_MAX; i++) {
+    const struct link *l = a->links[i];
+    json_t *p = json_object();
+
+    if (!l) {
+      json_decref(p);
+      continue;
+    }
+    path_status(l->path, p);
+    json_array_append_new(
+        into, json_pack("{s:s, s:s, s:s, s:o}", "connector", l->connector,
+                        "link", l->id, "route", l->route, "path", p));
+  }
+}

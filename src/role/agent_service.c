@@ -1,0 +1,319 @@
+/* agent_service.c - the services this agent may use: their addresses, and what
+ * the use of each is waiting for. Used means that a packet for it was seen:
+ * until then nothing is asked for. */
+#include "role/agent_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/glob.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "role/grant_json.h"
+
+#define RETRY_FIRST (500 * MS)
+#define RETRY_MAX (30 * SEC)
+#define USED_FOR (60 * SEC) /* worth restoring after a loss */
+
+enum { ADDR_KEY = 17 };
+
+static void addr_key(uint8_t key[ADDR_KEY], const struct ztna_addr *a) {
+  key[0] = a->family;
+  memcpy(key + 1, a->ip, 16);
+}
+
+struct service *service_by_addr(struct ztna_agent *a,
+                                const struct ztna_addr *addr) {
+  uint8_t key[ADDR_KEY];
+
+  addr_key(key, addr);
+  return map_get(&a->by_addr, key);
+}
+
+/* --- the list --- */
+
+/* Only inside the configured networks, and never what would hurt this machine:
+ * a relay must not divert other traffic into the tunnel. */
+bool address_acceptable(const struct ztna_agent *a, const struct ztna_addr *v) {
+  if (ztna_addr_is_loopback(v) || ztna_addr_is_multicast(v) ||
+      ztna_addr_is_link_local(v) || ztna_addr_is_unspecified(v))
+    return false;
+  for (size_t i = 0; i < a->n_networks; i++)
+    if (ztna_prefix_has(&a->networks[i], v)) return true;
+  return false;
+}
+
+static bool wanted(const struct ztna_agent *a, const char *id) {
+  if (!a->n_patterns) return true;
+  for (size_t i = 0; i < a->n_patterns; i++)
+    if (glob_matches(a->patterns[i], id)) return true;
+  return false;
+}
+
+static struct service *find(struct ztna_agent *a, const char *id) {
+  for (size_t i = 0; i < a->n_services; i++)
+    if (!strcmp(a->services[i]->id, id)) return a->services[i];
+  return NULL;
+}
+
+static struct service *add(struct ztna_agent *a, const char *id) {
+  struct service *s;
+
+  if (a->n_services == SERVICES_MAX || strlen(id) >= sizeof(s->id)) return NULL;
+  s = calloc(1, sizeof(*s));
+  if (!s) return NULL;
+  strcpy(s->id, id); /* length judged above */
+  a->services[a->n_services++] = s;
+  a->counters.n_services = a->n_services;
+  return s;
+}
+
+static void forget_addrs(struct ztna_agent *a, struct service *s) {
+  uint8_t key[ADDR_KEY];
+
+  for (int i = 0; i < 2; i++) {
+    addr_key(key, &s->addrs[i]);
+    if (s->addrs[i].family && map_get(&a->by_addr, key) == s)
+      map_del(&a->by_addr, key);
+  }
+  memset(s->addrs, 0, sizeof(s->addrs));
+  a->generation++;
+}
+
+static void set_addr(struct ztna_agent *a, struct service *s,
+                     const struct ztna_addr *v) {
+  uint8_t key[ADDR_KEY];
+  char text[ZTNA_ADDR_STRLEN];
+
+  addr_key(key, v);
+  if (!address_acceptable(a, v) || map_put(&a->by_addr, key, s) < 0) {
+    log_err("agent: address refused service=%s address=%s: not inside "
+            "agent.networks, or taken by another service",
+            s->id, ztna_addr_print(v, text));
+    return;
+  }
+  s->addrs[v->family == 6] = *v;
+  a->generation++;
+}
+
+/* A changed address is followed only when nobody uses the service: a relay must
+ * not move running conversations elsewhere. */
+static void set_addrs(struct ztna_agent *a, struct service *s,
+                      const struct ztna_addr v[2]) {
+  bool had = s->addrs[0].family || s->addrs[1].family;
+
+  if (!memcmp(s->addrs, v, sizeof(s->addrs))) return;
+  if (had && s->use != USE_NONE && s->use != USE_REFUSED) {
+    log_warn("agent: address of a service in use changed, not followed "
+             "service=%s",
+             s->id);
+    return;
+  }
+  if (had) {
+    log_warn("agent: address of a service changed service=%s", s->id);
+    forget_addrs(a, s);
+  }
+  for (int i = 0; i < 2; i++)
+    if (v[i].family) set_addr(a, s, &v[i]);
+}
+
+static void release(struct ztna_agent *a, struct service *s) {
+  s->use = USE_NONE;
+  s->link = NULL;
+  s->grant[0] = 0;
+  pktq_clear(&s->held, &a->pool);
+}
+
+void services_take(struct ztna_agent *a, json_t *list) {
+  struct ztna_addr addrs[2];
+  json_t *j;
+  size_t n;
+
+  for (size_t i = 0; i < a->n_services; i++) a->services[i]->listed = false;
+  json_array_foreach(list, n, j) {
+    const char *id = json_string_value(json_object_get(j, "id"));
+    const char *state = json_string_value(json_object_get(j, "state"));
+    struct service *s = id ? find(a, id) : NULL;
+
+    if (!id || !wanted(a, id) ||
+        addrs_json_read(json_object_get(j, "addresses"), addrs) < 0)
+      continue;
+    if (!s && !(s = add(a, id))) continue;
+    s->listed = true;
+    snprintf(s->state, sizeof(s->state), "%s", state ? state : "");
+    set_addrs(a, s, addrs);
+  }
+  for (size_t i = 0; i < a->n_services; i++) {
+    struct service *s = a->services[i];
+
+    if (s->listed || !(s->addrs[0].family || s->addrs[1].family)) continue;
+    log_info("agent: service gone service=%s", s->id);
+    forget_addrs(a, s);
+    release(a, s);
+  }
+}
+
+/* --- use --- */
+
+void service_hold(struct ztna_agent *a, struct service *s, const uint8_t *ip,
+                  size_t len) {
+  struct pkt *k;
+
+  while (s->held.n && s->held.bytes + len > HELD_MAX)
+    pool_put(&a->pool, pktq_pop(&s->held));
+  k = pool_get(&a->pool);
+  if (!k) {
+    agent_drop(a, REASON_RATE_LIMITED);
+    return;
+  }
+  memcpy(pkt_data(k), ip, len);
+  k->len = (uint16_t)len;
+  pktq_push(&s->held, k);
+  a->counters.n_held++;
+}
+
+void service_flush(struct service *s, struct link *l) {
+  struct ztna_agent *a = l->owner;
+  struct pkt *k;
+
+  a->sweep_at = time_min(a->sweep_at, a->now + 100 * MS);
+  while ((k = pktq_pop(&s->held)))
+    path_send_packet(l->path, s->context, k, a->now);
+}
+
+/* The person's program hears at once, and reads why in log and status. */
+void service_refuse(struct ztna_agent *a, struct service *s, enum reason why) {
+  unsigned n = s->n_refused < 6 ? s->n_refused : 6;
+  uint64_t wait = RETRY_FIRST << n;
+  struct pkt *k;
+
+  s->use = USE_REFUSED;
+  s->why = why;
+  s->n_refused++;
+  s->retry_at = a->now + (wait < RETRY_MAX ? wait : RETRY_MAX);
+  s->link = NULL;
+  s->grant[0] = 0;
+  log_warn("agent: service refused service=%s reason=%s: %s; can be fixed by: "
+           "%s",
+           s->id, reason_name(why), reason_text(why), reason_fix(why));
+  while ((k = pktq_pop(&s->held))) {
+    agent_drop(a, why);
+    packet_error(a, packet_error_of(why), 0, pkt_data(k), k->len);
+    pool_put(&a->pool, k);
+  }
+}
+
+static void on_granted(void *ud, int status, json_t *body);
+
+struct asking {
+  struct ztna_agent *a;
+  struct service *s;
+};
+
+static void ask(struct ztna_agent *a, struct service *s) {
+  struct uplink *u = a->n_uplinks ? a->uplinks[a->current] : NULL;
+  struct asking *q;
+  json_t *body;
+
+  if (s->asked || !a->up || !uplink_is_up(u)) return;
+  q = malloc(sizeof(*q));
+  if (!q) return;
+  *q = (struct asking){a, s};
+  body = json_pack("{s:s, s:s}", "service", s->id, "instance", a->instance);
+  if (s->link && s->link->ticket) {
+    json_object_set_new(body, "resume", json_string(s->link->ticket));
+    json_object_set_new(body, "connector", json_string(s->link->connector));
+  }
+  if (uplink_request(u, "POST", "/v1/grants", body, on_granted, q))
+    s->asked = true;
+  else
+    free(q);
+  json_decref(body);
+}
+
+void service_want(struct ztna_agent *a, struct service *s) {
+  if (s->use == USE_OPENING || s->use == USE_OPEN) return;
+  s->use = USE_ASKING;
+  ask(a, s);
+}
+
+static void take_grant(struct ztna_agent *a, struct service *s, json_t *body) {
+  struct grant_json g;
+  struct link *l;
+
+  if (grant_json_read(&g, json_object_get(body, "grant")) < 0 ||
+      strcmp(g.service, s->id) || !(l = link_take(a, body))) {
+    service_refuse(a, s, REASON_MALFORMED);
+    return;
+  }
+  a->counters.n_grants++;
+  /* A resumed grant of a context that is still open changes nothing here. */
+  if (s->use == USE_OPEN && s->link == l && !strcmp(s->grant, g.id) &&
+      path_is_live(l->path))
+    return;
+  memcpy(s->grant, g.id, sizeof(s->grant));
+  s->link = l;
+  s->use = USE_OPENING;
+  link_open(l, s);
+}
+
+static void on_granted(void *ud, int status, json_t *body) {
+  struct asking q = *(struct asking *)ud;
+  bool open = q.s->use == USE_OPEN || q.s->use == USE_OPENING;
+
+  free(ud);
+  q.a->now = quic_now(q.a->quic);
+  q.s->asked = false;
+  if (!status) return; /* asked again when a relay is up */
+  if (status == 201 || status == 200) {
+    take_grant(q.a, q.s, body);
+    return;
+  }
+  if (q.s->use == USE_ASKING || open)
+    service_refuse(q.a, q.s, uplink_problem(status, body));
+}
+
+/* Its path or route is gone: ask again at once if it was in use. */
+void service_lost(struct ztna_agent *a, struct service *s) {
+  s->link = NULL;
+  s->grant[0] = 0;
+  s->use = USE_NONE;
+  if (s->held.n || (s->used_at && a->now - s->used_at < USED_FOR))
+    service_want(a, s);
+}
+
+/* A relay is up (again): what is in use is asked for once more. */
+void services_resume(struct ztna_agent *a) {
+  for (size_t i = 0; i < a->n_services; i++) {
+    struct service *s = a->services[i];
+
+    if (s->use == USE_NONE || s->use == USE_REFUSED) continue;
+    ask(a, s);
+  }
+}
+
+void services_tick(struct ztna_agent *a, uint64_t now) {
+  uint32_t i;
+
+  while ((i = flows_idle(a->flows, now)) != FLOWS_NONE) flows_del(a->flows, i);
+  a->counters.n_flows = flows_count(a->flows);
+}
+
+void services_free(struct ztna_agent *a) {
+  for (size_t i = 0; i < a->n_services; i++) {
+    pktq_clear(&a->services[i]->held, &a->pool);
+    free(a->services[i]);
+  }
+  a->n_services = 0;
+}
+
+int ztna_agent_routes(const struct ztna_agent *a, struct ztna_addr *v,
+                      int max) {
+  int n = 0;
+
+  for (size_t i = 0; i < a->n_services; i++)
+    for (int k = 0; k < 2; k++)
+      if (a->services[i]->addrs[k].family && n < max)
+        v[n++] = a->services[i]->addrs[k];
+  return n;
+}
