@@ -184,7 +184,10 @@ foreign_certificates_are_read() {
     says EXPIRED cert show l.pem && says 'may use      a' cert show l.pem &&
     printf 'subjectAltName=URI:spiffe://other.org/agent/x,URI:https://other.org\n' >ext &&
     openssl x509 -req -in l.csr -CA f.pem -CAkey f.key -days 3 -extfile ext -out l2.pem &&
-    says 'names no ztna identity' code 1 cert show l2.pem
+    says 'names no ztna identity' code 1 cert show l2.pem &&
+    printf 'subjectAltName=URI:spiffe://other.org/agent/x\nbasicConstraints=CA:TRUE\n' >ext &&
+    openssl x509 -req -in l.csr -CA f.pem -CAkey f.key -days 3 -extfile ext -out l3.pem &&
+    says 'authority    x' cert show l3.pem
 }
 foreign_ec_ca_issues() {
   mkdir ec && openssl ecparam -name prime256v1 -genkey -noout -out ec/ca.key && chmod 600 ec/ca.key &&

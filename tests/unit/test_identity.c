@@ -190,6 +190,7 @@ static void connector_serves_what_it_is_named_for(void **state) {
   assert_true(serves(c, "connector.a.b.ztna", "a.b"));
   assert_false(serves(c, NULL, "web-app"));
   assert_false(serves(c, "connector.web-app.ztna", "web"));
+  assert_false(serves(c, "connector.web-app.ztna", "web-apq"));
   assert_false(serves(c, "connector.web.ztna", "web-app"));
   assert_false(serves(c, "connector.web-*.ztna", "web-app"));
   assert_false(serves(c, "agent.web-app.ztna", "web-app"));
@@ -236,9 +237,10 @@ static void replace(uint8_t *der, size_t len, const char *from, const char *to,
 
 static int read_with(const char *from, const char *to, size_t n) {
   static uint8_t der[CERT_DER_MAX];
-  const char *dns[] = {"relay.example.org", "\"piffe:_"};
+  const char *dns[] = {"relay.example.org", "\"piffe:_",
+                       "30-bytes-of-a-name.example.org"};
   struct identity id;
-  size_t len = make(der, "spiffe://example.org/relay/eu1", dns, 2, NULL, 0);
+  size_t len = make(der, "spiffe://example.org/relay/eu1", dns, 3, NULL, 0);
   replace(der, len, from, to, n);
   int rc = identity_from_der(&id, der, len);
   if (rc == 0) identity_done(&id);
@@ -250,6 +252,10 @@ static void ambiguous_names_are_malformed(void **state) {
   assert_int_equal(read_with(dns, dns, 10), 0);
   /* a second URI, SPIFFE or not */
   assert_int_equal(read_with(dns, "\x86\x08https://", 10), ZTNA_EMALFORMED);
+  assert_int_equal(read_with("\x82\x1e"
+                             "30-bytes-of-a-name.example.org",
+                             "\x86\x1espiffe://example.org/agent/eu1", 32),
+                   ZTNA_EMALFORMED);
   /* none at all */
   assert_int_equal(read_with("\x86\x1espiffe://ex", "\x82\x1espiffe://ex", 13),
                    ZTNA_EMALFORMED);

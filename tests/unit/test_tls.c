@@ -109,6 +109,7 @@ struct end {
   uint8_t out[4][16384]; /* by encryption level */
   size_t len[4];
   int alert, n_flights;
+  size_t n_app; /* bytes after the handshake: tickets */
 };
 
 static int on_secrets(WOLFSSL *ssl, WOLFSSL_ENCRYPTION_LEVEL level,
@@ -121,6 +122,7 @@ static int on_data(WOLFSSL *ssl, WOLFSSL_ENCRYPTION_LEVEL level,
   if (e->len[level] + len > sizeof(e->out[level])) return 0;
   memcpy(e->out[level] + e->len[level], data, len);
   e->len[level] += len;
+  if (level == wolfssl_encryption_application) e->n_app += len;
   return 1;
 }
 static int on_flush(WOLFSSL *ssl) { return 1; }
@@ -212,6 +214,7 @@ static void both_ends_learn_who_the_other_is(void **state) {
   print_message("# %s %s\n", tls_group(s.ssl), tls_cipher(s.ssl));
   /* ClientHello and the client's finish: no HelloRetryRequest in between. */
   assert_int_equal(c.n_flights, 2);
+  assert_int_equal(s.n_app, 0);
   ends_free(&c, &s);
 }
 
