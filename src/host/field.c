@@ -145,28 +145,37 @@ static void check_count(struct field_load *l, const struct field *f,
                         void *base) {
   struct field_list list = field_list_get(base, f);
   char want[FIELD_WHY];
-  if (!field_is_list(f) || field_list_count_ok(f, list.n)) return;
+  if (field_list_count_ok(f, list.n)) return;
   field_wrong(l, member(base, f), member_size(f), "want %s, got %zu",
               field_want_list(f, want), list.n);
+}
+
+static void drop_list(struct field_load *l, const struct field *f, void *base,
+                      bool more) {
+  struct field_list list = field_list_get(base, f);
+  if (list.v) place_drop(l, list.v, list.n * f->size);
+  if (!more) list_done(f, base);
+}
+
+static void place_list(struct field_load *l, const struct field *f, void *base,
+                       const char *path, const char *source) {
+  struct field_list list = field_list_get(base, f);
+  if (list.v) place_add(l, list.v, list.n * f->size, source, 0, path);
 }
 
 void field_from_text(struct field_load *l, const struct field *f, void *base,
                      const char *path, const char *source, const char *text,
                      bool more) {
   char why[FIELD_WHY];
-  struct field_list list = field_list_get(base, f);
-  if (field_is_list(f)) {
-    if (list.v) place_drop(l, list.v, list.n * f->size);
-    if (!more) list_done(f, base);
-  }
+  bool list = field_is_list(f);
+  if (list) drop_list(l, f, base, more);
   place_add(l, member(base, f), member_size(f), source, 0, path);
   if (value_from_text(l, f, base, NULL, text, why) < 0) {
     mistake_add(&l->mistakes, source, 0, NULL, "%s", why);
     if (*source == '-') l->mistakes.of_flags = true;
   }
-  if (!field_is_list(f)) return;
-  list = field_list_get(base, f);
-  if (list.v) place_add(l, list.v, list.n * f->size, source, 0, path);
+  if (!list) return;
+  place_list(l, f, base, path, source);
   check_count(l, f, base);
 }
 

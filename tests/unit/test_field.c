@@ -353,6 +353,13 @@ static void flags_take_every_form(void **state) {
   assert_string_equal(f.args[1], "--small");
 }
 
+static void a_struct_may_end_with_a_single_value(void **state) {
+  struct inner *small = calloc(1, sizeof(*small)); /* ASan guards its end */
+  field_from_text(&l, inner_fields, small, "after", "--after", "4s", false);
+  assert_int_equal(small->after, 4 * SEC);
+  free(small);
+}
+
 static void wrong_flags_are_named(void **state) {
   struct flags f;
   char why[200];
@@ -452,6 +459,7 @@ int main(void) {
       TEST(every_item_of_a_large_list_is_judged),
       TEST(flags_come_before_environment_before_file),
       TEST(flags_take_every_form),
+      TEST(a_struct_may_end_with_a_single_value),
       TEST(wrong_flags_are_named),
       TEST(later_checks_find_the_place_of_a_member),
       TEST(help_tells_type_range_and_default),
