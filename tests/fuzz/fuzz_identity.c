@@ -1,11 +1,11 @@
 /* fuzz_identity.c - any bytes as a certificate, a SPIFFE URI or a PEM file:
  * what is read is consistent, what is refused leaves nothing behind. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "transport/cert.h"
 #include "transport/identity.h"
+#include "fuzz.h"
 
 /* A connector's certificate with names of every kind, and its CA's, each behind
  * the letter that chooses what is tried. Nobody has the keys any more. */
@@ -97,11 +97,6 @@ static const uint8_t ca[] = {
     0xe9,
 };
 
-struct fuzz_seed {
-  const void *data;
-  size_t len;
-};
-
 #define TEXT(text) \
   { text, sizeof(text) - 1 }
 const struct fuzz_seed fuzz_seeds[] = {
@@ -114,22 +109,18 @@ const struct fuzz_seed fuzz_seeds[] = {
 };
 const size_t n_fuzz_seeds = sizeof(fuzz_seeds) / sizeof(*fuzz_seeds);
 
-static void must(bool claim) {
-  if (!claim) abort();
-}
-
 static void ask(const struct identity *id) {
   size_t n;
   for (size_t i = 0; i < id->n_dns; i++) {
     const char *s = identity_service(id, i, &n);
-    must(!s || (n > 0 && s + n < id->dns[i] + strlen(id->dns[i])));
+    assert(!s || (n > 0 && s + n < id->dns[i] + strlen(id->dns[i])));
   }
   for (size_t i = 0; i < id->n_ips; i++) {
     char text[ZTNA_ADDR_STRLEN];
-    must(identity_has_host(id, ztna_addr_print_ip(&id->ips[i], text)));
+    assert(identity_has_host(id, ztna_addr_print_ip(&id->ips[i], text)));
   }
-  must(identity_matches(id->spiffe, id->spiffe));
-  if (id->role == ROLE_RELAY) must(!identity_serves(id, "web-app"));
+  assert(identity_matches(id->spiffe, id->spiffe));
+  if (id->role == ROLE_RELAY) assert(!identity_serves(id, "web-app"));
 }
 
 static void try_spiffe(const char *uri, size_t len) {
@@ -139,8 +130,8 @@ static void try_spiffe(const char *uri, size_t len) {
   char back[IDENTITY_SPIFFE_MAX + 1];
   int n = snprintf(back, sizeof(back), "spiffe://%s/%s/%s", id.trust_domain,
                    role_name(id.role), id.name);
-  must((size_t)n == len && memcmp(back, uri, len) == 0);
-  must(identity_parse_spiffe(&again, id.spiffe, strlen(id.spiffe)) == 0);
+  assert((size_t)n == len && memcmp(back, uri, len) == 0);
+  assert(identity_parse_spiffe(&again, id.spiffe, strlen(id.spiffe)) == 0);
   ask(&id);
 }
 
@@ -150,14 +141,14 @@ static void try_der(const uint8_t *der, size_t len) {
   struct cert_ca authority;
   int rc = identity_from_der(&id, der, len);
   bool is_ca = cert_read_ca(&authority, der, len) == 0;
-  must(rc < 0 || !is_ca);
+  assert(rc < 0 || !is_ca);
   if (rc < 0) {
-    must(memcmp(&id, &none, sizeof(id)) == 0);
+    assert(memcmp(&id, &none, sizeof(id)) == 0);
     return;
   }
   try_spiffe(id.spiffe, strlen(id.spiffe));
   ask(&id);
-  must(identity_copy(&copy, &id) == 0 && copy.n_dns == id.n_dns);
+  assert(identity_copy(&copy, &id) == 0 && copy.n_dns == id.n_dns);
   identity_done(&id);
   identity_done(&copy);
 }
@@ -169,11 +160,9 @@ static void try_pem(const char *pem, size_t len) {
   do {
     size_t before = len;
     n = cert_pem_next(&at, &len, der, sizeof(der));
-    must(len <= before && at >= pem && (n <= 0 || len < before));
+    assert(len <= before && at >= pem && (n <= 0 || len < before));
   } while (n > 0);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 /* The first byte chooses the kind. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
