@@ -98,7 +98,7 @@ static bool path_matches(const char *pattern, const char *path,
   if (strcmp(star + 1, path + head + n)) return false;
   char hex[RELAY_HEX_ID] = "";
   if (n == RELAY_HEX_ID - 1) memcpy(hex, path + head, n + 1), hex[n] = 0;
-  if (!relay_unhex(id, hex, RELAY_ID_LEN)) memset(id, 0, RELAY_ID_LEN);
+  if (!hex_parse(id, RELAY_ID_LEN, hex)) memset(id, 0, RELAY_ID_LEN);
   return true;
 }
 

@@ -40,6 +40,7 @@ static void ask_free(struct relay *r, struct ask *a) {
   LIST_REMOVE(a, of_agent);
   a->agent->n_grants--;
   a->service->n_asks--;
+  if (!a->service->known) relay_service_drop(r, a->service);
   free(a->connector);
   free(a);
 }
@@ -221,6 +222,7 @@ void relay_ask_join(struct relay *r, struct ask *a, struct meeting *m) {
 
 static void give_up(struct relay *r, struct ask *a) {
   enum reason why = a->n_tried ? REASON_CONNECTOR_REFUSED : REASON_NO_CONNECTOR;
+  if (!a->service->known) why = REASON_NO_SUCH_SERVICE;
   relay_ask_refuse(r, a, why, NULL);
 }
 

@@ -37,7 +37,7 @@ static void log_grant(const char *what, const struct grant *g,
                       const char *rest) {
   char id[RELAY_HEX_ID];
   log_info("relay: grant %s grant=%s agent=%s service=%s connector=%s %s", what,
-           relay_hex(id, g->id, RELAY_ID_LEN), g->meeting->end[0]->spiffe,
+           hex_print(g->id, RELAY_ID_LEN, id), g->meeting->end[0]->spiffe,
            g->service->id, g->meeting->end[1]->spiffe, rest);
 }
 
@@ -161,7 +161,7 @@ static const char *wish_read(struct wish *w, const json_t *body) {
   w->connector = json_string_value(connector);
   w->resume = json_string_value(resume);
   if (!w->service) return "service: want a service id";
-  if (!relay_unhex(w->instance, hex, RELAY_ID_LEN))
+  if (!hex_parse(w->instance, RELAY_ID_LEN, hex))
     return "instance: want 32 hex digits";
   if (connector && !json_is_null(connector) && !w->connector)
     return "connector: want a SPIFFE ID";
@@ -190,17 +190,25 @@ static void start(struct session *s, struct h3_req *req, struct service *v,
     relay_ask_go(r, a);
 }
 
-static void judge(struct session *s, struct h3_req *req, const struct wish *w) {
+/* After a restart agents may come back before the connectors that make their
+ * services known: a ticket lets them wait. */
+static struct service *service_of(struct session *s, const struct wish *w) {
   struct relay *r = s->relay;
-  bool readable = relay_service_id_is_valid(w->service);
-  struct service *v = readable ? relay_service_find(r, w->service) : NULL;
+  struct service *v = relay_service_find(r, w->service);
+  if (v && v->known) return v;
+  if (w->resume && relay_ticket_is_of(r, s->party, w->resume))
+    return relay_service_need(r, w->service);
+  return NULL;
+}
+
+static void judge_service(struct session *s, struct h3_req *req,
+                          struct service *v, const struct wish *w) {
+  struct relay *r = s->relay;
   struct permission may;
   struct grant *g;
   enum reason why;
 
-  if (!v) {
-    refuse(s, req, readable ? w->service : "?", REASON_NO_SUCH_SERVICE, NULL);
-  } else if ((why = relay_grant_judge(r, s->party, v, &may)) != REASON_NONE) {
+  if ((why = relay_grant_judge(r, s->party, v, &may)) != REASON_NONE) {
     bool named = certificate_allows(s->party, v);
     refuse(s, req, v->id, why,
            named ? NULL : "the certificate limits this agent to other services");
@@ -211,6 +219,21 @@ static void judge(struct session *s, struct h3_req *req, const struct wish *w) {
   } else {
     start(s, req, v, &may, w);
   }
+}
+
+static void judge(struct session *s, struct h3_req *req, const struct wish *w) {
+  struct service *v;
+  if (!relay_service_id_is_valid(w->service)) {
+    refuse(s, req, "?", REASON_NO_SUCH_SERVICE, NULL);
+    return;
+  }
+  v = service_of(s, w);
+  if (v)
+    judge_service(s, req, v, w);
+  else
+    refuse(s, req, w->service, REASON_NO_SUCH_SERVICE, NULL);
+  v = relay_service_find(s->relay, w->service);
+  if (v && !v->known) relay_service_drop(s->relay, v);
 }
 
 void relay_grant_post(struct session *s, struct h3_req *req,

@@ -18,6 +18,7 @@
 #include <ztna/err.h>
 
 #include "base/heap.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/time.h"
@@ -124,6 +125,7 @@ struct offer { /* a service of a connector */
 struct service {
   char id[RELAY_SERVICE_ID + 1];
   bool fixed;
+  bool known; /* false: only a ticket's request names it */
   struct ztna_addr fixed_addrs[RELAY_FAMILIES]; /* [0] v4, [1] v6 */
   struct ztna_addr addrs[RELAY_FAMILIES];       /* family 0: none */
   LIST_HEAD(, offer) offers;
@@ -219,9 +221,6 @@ bool relay_may_log(struct relay *r, struct log_limit *l);
 
 /* --- relay_json.c --- */
 
-char *relay_hex(char *to, const uint8_t *bytes, size_t n);
-/* Exactly 2 * n lower-case digits. */
-bool relay_unhex(uint8_t *to, const char *hex, size_t n);
 json_t *relay_json_id(const uint8_t id[RELAY_ID_LEN]);
 json_t *relay_json_addr(const struct ztna_addr *a);
 /* Addresses of family 0 are left out. */
@@ -409,6 +408,9 @@ struct revival { /* what a ticket says, waiting for the other end's */
 /* A meeting's ticket for one end, as hex. False: it cannot be made. */
 bool relay_ticket_make(struct relay *r, const struct meeting *m, int end,
                        char hex[RELAY_TICKET_MAX]);
+/* Is it this agent's own? */
+bool relay_ticket_is_of(struct relay *r, const struct party *agent,
+                        const char *ticket);
 /* An agent's request with a ticket: true when it waits now, or was taken up. */
 bool relay_resume_agent(struct relay *r, struct ask *a, const char *ticket);
 void relay_resume_connector(struct relay *r, struct party *connector,

@@ -16,34 +16,9 @@ static const struct {
 
 enum { N_PROTOCOLS = sizeof(protocols) / sizeof(*protocols) };
 
-char *relay_hex(char *to, const uint8_t *bytes, size_t n) {
-  static const char digits[] = "0123456789abcdef";
-  for (size_t i = 0; i < n; i++) {
-    to[2 * i] = digits[bytes[i] >> 4];
-    to[2 * i + 1] = digits[bytes[i] & 15];
-  }
-  to[2 * n] = 0;
-  return to;
-}
-
-static int digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-bool relay_unhex(uint8_t *to, const char *hex, size_t n) {
-  if (!hex || strlen(hex) != 2 * n) return false;
-  for (size_t i = 0; i < n; i++) {
-    int high = digit(hex[2 * i]), low = digit(hex[2 * i + 1]);
-    if (high < 0 || low < 0) return false;
-    to[i] = (uint8_t)(high << 4 | low);
-  }
-  return true;
-}
-
 json_t *relay_json_id(const uint8_t id[RELAY_ID_LEN]) {
   char hex[RELAY_HEX_ID];
-  return json_string(relay_hex(hex, id, RELAY_ID_LEN));
+  return json_string(hex_print(id, RELAY_ID_LEN, hex));
 }
 
 json_t *relay_json_addr(const struct ztna_addr *a) {
@@ -82,8 +57,8 @@ unsigned relay_protocol_find(const char *name) {
 
 json_t *relay_json_handles(const struct meeting *m) {
   char agent[RELAY_HEX_HANDLE], connector[RELAY_HEX_HANDLE];
-  relay_hex(agent, m->r.end[0].handle, HANDLE_LEN);
-  relay_hex(connector, m->r.end[1].handle, HANDLE_LEN);
+  hex_print(m->r.end[0].handle, HANDLE_LEN, agent);
+  hex_print(m->r.end[1].handle, HANDLE_LEN, connector);
   return json_pack("{s:s, s:s}", "agent", agent, "connector", connector);
 }
 

@@ -73,7 +73,7 @@ void relay_meeting_open(struct relay *r, struct meeting *m) {
   for (int e = 0; e < 2; e++)
     if (m->end[e]->session) relay_party_follow(m->end[e]);
   log_info("relay: route open route=%s agent=%s connector=%s",
-           relay_hex(id, m->r.id, RELAY_ID_LEN), m->end[0]->spiffe,
+           hex_print(m->r.id, RELAY_ID_LEN, id), m->end[0]->spiffe,
            m->end[1]->spiffe);
 }
 
@@ -84,7 +84,7 @@ static void log_end(struct relay *r, const struct meeting *m, enum reason why) {
   r->n.ended_routes[why]++;
   log_info("relay: route closed route=%s agent=%s connector=%s reason=%s "
            "bytes_to_agent=%llu bytes_to_connector=%llu",
-           relay_hex(id, m->r.id, RELAY_ID_LEN), m->end[0]->spiffe,
+           hex_print(m->r.id, RELAY_ID_LEN, id), m->end[0]->spiffe,
            m->end[1]->spiffe, reason_name(why),
            (unsigned long long)m->r.end[0].n_bytes,
            (unsigned long long)m->r.end[1].n_bytes);

@@ -24,6 +24,7 @@ static void offers_link(struct relay *r, struct party *p) {
     if (n != i) p->offers[n] = *o;
     o = &p->offers[n++];
     LIST_INSERT_HEAD(&o->service->offers, o, of_service);
+    o->service->known = true;
   }
   p->n_offers = n;
 }
@@ -71,7 +72,7 @@ static bool lists(const json_t *ids, const struct meeting *m) {
   char hex[RELAY_HEX_ID];
   json_t *id;
   size_t i;
-  relay_hex(hex, m->r.id, RELAY_ID_LEN);
+  hex_print(m->r.id, RELAY_ID_LEN, hex);
   json_array_foreach(ids, i, id) {
     const char *s = json_string_value(id);
     if (s && !strcmp(s, hex)) return true;
@@ -158,7 +159,7 @@ static void judge(struct session *s, struct h3_req *req, const json_t *body) {
   size_t n = 0;
   enum reason why;
 
-  if (!relay_unhex(instance, hex, RELAY_ID_LEN)) {
+  if (!hex_parse(instance, RELAY_ID_LEN, hex)) {
     refuse(s, req, REASON_MALFORMED, "instance: want 32 hex digits");
     return;
   }

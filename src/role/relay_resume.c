@@ -47,7 +47,7 @@ bool relay_ticket_make(struct relay *r, const struct meeting *m, int end,
   int len = seal(r->ticket_key, r->o.rng, plain, (size_t)(p - plain), NULL, 0,
                  sealed, sizeof(sealed));
   if (len < 0) return false;
-  relay_hex(hex, sealed, (size_t)len);
+  hex_print(sealed, (size_t)len, hex);
   return true;
 }
 
@@ -59,7 +59,7 @@ static void get(struct rd *r, void *to, size_t n) {
 static bool ticket_read(struct relay *r, struct ticket *t, const char *hex) {
   uint8_t sealed[SEALED_MAX], plain[SEALED_MAX];
   size_t n = strlen(hex) / 2;
-  if (n > sizeof(sealed) || !relay_unhex(sealed, hex, n)) return false;
+  if (n > sizeof(sealed) || !hex_parse(sealed, n, hex)) return false;
   int len = unseal(r->ticket_key, sealed, n, NULL, 0, plain, sizeof(plain));
   if (len < 0) return false;
   struct rd rd = rd_of(plain, (size_t)len);
@@ -147,6 +147,18 @@ static void on_expire(struct relay *r, struct relay_timer *t) {
   revival_free(r, v);
 }
 
+static bool offers(const struct party *connector, const struct service *s) {
+  return relay_service_offer(s, connector) != NULL;
+}
+
+/* The next one that this connector can serve. */
+static struct ask *find_served(const struct revival *v, const struct party *c) {
+  struct ask *a;
+  LIST_FOREACH(a, &v->asks, of_revival)
+    if (offers(c, a->service)) return a;
+  return NULL;
+}
+
 /* Both tickets are there, and so are both ends. */
 static void revive(struct relay *r, struct revival *v) {
   struct party *agent = relay_party_find(r, ROLE_AGENT, v->spiffe[0]);
@@ -154,13 +166,13 @@ static void revive(struct relay *r, struct revival *v) {
   enum reason why;
   struct meeting *m = NULL;
   struct ask *a;
-  if (agent && c && !relay_meeting_between(agent, c))
+  if (agent && c && find_served(v, c) && !relay_meeting_between(agent, c))
     m = relay_meeting_new(r, agent, c, v, &why);
   if (m) {
     log_info("relay: route resumed agent=%s connector=%s", agent->spiffe,
              c->spiffe);
     r->n.n_resumed++;
-    while ((a = LIST_FIRST(&v->asks))) {
+    while ((a = find_served(v, c))) {
       relay_revival_forget(a);
       relay_timer_set(r, &a->timer, NEVER);
       relay_ask_join(r, a, m);
@@ -172,8 +184,11 @@ static void revive(struct relay *r, struct revival *v) {
 
 /* --- the two ends */
 
-static bool offers(const struct party *connector, const struct service *s) {
-  return relay_service_offer(s, connector) != NULL;
+bool relay_ticket_is_of(struct relay *r, const struct party *agent,
+                        const char *ticket) {
+  struct ticket t;
+  return ticket_read(r, &t, ticket) && t.end == 0 &&
+         !strcmp(t.spiffe[0], agent->spiffe);
 }
 
 bool relay_resume_agent(struct relay *r, struct ask *a, const char *ticket) {

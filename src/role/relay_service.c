@@ -125,6 +125,7 @@ static bool assignment_init(struct assignment *a, const struct relay *r,
   if (!a->of || !a->ids || !a->taken || !a->out) return false;
   for (size_t i = 0; i < r->n_services; i++) {
     struct service *s = r->services[i];
+    if (!s->known) continue;
     if (s->fixed_addrs[f].family) {
       a->taken[a->n_taken++] = s->addrs[f] = s->fixed_addrs[f];
     } else {
@@ -172,7 +173,7 @@ void relay_service_assign(struct relay *r) {
 static int add_fixed(struct relay *r, const struct relay_fixed_service *f) {
   struct service *s = relay_service_need(r, f->id);
   if (!s) return ZTNA_ENOMEM;
-  s->fixed = true;
+  s->fixed = s->known = true;
   for (size_t i = 0; i < f->n_addrs; i++)
     if (f->addrs[i].family) s->fixed_addrs[f->addrs[i].family == 6] = f->addrs[i];
   return 0;
@@ -236,7 +237,8 @@ json_t *relay_registry_list(struct relay *r, const struct party *agent) {
   json_t *list = json_array();
   struct permission may;
   for (size_t i = 0; i < r->n_services; i++)
-    if (relay_grant_judge(r, agent, r->services[i], &may) == REASON_NONE)
+    if (r->services[i]->known &&
+        relay_grant_judge(r, agent, r->services[i], &may) == REASON_NONE)
       json_array_append_new(list, describe(r->services[i], &may));
   return list;
 }

@@ -97,6 +97,7 @@ static json_t *services(const struct relay *r) {
   for (size_t i = 0; i < r->n_services; i++) {
     const struct service *s = r->services[i];
     const struct offer *o;
+    if (!s->known) continue;
     json_t *who = json_array();
     LIST_FOREACH(o, &s->offers, of_service)
       json_array_append_new(
