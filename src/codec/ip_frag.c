@@ -14,10 +14,10 @@ static void put16(uint8_t *p, unsigned v) {
 
 static size_t next4(struct ip_cut *c, uint8_t *to) {
   size_t left = c->len - IP4_HEADER - c->off;
-  size_t n = (c->mtu - IP4_HEADER) & ~(size_t)7;
-  unsigned more = 0x2000;
+  size_t room = c->mtu - IP4_HEADER;
+  size_t n = left <= room ? left : room & ~(size_t)7;
+  unsigned more = n < left ? 0x2000 : 0;
 
-  if (n >= left) n = left, more = 0;
   memcpy(to, c->pkt, IP4_HEADER);
   memcpy(to + IP4_HEADER, c->pkt + IP4_HEADER + c->off, n);
   put16(to + 2, (unsigned)(IP4_HEADER + n));
@@ -31,11 +31,11 @@ static size_t next4(struct ip_cut *c, uint8_t *to) {
 
 static size_t next6(struct ip_cut *c, uint8_t *to) {
   size_t left = c->len - IP6_HEADER - c->off;
-  size_t n = (c->mtu - IP6_HEADER - IP6_FRAG_HEADER) & ~(size_t)7;
+  size_t room = c->mtu - IP6_HEADER - IP6_FRAG_HEADER;
+  size_t n = left <= room ? left : room & ~(size_t)7;
   uint8_t *f = to + IP6_HEADER;
-  unsigned more = 1;
+  unsigned more = n < left;
 
-  if (n >= left) n = left, more = 0;
   memcpy(to, c->pkt, IP6_HEADER);
   put16(to + 4, (unsigned)(IP6_FRAG_HEADER + n));
   f[0] = to[6];

@@ -15,7 +15,8 @@ struct ip_cut {
 
 /* Writes the next fragment, at most mtu bytes (68 for v4, 1280 for v6 at
  * least); returns its length, 0 when all was given. pkt is a well-formed packet
- * without fragment fields. */
+ * with a payload, without IPv4 options and fragment fields, such as ip_build_
+ * functions make. */
 size_t ip_cut_next(struct ip_cut *c, uint8_t *to);
 
 #endif
