@@ -21,6 +21,7 @@ int addrs_json_read(json_t *list, struct ztna_addr out[2]) {
   size_t n;
 
   memset(out, 0, 2 * sizeof(*out));
+  if (list && !json_is_array(list)) return ZTNA_EMALFORMED;
   json_array_foreach(list, n, j) {
     if (!json_is_string(j) || ztna_addr_parse(&a, json_string_value(j)) < 0 ||
         a.port || out[a.family == 6].family)
@@ -38,13 +39,21 @@ static unsigned protocol_bit(const char *name) {
   return !strcmp(name, "any") ? PROTO_UDP | PROTO_TCP : 0;
 }
 
+/* A number from 0, -1 for anything else. */
+static json_int_t port_of(json_t *j) {
+  return json_is_integer(j) ? json_integer_value(j) : -1;
+}
+
+/* No list means all ports, so whatever is no list of at least one range must
+ * not be read as one: it would open more than was said. */
 static int read_ports(struct permission *may, json_t *list) {
   json_t *j;
   size_t n;
 
+  if (list && !json_array_size(list)) return ZTNA_EMALFORMED;
   json_array_foreach(list, n, j) {
-    json_int_t first = json_integer_value(json_array_get(j, 0));
-    json_int_t last = json_integer_value(json_array_get(j, 1));
+    json_int_t first = port_of(json_array_get(j, 0));
+    json_int_t last = port_of(json_array_get(j, 1));
     unsigned bits = protocol_bit(json_string_value(json_array_get(j, 2)));
 
     if (first < 0 || last > 65535 || first > last || !bits ||
