@@ -20,7 +20,7 @@ static void take_addresses(struct ztna_agent *a, json_t *list) {
 
   if (!list || addrs_json_read(list, v) < 0) return;
   for (int i = 0; i < 2; i++) {
-    if (!v[i].family || address_acceptable(a, &v[i])) continue;
+    if (!v[i].family || agent_address_acceptable(a, &v[i])) continue;
     log_err("agent: own address refused address=%s: not inside agent.networks",
             ztna_addr_print(&v[i], text));
     memset(&v[i], 0, sizeof(v[i]));
@@ -43,8 +43,8 @@ static void on_up(struct uplink *u, void *ud, json_t *self) {
   take_addresses(a, json_object_get(self, "addresses"));
   a->up = true;
   uplink_confirm(u);
-  links_calm(a);
-  services_resume(a);
+  agent_links_calm(a);
+  agent_services_resume(a);
   a->sweep_at = a->now;
 }
 
@@ -65,16 +65,16 @@ static void on_event(struct uplink *u, void *ud, const char *name, json_t *e) {
   if (!strcmp(name, "snapshot") || !strcmp(name, "services-changed")) {
     take_addresses(a, json_object_get(e, "addresses"));
     if (json_object_get(e, "services"))
-      services_take(a, json_object_get(e, "services"));
+      agent_services_take(a, json_object_get(e, "services"));
   } else if (!strcmp(name, "route-closed")) {
-    link_route_closed(a, e);
+    agent_link_route_closed(a, e);
   } else if (!strcmp(name, "grant-closed") && (s = by_grant(a, e))) {
     enum reason why = reason ? reason_find(reason) : REASON_EXPIRED;
 
     if (why == REASON_EXPIRED)
-      service_lost(a, s);
+      agent_service_lost(a, s);
     else
-      service_refuse(a, s, why);
+      agent_service_refuse(a, s, why);
   }
 }
 
@@ -188,10 +188,10 @@ int ztna_agent_new(struct ztna_agent **out, const struct ztna_agent_config *cfg,
 void ztna_agent_free(struct ztna_agent *a) {
   if (!a) return;
   a->stopping = true;
-  links_free(a);
+  agent_links_free(a);
   if (a->quic) quic_free(a->quic);
   for (size_t i = 0; i < a->n_uplinks; i++) uplink_free(a->uplinks[i]);
-  services_free(a);
+  agent_services_free(a);
   flows_free(a->flows);
   map_done(&a->by_addr);
   pool_done(&a->pool);
@@ -229,8 +229,8 @@ void ztna_agent_tick(struct ztna_agent *a, uint64_t now) {
   a->now = now;
   quic_tick(a->quic, now);
   if (!a->stopping) uplink_tick(a->uplinks[a->current], now);
-  services_tick(a, now);
-  links_tick(a, now);
+  agent_services_tick(a, now);
+  agent_links_tick(a, now);
 }
 
 void ztna_agent_network_changed(struct ztna_agent *a, uint64_t now) {
@@ -255,7 +255,7 @@ uint64_t ztna_agent_deadline(const struct ztna_agent *a) {
 void ztna_agent_stop(struct ztna_agent *a, uint64_t now) {
   a->now = now;
   a->stopping = true;
-  links_close(a, REASON_SHUTTING_DOWN);
+  agent_links_close(a, REASON_SHUTTING_DOWN);
   for (size_t i = 0; i < a->n_uplinks; i++) uplink_close(a->uplinks[i]);
 }
 
@@ -375,7 +375,7 @@ char *ztna_agent_status(const struct ztna_agent *a) {
           addrs, json_string(ztna_addr_print(&a->addrs[i], text)));
   for (size_t i = 0; i < a->n_services; i++)
     json_array_append_new(list, service_status(a->services[i]));
-  links_status(a, links);
+  agent_links_status(a, links);
   json_object_set_new(j, "schema", json_string("ztna.status/1"));
   json_object_set_new(j, "role", json_string("agent"));
   json_object_set_new(j, "identity",

@@ -112,36 +112,36 @@ struct ztna_agent {
 };
 
 /* agent_service.c */
-void services_take(struct ztna_agent *a, json_t *list);
-struct service *service_by_addr(struct ztna_agent *a,
+void agent_services_take(struct ztna_agent *a, json_t *list);
+struct service *agent_service_by_addr(struct ztna_agent *a,
                                 const struct ztna_addr *addr);
-void service_want(struct ztna_agent *a, struct service *s);
-void service_hold(struct ztna_agent *a, struct service *s, const uint8_t *ip,
+void agent_service_want(struct ztna_agent *a, struct service *s);
+void agent_service_hold(struct ztna_agent *a, struct service *s, const uint8_t *ip,
                   size_t len);
-void service_flush(struct service *s, struct link *l);
-void service_refuse(struct ztna_agent *a, struct service *s, enum reason why);
-void service_lost(struct ztna_agent *a, struct service *s);
-void services_resume(struct ztna_agent *a);
-void services_tick(struct ztna_agent *a, uint64_t now);
-void services_free(struct ztna_agent *a);
-bool address_acceptable(const struct ztna_agent *a, const struct ztna_addr *v);
+void agent_service_flush(struct service *s, struct link *l);
+void agent_service_refuse(struct ztna_agent *a, struct service *s, enum reason why);
+void agent_service_lost(struct ztna_agent *a, struct service *s);
+void agent_services_resume(struct ztna_agent *a);
+void agent_services_tick(struct ztna_agent *a, uint64_t now);
+void agent_services_free(struct ztna_agent *a);
+bool agent_address_acceptable(const struct ztna_agent *a, const struct ztna_addr *v);
 
 /* agent_link.c */
-struct link *link_take(struct ztna_agent *a, json_t *granted);
-void link_open(struct link *l, struct service *s);
-void link_route_closed(struct ztna_agent *a, json_t *e);
-void links_tick(struct ztna_agent *a, uint64_t now);
-void links_free(struct ztna_agent *a);
-void links_close(struct ztna_agent *a, enum reason why);
-void links_calm(struct ztna_agent *a);
-void links_status(const struct ztna_agent *a, json_t *into);
+struct link *agent_link_take(struct ztna_agent *a, json_t *granted);
+void agent_link_open(struct link *l, struct service *s);
+void agent_link_route_closed(struct ztna_agent *a, json_t *e);
+void agent_links_tick(struct ztna_agent *a, uint64_t now);
+void agent_links_free(struct ztna_agent *a);
+void agent_links_close(struct ztna_agent *a, enum reason why);
+void agent_links_calm(struct ztna_agent *a);
+void agent_links_status(const struct ztna_agent *a, json_t *into);
 
 /* agent_packet.c */
-void packet_to_tun(struct ztna_agent *a, struct service *s, const uint8_t *ip,
+void agent_packet_to_tun(struct ztna_agent *a, struct service *s, const uint8_t *ip,
                    size_t len);
-void packet_error(struct ztna_agent *a, enum ip_error err, uint32_t mtu,
+void agent_packet_error(struct ztna_agent *a, enum ip_error err, uint32_t mtu,
                   const uint8_t *about, size_t len);
-enum ip_error packet_error_of(enum reason why);
+enum ip_error agent_packet_error_of(enum reason why);
 void agent_drop(struct ztna_agent *a, enum reason why);
 
 #endif

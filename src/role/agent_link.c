@@ -44,7 +44,7 @@ static void say_open(struct link *l, struct service *s) {
                                    "grant", s->grant));
 }
 
-void link_open(struct link *l, struct service *s) {
+void agent_link_open(struct link *l, struct service *s) {
   if (path_is_live(l->path) && !l->dial_due)
     say_open(l, s);
   else
@@ -62,7 +62,7 @@ static int on_check(struct path *p, void *ud, const struct identity *peer) {
     /* A relay cannot pass a service off under a name whose certificate it
      * lacks (DESIGN 1). */
     each_service(l->owner, l, s) if (!identity_serves(peer, s->id))
-        service_refuse(l->owner, s, REASON_IDENTITY_MISMATCH);
+        agent_service_refuse(l->owner, s, REASON_IDENTITY_MISMATCH);
     return 0;
   }
   log_err("agent: connector refused expected=%s got=%s reason=%s", l->connector,
@@ -100,7 +100,7 @@ static void on_opened(struct link *l, struct service *s) {
   s->n_refused = 0;
   s->why = REASON_NONE;
   log_info("agent: service open service=%s connector=%s", s->id, l->connector);
-  service_flush(s, l);
+  agent_service_flush(s, l);
 }
 
 static void on_context_closed(struct link *l, struct service *s,
@@ -108,9 +108,9 @@ static void on_context_closed(struct link *l, struct service *s,
   enum reason why = reason ? reason_find(reason) : REASON_EXPIRED;
 
   if (why == REASON_EXPIRED || why == REASON_IDLE)
-    service_lost(l->owner, s);
+    agent_service_lost(l->owner, s);
   else
-    service_refuse(l->owner, s, why);
+    agent_service_refuse(l->owner, s, why);
 }
 
 static int on_message(struct path *p, void *ud, json_t *m) {
@@ -146,7 +146,7 @@ static void on_packet(struct path *p, void *ud, uint64_t context,
 
   l->owner->now = quic_now(l->owner->quic);
   if (s && s->use == USE_OPEN)
-    packet_to_tun(l->owner, s, ip, len);
+    agent_packet_to_tun(l->owner, s, ip, len);
   else
     agent_drop(l->owner, REASON_NOT_BEGUN_HERE);
 }
@@ -170,9 +170,9 @@ static void link_lost(struct link *l, enum reason why) {
   each_service(a, l, s) {
     if (why == REASON_IDENTITY_MISMATCH || why == REASON_BAD_CERTIFICATE ||
         why == REASON_CERTIFICATE_EXPIRED)
-      service_refuse(a, s, why);
+      agent_service_refuse(a, s, why);
     else
-      service_lost(a, s);
+      agent_service_lost(a, s);
   }
 }
 
@@ -229,7 +229,7 @@ static void new_route(struct link *l, const char *route,
   l->dial_due = true;
 }
 
-struct link *link_take(struct ztna_agent *a, json_t *j) {
+struct link *agent_link_take(struct ztna_agent *a, json_t *j) {
   const char *connector = json_string_value(json_object_get(j, "connector"));
   const char *route = json_string_value(json_object_get(j, "route"));
   const char *ticket = json_string_value(json_object_get(j, "ticket"));
@@ -269,7 +269,7 @@ static void dial(struct link *l) {
   link_lost(l, REASON_INTERNAL);
 }
 
-void link_route_closed(struct ztna_agent *a, json_t *e) {
+void agent_link_route_closed(struct ztna_agent *a, json_t *e) {
   const char *route = json_string_value(json_object_get(e, "route"));
   const char *reason = json_string_value(json_object_get(e, "reason"));
 
@@ -286,7 +286,7 @@ void link_route_closed(struct ztna_agent *a, json_t *e) {
 }
 
 /* The relay came back: silence so far was its, not the path's. */
-void links_calm(struct ztna_agent *a) {
+void agent_links_calm(struct ztna_agent *a) {
   for (int i = 0; i < LINKS_MAX; i++) {
     if (!a->links[i]) continue;
     a->links[i]->calm_at = a->now;
@@ -312,7 +312,7 @@ static void check_silence(struct link *l, uint64_t now) {
   path_close(l->path, REASON_IDLE);
 }
 
-void links_tick(struct ztna_agent *a, uint64_t now) {
+void agent_links_tick(struct ztna_agent *a, uint64_t now) {
   if (now < a->sweep_at) return;
   a->sweep_at = NEVER;
   for (int i = 0; i < LINKS_MAX; i++) {
@@ -326,12 +326,12 @@ void links_tick(struct ztna_agent *a, uint64_t now) {
   }
 }
 
-void links_close(struct ztna_agent *a, enum reason why) {
+void agent_links_close(struct ztna_agent *a, enum reason why) {
   for (int i = 0; i < LINKS_MAX; i++)
     if (a->links[i]) path_close(a->links[i]->path, why);
 }
 
-void links_free(struct ztna_agent *a) {
+void agent_links_free(struct ztna_agent *a) {
   for (int i = 0; i < LINKS_MAX; i++) {
     struct link *l = a->links[i];
 
@@ -343,7 +343,7 @@ void links_free(struct ztna_agent *a) {
   }
 }
 
-void links_status(const struct ztna_agent *a, json_t *into) {
+void agent_links_status(const struct ztna_agent *a, json_t *into) {
   for (int i = 0; i < LINKS_MAX; i++) {
     const struct link *l = a->links[i];
     json_t *p = json_object();

@@ -35,7 +35,7 @@ size_t ztna_agent_ip_next(struct ztna_agent *a, const uint8_t **pkt) {
 
 /* An ICMP error about a packet of this machine, as if its destination's router
  * had sent it. */
-void packet_error(struct ztna_agent *a, enum ip_error err, uint32_t mtu,
+void agent_packet_error(struct ztna_agent *a, enum ip_error err, uint32_t mtu,
                   const uint8_t *about, size_t len) {
   struct pkt *k = pool_get(&a->pool);
   struct ip_pkt p;
@@ -57,7 +57,7 @@ void packet_error(struct ztna_agent *a, enum ip_error err, uint32_t mtu,
 /* What a person's program sees: "connection refused" where the service's
  * machine said no, "no route to host" where nobody can be reached, and
  * "administratively prohibited" where a rule forbids it. */
-enum ip_error packet_error_of(enum reason why) {
+enum ip_error agent_packet_error_of(enum reason why) {
   switch (why) {
   case REASON_BACKEND_REFUSED:
     return IP_ERR_PORT;
@@ -130,7 +130,7 @@ static bool is_of(const struct ztna_addr v[2], const struct ztna_addr *addr) {
   return mine->family && ztna_addr_same_ip(mine, addr);
 }
 
-void packet_to_tun(struct ztna_agent *a, struct service *s, const uint8_t *ip,
+void agent_packet_to_tun(struct ztna_agent *a, struct service *s, const uint8_t *ip,
                    size_t len) {
   struct ip_pkt p;
   struct pkt *k;
@@ -173,7 +173,7 @@ static void send(struct ztna_agent *a, struct service *s, const uint8_t *ip,
 
   if (len > path_mtu(s->link->path)) {
     agent_drop(a, REASON_PACKET_TOO_BIG);
-    packet_error(a, IP_ERR_TOO_BIG, (uint32_t)path_mtu(s->link->path), ip, len);
+    agent_packet_error(a, IP_ERR_TOO_BIG, (uint32_t)path_mtu(s->link->path), ip, len);
     return;
   }
   k = pool_get(&a->pool);
@@ -196,11 +196,11 @@ static void route(struct ztna_agent *a, struct service *s, const uint8_t *ip,
   }
   if (s->use == USE_REFUSED && a->now < s->retry_at) {
     agent_drop(a, s->why);
-    packet_error(a, packet_error_of(s->why), 0, ip, len);
+    agent_packet_error(a, agent_packet_error_of(s->why), 0, ip, len);
     return;
   }
-  service_hold(a, s, ip, len);
-  service_want(a, s);
+  agent_service_hold(a, s, ip, len);
+  agent_service_want(a, s);
 }
 
 /* True when a packet of this kind can be carried; else it was answered. */
@@ -216,7 +216,7 @@ static bool carried(struct ztna_agent *a, struct ip_pkt *p, const uint8_t *ip,
     return true;
   default: /* TCP ends in this agent in time (DESIGN, idea 5) */
     agent_drop(a, REASON_PORT_NOT_ALLOWED);
-    packet_error(a, IP_ERR_PROTOCOL, 0, ip, len);
+    agent_packet_error(a, IP_ERR_PROTOCOL, 0, ip, len);
     return false;
   }
 }
@@ -232,12 +232,12 @@ void ztna_agent_ip_in(struct ztna_agent *a, uint64_t now, const uint8_t *ip,
     agent_drop(a, REASON_MALFORMED);
   } else if (!is_of(a->addrs, &p.src)) {
     agent_drop(a, REASON_WRONG_SOURCE);
-  } else if (!(s = service_by_addr(a, &p.dst))) {
+  } else if (!(s = agent_service_by_addr(a, &p.dst))) {
     agent_drop(a, REASON_WRONG_DESTINATION);
-    packet_error(a, IP_ERR_NET, 0, ip, len);
+    agent_packet_error(a, IP_ERR_NET, 0, ip, len);
   } else if (len > a->mtu || len > PKT_ROOM) {
     agent_drop(a, REASON_PACKET_TOO_BIG);
-    packet_error(a, IP_ERR_TOO_BIG, a->mtu, ip, len);
+    agent_packet_error(a, IP_ERR_TOO_BIG, a->mtu, ip, len);
   } else if (carried(a, &p, ip, len)) {
     route(a, s, ip, len);
   }

@@ -22,7 +22,7 @@ static void addr_key(uint8_t key[ADDR_KEY], const struct ztna_addr *a) {
   memcpy(key + 1, a->ip, 16);
 }
 
-struct service *service_by_addr(struct ztna_agent *a,
+struct service *agent_service_by_addr(struct ztna_agent *a,
                                 const struct ztna_addr *addr) {
   uint8_t key[ADDR_KEY];
 
@@ -34,7 +34,7 @@ struct service *service_by_addr(struct ztna_agent *a,
 
 /* Only inside the configured networks, and never what would hurt this machine:
  * a relay must not divert other traffic into the tunnel. */
-bool address_acceptable(const struct ztna_agent *a, const struct ztna_addr *v) {
+bool agent_address_acceptable(const struct ztna_agent *a, const struct ztna_addr *v) {
   if (ztna_addr_is_loopback(v) || ztna_addr_is_multicast(v) ||
       ztna_addr_is_link_local(v) || ztna_addr_is_unspecified(v))
     return false;
@@ -86,7 +86,7 @@ static void set_addr(struct ztna_agent *a, struct service *s,
   char text[ZTNA_ADDR_STRLEN];
 
   addr_key(key, v);
-  if (!address_acceptable(a, v) || map_put(&a->by_addr, key, s) < 0) {
+  if (!agent_address_acceptable(a, v) || map_put(&a->by_addr, key, s) < 0) {
     log_err("agent: address refused service=%s address=%s: not inside "
             "agent.networks, or taken by another service",
             s->id, ztna_addr_print(v, text));
@@ -124,7 +124,7 @@ static void release(struct ztna_agent *a, struct service *s) {
   pktq_clear(&s->held, &a->pool);
 }
 
-void services_take(struct ztna_agent *a, json_t *list) {
+void agent_services_take(struct ztna_agent *a, json_t *list) {
   struct ztna_addr addrs[2];
   json_t *j;
   size_t n;
@@ -155,7 +155,7 @@ void services_take(struct ztna_agent *a, json_t *list) {
 
 /* --- use --- */
 
-void service_hold(struct ztna_agent *a, struct service *s, const uint8_t *ip,
+void agent_service_hold(struct ztna_agent *a, struct service *s, const uint8_t *ip,
                   size_t len) {
   struct pkt *k;
 
@@ -172,7 +172,7 @@ void service_hold(struct ztna_agent *a, struct service *s, const uint8_t *ip,
   a->counters.n_held++;
 }
 
-void service_flush(struct service *s, struct link *l) {
+void agent_service_flush(struct service *s, struct link *l) {
   struct ztna_agent *a = l->owner;
   struct pkt *k;
 
@@ -182,7 +182,7 @@ void service_flush(struct service *s, struct link *l) {
 }
 
 /* The person's program hears at once, and reads why in log and status. */
-void service_refuse(struct ztna_agent *a, struct service *s, enum reason why) {
+void agent_service_refuse(struct ztna_agent *a, struct service *s, enum reason why) {
   unsigned n = s->n_refused < 6 ? s->n_refused : 6;
   uint64_t wait = RETRY_FIRST << n;
   struct pkt *k;
@@ -198,7 +198,7 @@ void service_refuse(struct ztna_agent *a, struct service *s, enum reason why) {
            s->id, reason_name(why), reason_text(why), reason_fix(why));
   while ((k = pktq_pop(&s->held))) {
     agent_drop(a, why);
-    packet_error(a, packet_error_of(why), 0, pkt_data(k), k->len);
+    agent_packet_error(a, agent_packet_error_of(why), 0, pkt_data(k), k->len);
     pool_put(&a->pool, k);
   }
 }
@@ -231,7 +231,7 @@ static void ask(struct ztna_agent *a, struct service *s) {
   json_decref(body);
 }
 
-void service_want(struct ztna_agent *a, struct service *s) {
+void agent_service_want(struct ztna_agent *a, struct service *s) {
   if (s->use == USE_OPENING || s->use == USE_OPEN) return;
   s->use = USE_ASKING;
   ask(a, s);
@@ -242,8 +242,8 @@ static void take_grant(struct ztna_agent *a, struct service *s, json_t *body) {
   struct link *l;
 
   if (grant_json_read(&g, json_object_get(body, "grant")) < 0 ||
-      strcmp(g.service, s->id) || !(l = link_take(a, body))) {
-    service_refuse(a, s, REASON_MALFORMED);
+      strcmp(g.service, s->id) || !(l = agent_link_take(a, body))) {
+    agent_service_refuse(a, s, REASON_MALFORMED);
     return;
   }
   a->counters.n_grants++;
@@ -254,7 +254,7 @@ static void take_grant(struct ztna_agent *a, struct service *s, json_t *body) {
   memcpy(s->grant, g.id, sizeof(s->grant));
   s->link = l;
   s->use = USE_OPENING;
-  link_open(l, s);
+  agent_link_open(l, s);
 }
 
 static void on_granted(void *ud, int status, json_t *body) {
@@ -270,20 +270,20 @@ static void on_granted(void *ud, int status, json_t *body) {
     return;
   }
   if (q.s->use == USE_ASKING || open)
-    service_refuse(q.a, q.s, uplink_problem(status, body));
+    agent_service_refuse(q.a, q.s, uplink_problem(status, body));
 }
 
 /* Its path or route is gone: ask again at once if it was in use. */
-void service_lost(struct ztna_agent *a, struct service *s) {
+void agent_service_lost(struct ztna_agent *a, struct service *s) {
   s->link = NULL;
   s->grant[0] = 0;
   s->use = USE_NONE;
   if (s->held.n || (s->used_at && a->now - s->used_at < USED_FOR))
-    service_want(a, s);
+    agent_service_want(a, s);
 }
 
 /* A relay is up (again): what is in use is asked for once more. */
-void services_resume(struct ztna_agent *a) {
+void agent_services_resume(struct ztna_agent *a) {
   for (size_t i = 0; i < a->n_services; i++) {
     struct service *s = a->services[i];
 
@@ -292,14 +292,14 @@ void services_resume(struct ztna_agent *a) {
   }
 }
 
-void services_tick(struct ztna_agent *a, uint64_t now) {
+void agent_services_tick(struct ztna_agent *a, uint64_t now) {
   uint32_t i;
 
   while ((i = flows_idle(a->flows, now)) != FLOWS_NONE) flows_del(a->flows, i);
   a->counters.n_flows = flows_count(a->flows);
 }
 
-void services_free(struct ztna_agent *a) {
+void agent_services_free(struct ztna_agent *a) {
   for (size_t i = 0; i < a->n_services; i++) {
     pktq_clear(&a->services[i]->held, &a->pool);
     free(a->services[i]);

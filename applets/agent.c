@@ -1,0 +1,363 @@
+/* agent.c - `ztna agent`: a TUN device through which services are reached. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ztna/agent.h>
+
+#include "../platform/net.h"
+#include "../platform/tun.h"
+#include "base/log.h"
+#include "host/clock.h"
+#include "host/resolve.h"
+#include "role.h"
+
+extern const struct applet applet_agent;
+
+enum { ROUTES_MAX = 2048 };
+
+struct program {
+  const struct applet_call *call;
+  const struct agent_config *config;
+  struct ztna_agent *agent;
+  struct host *host;
+  struct host_role *role;
+  struct udp *udp; /* the host's once the role is added */
+  struct http *http;
+  struct tun tun;
+  bool tun_open;
+  struct net *net;
+  uint32_t generation;
+  struct ztna_addr addrs[2];
+  int n_addrs;
+  struct ztna_addr *routes; /* as installed, sorted */
+  int n_routes;
+};
+
+/* --- addresses and routes of this machine */
+
+/* Brings what is installed in line with what is wished: both sorted. */
+static int sync_list(struct program *p, struct ztna_addr *have, int n_have,
+                     const struct ztna_addr *want, int n_want,
+                     void (*add)(struct program *, const struct ztna_addr *),
+                     void (*del)(struct program *, const struct ztna_addr *)) {
+  int i = 0, k = 0;
+
+  while (i < n_have || k < n_want) {
+    int cmp = i == n_have   ? 1
+              : k == n_want ? -1
+                            : ztna_addr_cmp(&have[i], &want[k]);
+
+    if (cmp < 0) del(p, &have[i]);
+    if (cmp > 0) add(p, &want[k]);
+    if (cmp <= 0) i++;
+    if (cmp >= 0) k++;
+  }
+  memcpy(have, want, (size_t)n_want * sizeof(*want));
+  return n_want;
+}
+
+static int compare(const void *a, const void *b) {
+  return ztna_addr_cmp(a, b);
+}
+
+static struct ztna_prefix host_prefix(const struct ztna_addr *a) {
+  return (struct ztna_prefix){*a, a->family == 4 ? 32 : 128};
+}
+
+static void add_addr(struct program *p, const struct ztna_addr *a) {
+  int rc = net_addr_add(p->net, p->tun.ifindex, a);
+
+  if (rc < 0 && rc != ZTNA_EEXIST && rc != ZTNA_ENOENT)
+    log_err("agent: address not set: %s", ztna_strerror(rc));
+}
+
+static void del_addr(struct program *p, const struct ztna_addr *a) {
+  net_addr_del(p->net, p->tun.ifindex, a);
+}
+
+/* The address that packets to a service leave from. */
+static struct ztna_addr source_for(const struct program *p, int family) {
+  struct ztna_addr none = {0};
+
+  for (int i = 0; i < p->n_addrs; i++)
+    if (p->addrs[i].family == family) return p->addrs[i];
+  return none;
+}
+
+/* A service in a network of this machine's own interfaces stays where it is:
+ * the tunnel must not divert the local network. */
+static bool is_local(struct program *p, const struct ztna_addr *a) {
+  struct net_addr v[64];
+  int n = net_addrs(p->net, p->tun.ifindex, v, 64);
+
+  for (int i = 0; i < n; i++)
+    if (ztna_prefix_has(&v[i].network, a)) return true;
+  return false;
+}
+
+static void add_route(struct program *p, const struct ztna_addr *a) {
+  struct ztna_prefix prefix = host_prefix(a);
+  struct ztna_addr src = source_for(p, a->family);
+  char text[ZTNA_ADDR_STRLEN];
+  int rc;
+
+  if (!src.family) return;
+  if (is_local(p, a)) {
+    log_err("agent: no route to %s: it lies in a network of this machine",
+            ztna_addr_print(a, text));
+    return;
+  }
+  rc = net_route_add(p->net, p->tun.ifindex, &prefix, &src);
+  if (rc < 0 && rc != ZTNA_EEXIST)
+    log_err("agent: route not set to=%s: %s", ztna_addr_print(a, text),
+            ztna_strerror(rc));
+}
+
+static void del_route(struct program *p, const struct ztna_addr *a) {
+  struct ztna_prefix prefix = host_prefix(a);
+  net_route_del(p->net, p->tun.ifindex, &prefix);
+}
+
+static void sync_network(struct program *p) {
+  static struct ztna_addr want[ROUTES_MAX];
+  struct ztna_addr addrs[2];
+  int n = ztna_agent_addresses(p->agent, addrs);
+
+  p->generation = ztna_agent_generation(p->agent);
+  qsort(addrs, (size_t)n, sizeof(*addrs), compare);
+  p->n_addrs = sync_list(p, p->addrs, p->n_addrs, addrs, n, add_addr, del_addr);
+  n = ztna_agent_routes(p->agent, want, ROUTES_MAX);
+  qsort(want, (size_t)n, sizeof(*want), compare);
+  p->n_routes =
+      sync_list(p, p->routes, p->n_routes, want, n, add_route, del_route);
+}
+
+/* --- names */
+
+struct lookup {
+  struct program *p;
+  size_t relay;
+};
+
+static void take_addresses(void *ctx, const struct ztna_addr *v, int n,
+                        const char *why) {
+  struct lookup l = *(struct lookup *)ctx;
+
+  free(ctx);
+  if (n <= 0) {
+    log_warn("agent: name not resolved name=%s: %s",
+             l.p->config->relays[l.relay], why);
+    return;
+  }
+  if (l.p->role) host_enter(l.p->role);
+  ztna_agent_set_relay(l.p->agent, l.relay, v, (size_t)n, clock_now());
+}
+
+static void look_up_relays(struct program *p) {
+  int i;
+
+  while ((i = ztna_agent_wants_relay(p->agent)) >= 0) {
+    struct lookup *l = malloc(sizeof(*l));
+
+    if (!l) return;
+    *l = (struct lookup){p, (size_t)i};
+    resolve_name(host_resolver(p->host), p->config->relays[i], 4433, take_addresses, l);
+  }
+}
+
+/* --- the role in the loop */
+
+static void on_tun_readable(void *ctx, uint64_t now) {
+  struct program *p = ctx;
+  struct tun_pkt v[TUN_BATCH];
+  int n = tun_read(&p->tun, v, TUN_BATCH);
+
+  if (n == ZTNA_ECLOSED) {
+    log_err("agent: the TUN device was taken away");
+    host_stop(p->host, ZTNA_EIO);
+    return;
+  }
+  for (int i = 0; i < n; i++)
+    ztna_agent_ip_in(p->agent, now, v[i].data, v[i].len);
+}
+
+static void flush(void *ctx, uint64_t now) {
+  struct program *p = ctx;
+  struct tun_pkt t = {0};
+  size_t len;
+
+  while ((len = ztna_agent_ip_next(p->agent, &t.data))) {
+    t.len = (uint32_t)len;
+    tun_write(&p->tun, &t, 1);
+  }
+  if (ztna_agent_generation(p->agent) != p->generation) sync_network(p);
+}
+
+static void on_udp(void *ctx, uint64_t now, const struct dgram *d) {
+  ztna_agent_udp_in(((struct program *)ctx)->agent, now, d);
+}
+
+static void on_tick(void *ctx, uint64_t now) {
+  struct program *p = ctx;
+  ztna_agent_tick(p->agent, now);
+  look_up_relays(p);
+}
+
+static int next(void *ctx, uint64_t now, struct dgram *v, int max) {
+  return ztna_agent_next(((struct program *)ctx)->agent, now, v, max);
+}
+
+static uint64_t deadline(const void *ctx) {
+  return ztna_agent_deadline(((const struct program *)ctx)->agent);
+}
+
+static void stop(void *ctx, uint64_t now) {
+  ztna_agent_stop(((struct program *)ctx)->agent, now);
+}
+
+static bool stopped(const void *ctx) {
+  return ztna_agent_stopped(((const struct program *)ctx)->agent);
+}
+
+static void network_changed(void *ctx, uint64_t now) {
+  ztna_agent_network_changed(((struct program *)ctx)->agent, now);
+}
+
+static const struct loop_role verbs = {
+    .udp_in = on_udp,
+    .tick = on_tick,
+    .next = next,
+    .deadline = deadline,
+    .flush = flush,
+    .stop = stop,
+    .stopped = stopped,
+    .network_changed = network_changed,
+};
+
+/* --- local pages */
+
+static int page_ready(void *ctx, struct sbuf *why_json) {
+  const char *why;
+
+  if (ztna_agent_ready(((struct program *)ctx)->agent, &why)) return 1;
+  role_not_ready(why_json, why);
+  return 0;
+}
+
+static void page_metrics(void *ctx, struct sbuf *out) {
+  struct program *p = ctx;
+  role_page_text(out, ztna_agent_metrics(p->agent));
+  metrics_print(out, udp_metrics, udp_counters(p->udp));
+}
+
+static void page_status(void *ctx, struct sbuf *out) {
+  role_page_text(out, ztna_agent_status(((struct program *)ctx)->agent));
+}
+
+static const struct http_pages pages = {page_ready, page_metrics, page_status};
+
+/* --- start */
+
+static void fill(void *ctx, void *buf, size_t len) {
+  rng_fill(&clock_rng, buf, len);
+}
+
+static int make_agent(struct program *p) {
+  const struct identity_config *id = &p->call->config->identity;
+  const struct agent_config *c = p->config;
+  struct ztna_agent_config cfg = {
+      .cert = id->cert_pem,
+      .cert_len = id->cert_len,
+      .key = id->key_pem,
+      .key_len = id->key_len,
+      .ca = id->ca_pem,
+      .ca_len = id->ca_len,
+      .relays = (const char *const *)c->relays,
+      .n_relays = c->n_relays,
+      .services = (const char *const *)c->services,
+      .n_services = c->n_services,
+      .networks = c->networks,
+      .n_networks = c->n_networks,
+      .mtu = (uint16_t)c->mtu,
+      .random = fill,
+      .unix_now = (int64_t)(clock_wall() / SEC),
+  };
+  char why[256];
+  int rc;
+
+  if (ztna_agent_global_init(fill, NULL) < 0) return EXIT_FAILED;
+  rc = ztna_agent_new(&p->agent, &cfg, clock_now(), why, sizeof(why));
+  if (rc == 0) return EXIT_DONE;
+  fprintf(stderr, "%s: identity: %s\n", role_source(p->call), why);
+  return rc == ZTNA_ENOMEM ? EXIT_FAILED : EXIT_CONFIG;
+}
+
+static int open_tun(struct program *p) {
+  if (tun_open(&p->tun, p->config->tun, p->config->mtu) < 0) return EXIT_FAILED;
+  p->tun_open = true;
+  p->net = net_new();
+  p->routes = calloc(ROUTES_MAX, sizeof(*p->routes));
+  if (!p->net || !p->routes) return EXIT_FAILED;
+  net_clean(p->net, p->tun.ifindex);
+  return tun_up(&p->tun) < 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+static int run(struct program *p) {
+  int code;
+
+  p->host = host_new();
+  if (!p->host) return EXIT_FAILED;
+  p->role = host_add(p->host, &verbs, p, p->udp);
+  if (!p->role ||
+      host_watch(p->role, p->tun.fd, on_tun_readable, p) < 0 ||
+      host_watch_network(p->host, p->tun.ifindex) < 0)
+    return EXIT_FAILED;
+  code = role_pages(p->call->config, p->host, &pages, p, &p->http);
+  if (code) return code;
+  look_up_relays(p);
+  log_info("agent: started tun=%s", p->tun.name);
+  code = applet_exit(host_run(p->host));
+  http_stop(p->http);
+  return code;
+}
+
+static int prepare(struct program *p) {
+  int code = make_agent(p);
+
+  if (code || (code = open_tun(p))) return code;
+  p->udp = role_bind(p->config->listen, p->config->n_listen);
+  return p->udp ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int agent_start(struct applet_call *c) {
+  struct program p = {.call = c, .config = &c->config->agent};
+  int code = prepare(&p);
+
+  if (code == EXIT_DONE) code = run(&p);
+  if (p.host)
+    host_free(p.host);
+  else
+    udp_free(p.udp);
+  if (p.tun_open) tun_close(&p.tun); /* takes its addresses and routes along */
+  net_free(p.net);
+  ztna_agent_free(p.agent);
+  free(p.routes);
+  return code;
+}
+
+const struct applet applet_agent = {
+    .name = "agent",
+    .summary = "reach services from this machine through a TUN device",
+    .usage = "--config FILE [--tun NAME]",
+    .about =
+        "Runs on a person's machine. It dials its relays, learns which services\n"
+        "it may use, and makes their addresses reachable through a TUN device;\n"
+        "all other traffic stays as it is. Needs root or CAP_NET_ADMIN. Device,\n"
+        "addresses and routes vanish with the process.\n",
+    .example = "  sudo ztna agent --config /etc/ztna/agent.json --tun ztna0\n",
+    .exits = "3 wrong configuration",
+    .config = APPLET_CONFIG,
+    .want = CONFIG_AGENT,
+    .max_args = 0,
+    .start = agent_start,
+};
