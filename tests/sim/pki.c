@@ -32,17 +32,24 @@ void pki_free(struct pki *p) {
   free(p);
 }
 
-struct tls *pki_tls_at(struct pki *p, enum role role, const char *name,
-                       const char *const *names, int64_t from, int64_t to) {
+/* What differs between the certificates made here. */
+struct wish {
+  const char *domain;
+  const struct pki *also; /* whose CA is trusted beside the own one */
+  int64_t from, to;
+};
+
+static struct tls *make(struct pki *p, const struct wish *wish, enum role role,
+                        const char *name, const char *const *names) {
   char spiffe[256], text[4][128], why[256];
   const char *dns[4];
   struct ztna_addr ips[4];
   struct cert_spec spec = {.spiffe = spiffe, .dns = dns, .ips = ips,
-                           .not_before = from, .not_after = to};
-  struct sbuf cert = {0}, key = {0};
+                           .not_before = wish->from, .not_after = wish->to};
+  struct sbuf cert = {0}, key = {0}, ca = {0};
   struct tls *t = NULL;
 
-  snprintf(spiffe, sizeof(spiffe), "spiffe://%s/%s/%s", p->domain,
+  snprintf(spiffe, sizeof(spiffe), "spiffe://%s/%s/%s", wish->domain,
            role_name(role), name);
   for (; names && *names && spec.n_dns + spec.n_ips < 4; names++) {
     if (role == ROLE_RELAY && ztna_addr_parse(&ips[spec.n_ips], *names) == 0) {
@@ -57,14 +64,40 @@ struct tls *pki_tls_at(struct pki *p, enum role role, const char *name,
     dns[spec.n_dns] = text[spec.n_dns];
     spec.n_dns++;
   }
+  sbuf_add(&ca, p->ca.s, p->ca.len);
+  if (wish->also) sbuf_add(&ca, wish->also->ca.s, wish->also->ca.len);
   if (cert_make_leaf(&spec, p->ca.s, p->ca.len, p->ca_key.s, p->ca_key.len,
                      &cert, &key) == 0 &&
-      tls_new(&t, cert.s, cert.len, key.s, key.len, p->ca.s, p->ca.len, why,
+      tls_new(&t, cert.s, cert.len, key.s, key.len, ca.s, ca.len, why,
               sizeof(why)) < 0)
     fprintf(stderr, "pki: %s\n", why);
   sbuf_done(&cert);
   sbuf_done(&key);
+  sbuf_done(&ca);
   return t;
+}
+
+struct tls *pki_tls_at(struct pki *p, enum role role, const char *name,
+                       const char *const *names, int64_t from, int64_t to) {
+  struct wish w = {.domain = p->domain, .from = from, .to = to};
+
+  return make(p, &w, role, name, names);
+}
+
+struct tls *pki_tls_of(struct pki *p, const char *trust_domain, enum role role,
+                       const char *name) {
+  struct wish w = {.domain = trust_domain, .from = p->now - 3600,
+                   .to = p->now + 86400};
+
+  return make(p, &w, role, name, NULL);
+}
+
+struct tls *pki_tls_trusting(struct pki *p, const struct pki *also,
+                             enum role role, const char *name) {
+  struct wish w = {.domain = p->domain, .also = also, .from = p->now - 3600,
+                   .to = p->now + 86400};
+
+  return make(p, &w, role, name, NULL);
 }
 
 struct tls *pki_tls(struct pki *p, enum role role, const char *name,

@@ -16,5 +16,11 @@ struct tls *pki_tls(struct pki *p, enum role role, const char *name,
 /* With other validity. */
 struct tls *pki_tls_at(struct pki *p, enum role role, const char *name,
                        const char *const *names, int64_t from, int64_t to);
+/* Of another trust domain, by the same CA. */
+struct tls *pki_tls_of(struct pki *p, const char *trust_domain, enum role role,
+                       const char *name);
+/* By p's CA, and trusting another CA as well. */
+struct tls *pki_tls_trusting(struct pki *p, const struct pki *also,
+                             enum role role, const char *name);
 
 #endif
