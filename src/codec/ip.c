@@ -188,7 +188,8 @@ static bool parse_quote(struct ip_pkt *p) {
   p->inner_src = in.src;
   p->inner_dst = in.dst;
   if (is_extension(&in)) return true;
-  if (transport < QUOTED_TRANSPORT) return !cut && !has_8_bytes(&in);
+  if (transport < QUOTED_TRANSPORT) /* all of a short packet or fragment */
+    return !cut && (in.kind == IP_FRAGMENT || !has_8_bytes(&in));
   if (read_ports(in.version, in.proto, p->payload + in.header_len,
                  &p->inner_src, &p->inner_dst))
     p->kind = IP_ICMP_ERROR;

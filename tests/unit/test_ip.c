@@ -510,6 +510,16 @@ static void an_error_is_built_as_scapy_builds_it(void **state) {
   assert_memory_equal(b, unreach6_echo, sizeof(unreach6_echo));
 }
 
+static void an_error_about_a_tiny_fragment_parses(void **state) {
+  uint8_t about[48 + 1], b[200];
+  struct ztna_addr from = test_addr("fd5a:10:1::1");
+  memcpy(about, atomic6, sizeof(about));
+  about[5] = sizeof(about) - 40;
+  int n =
+      ip_build_error(b, sizeof(b), &from, IP_ERR_HOST, 0, about, sizeof(about));
+  assert_int_equal(parsed(b, (size_t)n).kind, IP_OTHER);
+}
+
 static void the_unknown_next_header_is_pointed_at(void **state) {
   uint8_t b[200];
   struct ztna_addr from = test_addr("fd5a:10:1::1");
@@ -759,6 +769,7 @@ int main(void) {
       TEST(what_does_not_fit_is_not_built),
       TEST(errors_have_the_types_and_codes_of_their_rfcs),
       TEST(an_error_is_built_as_scapy_builds_it),
+      TEST(an_error_about_a_tiny_fragment_parses),
       TEST(the_unknown_next_header_is_pointed_at),
       TEST(an_error_quotes_as_much_as_it_may),
       TEST(an_error_may_be_built_over_what_it_is_about),
