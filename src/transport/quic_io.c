@@ -117,7 +117,8 @@ void conn_expire(struct quic_conn *c) {
   if (rv == NGTCP2_ERR_IDLE_CLOSE) {
     conn_fail(c, REASON_IDLE, false, "nothing was heard for too long");
   } else if (rv == NGTCP2_ERR_HANDSHAKE_TIMEOUT) {
-    conn_fail(c, c->control ? REASON_RELAY_UNREACHABLE : REASON_IDLE, false,
+    bool relay = c->control && !c->server;
+    conn_fail(c, relay ? REASON_RELAY_UNREACHABLE : REASON_IDLE, false,
               "no answer to the handshake");
   } else if (rv) {
     engine_failed(c, rv);
