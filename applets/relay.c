@@ -45,7 +45,8 @@ static int load_identity(struct program *p) {
   }
   const struct identity *own = tls_identity(p->tls);
   if (own->role == ROLE_RELAY) return EXIT_DONE;
-  fprintf(stderr, "%s: identity.cert: want a certificate of role relay, got %s\n",
+  fprintf(stderr,
+          "%s: identity.cert: want a certificate of role relay, got %s\n",
           source(p), own->spiffe);
   return EXIT_CONFIG;
 }
@@ -115,10 +116,10 @@ static int make_relay(struct program *p) {
   };
   if (!fixed) return EXIT_FAILED;
   for (size_t i = 0; i < c->n_services; i++)
-    fixed[i] = (struct relay_fixed_service){.id = c->services[i].id,
-                                            .addrs = c->services[i].virtual_ips,
-                                            .n_addrs =
-                                                c->services[i].n_virtual_ips};
+    fixed[i] =
+        (struct relay_fixed_service){.id = c->services[i].id,
+                                     .addrs = c->services[i].virtual_ips,
+                                     .n_addrs = c->services[i].n_virtual_ips};
   copy_pools(&o, c);
   memcpy(o.state_key, p->state_key, sizeof(o.state_key));
   p->relay = relay_new(&o, clock_now());
@@ -212,8 +213,8 @@ static json_t *listening(const struct program *p) {
 
 static void page_status(void *ctx, struct sbuf *out) {
   struct program *p = ctx;
-  json_t *o = json_pack("{s:s, s:s}", "schema", "ztna.status/1", "role",
-                        "relay");
+  json_t *o =
+      json_pack("{s:s, s:s}", "schema", "ztna.status/1", "role", "relay");
   json_object_set_new(o, "listen", listening(p));
   relay_status(p->relay, o);
   char *text = json_dumps(o, JSON_COMPACT);

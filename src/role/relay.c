@@ -113,8 +113,8 @@ static void options_keep(struct relay *r, const struct relay_options *o) {
 
 static int parts_init(struct relay *r, const struct relay_options *o) {
   int rc;
-  r->table = route_table_new(o->max_routes, o->route_rate, o->route_burst,
-                             o->rng);
+  r->table =
+      route_table_new(o->max_routes, o->route_rate, o->route_burst, o->rng);
   if (!r->table) return ZTNA_ENOMEM;
   if ((rc = pools_init(r, o)) < 0) return rc;
   if ((rc = relays_copy(r, o)) < 0) return rc;

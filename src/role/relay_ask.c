@@ -98,7 +98,7 @@ void relay_asks_move(struct relay *r, struct meeting *m) {
   struct ask_queue asks = STAILQ_HEAD_INITIALIZER(asks);
   struct ask *a;
   STAILQ_FOREACH(a, &m->asks, of_meeting)
-    if (!a->asked) mark_tried(a, m->end[1]); /* those behind it, too */
+  if (!a->asked) mark_tried(a, m->end[1]); /* those behind it, too */
   relay_asks_take(r, m, &asks);
   relay_meeting_settle(r, m, REASON_CONNECTOR_REFUSED, NULL);
   relay_asks_go(r, &asks);
@@ -182,8 +182,8 @@ static json_t *route_request(struct relay *r, struct ask *a) {
       e, "rtt", json_integer((json_int_t)relay_session_rtt(agent->session)));
   if (relay_ticket_make(r, m, 1, ticket))
     json_object_set_new(e, "ticket", json_string(ticket));
-  json_object_set_new(
-      e, "grant", relay_json_grant(m, a->grant_id, a->service, &a->may));
+  json_object_set_new(e, "grant",
+                      relay_json_grant(m, a->grant_id, a->service, &a->may));
   return e;
 }
 
@@ -202,8 +202,7 @@ static void send(struct relay *r, struct ask *a) {
 static void turn(struct relay *r, struct meeting *m) {
   struct ask *a;
   while ((a = STAILQ_FIRST(&m->asks)) && !a->asked) {
-    struct grant *g =
-        relay_grant_find(a->agent, a->service, m->end[1]->spiffe);
+    struct grant *g = relay_grant_find(a->agent, a->service, m->end[1]->spiffe);
     if (!g) {
       send(r, a);
       return;

@@ -1,5 +1,6 @@
 /* relay_events.c - lines of /v1/events: numbered, beginning with a snapshot,
- * with a heartbeat, and never more of them waiting than a reader may hold up. */
+ * with a heartbeat, and never more of them waiting than a reader may hold up.
+ */
 #include "role/relay_int.h"
 
 #include <stdlib.h>
@@ -15,8 +16,8 @@ static void write_line(struct session *s, json_t *event) {
   int rc = line ? h3_line(s->events, line, strlen(line)) : ZTNA_ENOMEM;
   free(line);
   if (rc < 0)
-    relay_session_close(s,
-                        rc == ZTNA_EFULL ? REASON_RATE_LIMITED : REASON_INTERNAL);
+    relay_session_close(s, rc == ZTNA_EFULL ? REASON_RATE_LIMITED
+                                            : REASON_INTERNAL);
   else
     s->n_lines++;
 }
@@ -71,8 +72,8 @@ void relay_events_begin(struct session *s, struct h3_req *req) {
 void relay_events_grant(struct party *p, const char *name,
                         const struct grant *g) {
   json_t *e = relay_event(name);
-  json_object_set_new(
-      e, "grant", relay_json_grant(g->meeting, g->id, g->service, &g->may));
+  json_object_set_new(e, "grant",
+                      relay_json_grant(g->meeting, g->id, g->service, &g->may));
   relay_event_to(p, e);
 }
 
@@ -107,6 +108,6 @@ static void tell_services(struct relay *r, struct party *agent) {
 void relay_on_told(struct relay *r, struct relay_timer *t) {
   struct party *p;
   LIST_FOREACH(p, &r->parties_list, all)
-    if (p->role == ROLE_AGENT && p->session && p->session->events)
-      tell_services(r, p);
+  if (p->role == ROLE_AGENT && p->session && p->session->events)
+    tell_services(r, p);
 }

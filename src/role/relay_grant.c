@@ -15,8 +15,7 @@ static bool certificate_allows(const struct party *agent,
 }
 
 enum reason relay_grant_judge(struct relay *r, const struct party *agent,
-                              const struct service *s,
-                              struct permission *may) {
+                              const struct service *s, struct permission *may) {
   if (!certificate_allows(agent, s)) return REASON_NOT_ALLOWED;
   return policy_grant(r->policy, agent->spiffe, s->id, may);
 }
@@ -94,7 +93,7 @@ struct grant *relay_grant_find(const struct party *agent,
   LIST_FOREACH(m, &agent->meetings, of_end[0]) {
     if (connector && strcmp(connector, m->end[1]->spiffe)) continue;
     LIST_FOREACH(g, &m->grants, of_meeting)
-      if (g->service == s) return g;
+    if (g->service == s) return g;
   }
   return NULL;
 }
@@ -103,8 +102,7 @@ struct grant *relay_grant_find(const struct party *agent,
 
 static void rejudge(struct relay *r, struct grant *g) {
   struct permission may;
-  enum reason why =
-      relay_grant_judge(r, g->meeting->end[0], g->service, &may);
+  enum reason why = relay_grant_judge(r, g->meeting->end[0], g->service, &may);
   if (why != REASON_NONE) {
     relay_grant_close(r, g, REASON_REVOKED, NULL);
     return;
@@ -140,8 +138,8 @@ void relay_grant_respond(struct relay *r, struct h3_req *req,
   json_object_set_new(o, "route", relay_json_id(m->r.id));
   json_object_set_new(o, "connector", json_string(m->end[1]->spiffe));
   json_object_set_new(o, "handles", relay_json_handles(m));
-  json_object_set_new(
-      o, "rtt", json_integer(c ? (json_int_t)relay_session_rtt(c) : 0));
+  json_object_set_new(o, "rtt",
+                      json_integer(c ? (json_int_t)relay_session_rtt(c) : 0));
   if (relay_ticket_make(r, m, 0, ticket))
     json_object_set_new(o, "ticket", json_string(ticket));
   relay_json_respond(req, 201, o);
@@ -211,7 +209,8 @@ static void judge_service(struct session *s, struct h3_req *req,
   if ((why = relay_grant_judge(r, s->party, v, &may)) != REASON_NONE) {
     bool named = certificate_allows(s->party, v);
     refuse(s, req, v->id, why,
-           named ? NULL : "the certificate limits this agent to other services");
+           named ? NULL
+                 : "the certificate limits this agent to other services");
   } else if ((g = relay_grant_find(s->party, v, w->connector))) {
     relay_grant_respond(r, req, g);
   } else if (s->party->n_grants >= RELAY_GRANTS) {
@@ -242,8 +241,8 @@ void relay_grant_post(struct session *s, struct h3_req *req,
   size_t len;
   const char *text = h3_body(req, &len);
   json_t *body = relay_json_parse(text, len);
-  const char *wrong = body ? wish_read(&w, body)
-                           : "want a JSON object, each key once";
+  const char *wrong =
+      body ? wish_read(&w, body) : "want a JSON object, each key once";
   if (wrong) {
     relay_api_refuse(s, req, REASON_MALFORMED, wrong);
   } else {

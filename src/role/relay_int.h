@@ -32,33 +32,33 @@ enum {
   RELAY_HEX_ID = 2 * RELAY_ID_LEN + 1,
   RELAY_HEX_HANDLE = 2 * HANDLE_LEN + 1,
   RELAY_FAMILIES = 2,
-  RELAY_GRANTS = 64,       /* of one agent, waiting ones too */
-  RELAY_OFFERS = 1024,     /* services of one connector */
-  RELAY_PORTS = 64,        /* of one offer */
-  RELAY_SERVICES = 4096,   /* known to a relay */
-  RELAY_TRIES = 3,         /* connectors asked for one grant */
-  RELAY_TICKETS = 1024,    /* in one registration */
-  RELAY_REQUESTS = 50,     /* per second and control connection */
+  RELAY_GRANTS = 64,     /* of one agent, waiting ones too */
+  RELAY_OFFERS = 1024,   /* services of one connector */
+  RELAY_PORTS = 64,      /* of one offer */
+  RELAY_SERVICES = 4096, /* known to a relay */
+  RELAY_TRIES = 3,       /* connectors asked for one grant */
+  RELAY_TICKETS = 1024,  /* in one registration */
+  RELAY_REQUESTS = 50,   /* per second and control connection */
   RELAY_JSON_DEPTH = 16,
   RELAY_SERVICE_ID = 63,   /* characters */
   RELAY_TICKET_MAX = 1536, /* hex digits, NUL */
 };
 
 #define RELAY_LEASE (300 * SEC)
-#define RELAY_KEEP (30 * SEC)         /* a party that went without bye */
-#define RELAY_ANSWER (500 * MS)       /* of a connector that was asked */
+#define RELAY_KEEP (30 * SEC)   /* a party that went without bye */
+#define RELAY_ANSWER (500 * MS) /* of a connector that was asked */
 #define RELAY_HEARTBEAT (15 * SEC)
-#define RELAY_PROBE (5 * SEC)         /* is a connector still there? */
-#define RELAY_PROBE_BUSY SEC          /* while a request waits for it */
-#define RELAY_RESUME_WAIT (3 * SEC)   /* for the connector's ticket */
-#define RELAY_RESUME_KEEP (60 * SEC)  /* one end's ticket for the other */
-#define RELAY_COALESCE (20 * MS)      /* changes told to agents as one */
+#define RELAY_PROBE (5 * SEC)        /* is a connector still there? */
+#define RELAY_PROBE_BUSY SEC         /* while a request waits for it */
+#define RELAY_RESUME_WAIT (3 * SEC)  /* for the connector's ticket */
+#define RELAY_RESUME_KEEP (60 * SEC) /* one end's ticket for the other */
+#define RELAY_COALESCE (20 * MS)     /* changes told to agents as one */
 
 struct relay_timer { /* zero-initialised inside its owner */
   struct heap_node node;
   void (*on)(struct relay *r, struct relay_timer *t);
 };
-#define TIMER_OWNER(t, type, member)                                           \
+#define TIMER_OWNER(t, type, member) \
   ((struct type *)(void *)((char *)(t)-offsetof(struct type, member)))
 
 STAILQ_HEAD(ask_queue, ask);
@@ -66,9 +66,9 @@ STAILQ_HEAD(ask_queue, ask);
 struct session { /* idle ones are many: small */
   struct relay *relay;
   struct h3 *h3;
-  struct party *party;     /* NULL: not ready, or an admin */
+  struct party *party; /* NULL: not ready, or an admin */
   LIST_ENTRY(session) all, of_party;
-  struct h3_req *events;   /* NULL: nobody reads */
+  struct h3_req *events; /* NULL: nobody reads */
   uint64_t n_lines;
   uint64_t began_at, heartbeat_at, probe_at;
   uint64_t expires_at;     /* notAfter of either certificate */
@@ -79,7 +79,7 @@ struct session { /* idle ones are many: small */
   uint8_t n_unanswered;    /* probes */
   enum role role;
   bool admitted, closing;
-  bool declared;           /* said its instance: speaks for the program */
+  bool declared; /* said its instance: speaks for the program */
   bool refusal_logged;
   struct relay_timer timer;
 };
@@ -118,7 +118,7 @@ struct offer { /* a service of a connector */
   struct {
     uint16_t port;
     uint8_t protocol; /* one PROTO_ bit */
-  } *ports;
+  } * ports;
   char id[RELAY_SERVICE_ID + 1]; /* until it has its service */
 };
 
@@ -156,12 +156,12 @@ struct ask {
   struct service *service;
   struct permission may;
   uint8_t grant_id[RELAY_ID_LEN];
-  char *connector;       /* SPIFFE of the only one wanted; NULL: any */
+  char *connector; /* SPIFFE of the only one wanted; NULL: any */
   uint8_t tried[RELAY_TRIES][RELAY_ID_LEN]; /* keys of connectors */
   unsigned n_tried;
   struct meeting *meeting; /* NULL: waits for a ticket */
   struct session *asked;   /* NULL: its turn has not come */
-  bool changed; /* the policy, since it was sent */
+  bool changed;            /* the policy, since it was sent */
   uint64_t answer_by;
   struct revival *revival;
   LIST_ENTRY(ask) of_agent, of_revival;
@@ -187,7 +187,7 @@ struct relay {
                              except tls and rng */
   char **relays;
   uint8_t ticket_key[32];
-  uint64_t now;           /* of the running verb */
+  uint64_t now; /* of the running verb */
   uint64_t born_at;
   bool stopping;
   struct quic *quic;
@@ -357,8 +357,7 @@ void relay_grant_delete(struct session *s, struct h3_req *req,
                         const uint8_t *id);
 /* Why an agent may not use a service, or NONE and what it may. */
 enum reason relay_grant_judge(struct relay *r, const struct party *agent,
-                              const struct service *s,
-                              struct permission *may);
+                              const struct service *s, struct permission *may);
 struct grant *relay_grant_find(const struct party *agent,
                                const struct service *s, const char *connector);
 struct grant *relay_grant_new(struct relay *r, const struct ask *a);

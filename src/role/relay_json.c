@@ -98,7 +98,8 @@ static bool depth_is_fine(const char *s, size_t len) {
       continue;
     }
     if (s[i] == '"') quoted = true;
-    if ((s[i] == '{' || s[i] == '[') && ++depth > RELAY_JSON_DEPTH) return false;
+    if ((s[i] == '{' || s[i] == '[') && ++depth > RELAY_JSON_DEPTH)
+      return false;
     if (s[i] == '}' || s[i] == ']') depth--;
   }
   return true;

@@ -15,7 +15,7 @@ struct meeting *relay_meeting_between(const struct party *agent,
                                       const struct party *connector) {
   struct meeting *m;
   LIST_FOREACH(m, &agent->meetings, of_end[0])
-    if (m->end[1] == connector) return m;
+  if (m->end[1] == connector) return m;
   return NULL;
 }
 

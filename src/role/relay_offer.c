@@ -86,7 +86,8 @@ static enum reason read_service(const struct reading *u, struct offer *o,
   if (!relay_service_id_is_valid(id)) return wrong(u, "id", "a service id");
   memcpy(o->id, id, strlen(id) + 1);
   rc = read_protocols(u, o, json_object_get(service, "protocols"));
-  if (rc == REASON_NONE) rc = read_ports(u, o, json_object_get(service, "ports"));
+  if (rc == REASON_NONE)
+    rc = read_ports(u, o, json_object_get(service, "ports"));
   return rc == REASON_NONE ? read_state(u, o, service) : rc;
 }
 

@@ -176,7 +176,7 @@ static bool ends_at_once(const struct session *s, const struct quic_end *why) {
 static struct session *another(const struct party *p) {
   struct session *s;
   LIST_FOREACH(s, &p->sessions, of_party)
-    if (s->admitted && !s->closing) return s;
+  if (s->admitted && !s->closing) return s;
   return NULL;
 }
 

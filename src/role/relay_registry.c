@@ -99,9 +99,8 @@ static json_t *grants_of(const struct party *p) {
   const struct meeting *m;
   const struct grant *g;
   LIST_FOREACH(m, &p->meetings, of_end[1])
-    LIST_FOREACH(g, &m->grants, of_meeting)
-      json_array_append_new(list,
-                            relay_json_grant(m, g->id, g->service, &g->may));
+  LIST_FOREACH(g, &m->grants, of_meeting)
+  json_array_append_new(list, relay_json_grant(m, g->id, g->service, &g->may));
   return list;
 }
 
@@ -109,9 +108,9 @@ static json_t *answer(const struct party *p) {
   json_t *list = json_array();
   for (size_t i = 0; i < p->n_offers; i++) {
     const struct service *s = p->offers[i].service;
-    json_array_append_new(
-        list, json_pack("{s:s, s:o}", "id", s->id, "addresses",
-                        relay_json_ips(s->addrs, RELAY_FAMILIES)));
+    json_array_append_new(list,
+                          json_pack("{s:s, s:o}", "id", s->id, "addresses",
+                                    relay_json_ips(s->addrs, RELAY_FAMILIES)));
   }
   return json_pack("{s:o, s:o}", "grants", grants_of(p), "services", list);
 }

@@ -155,7 +155,7 @@ static bool offers(const struct party *connector, const struct service *s) {
 static struct ask *find_served(const struct revival *v, const struct party *c) {
   struct ask *a;
   LIST_FOREACH(a, &v->asks, of_revival)
-    if (offers(c, a->service)) return a;
+  if (offers(c, a->service)) return a;
   return NULL;
 }
 
@@ -220,7 +220,7 @@ void relay_resume_connector(struct relay *r, struct party *connector,
 static struct revival *find_waiting(struct relay *r, const char *connector) {
   struct revival *v;
   LIST_FOREACH(v, &r->revivals_list, all)
-    if (!LIST_EMPTY(&v->asks) && !strcmp(v->spiffe[1], connector)) return v;
+  if (!LIST_EMPTY(&v->asks) && !strcmp(v->spiffe[1], connector)) return v;
   return NULL;
 }
 

@@ -34,7 +34,7 @@ struct offer *relay_service_offer(const struct service *s,
                                   const struct party *connector) {
   struct offer *o;
   LIST_FOREACH(o, &s->offers, of_service)
-    if (o->connector == connector) return o;
+  if (o->connector == connector) return o;
   return NULL;
 }
 
@@ -46,7 +46,7 @@ static bool is_there(const struct party *connector) {
 bool relay_service_is_up(const struct service *s) {
   const struct offer *o;
   LIST_FOREACH(o, &s->offers, of_service)
-    if (is_there(o->connector)) return true;
+  if (is_there(o->connector)) return true;
   return false;
 }
 
@@ -142,10 +142,9 @@ static void address_changed(struct relay *r, const struct service *s) {
   const struct meeting *m;
   const struct grant *g;
   LIST_FOREACH(o, &s->offers, of_service)
-    LIST_FOREACH(m, &o->connector->meetings, of_end[1])
-      LIST_FOREACH(g, &m->grants, of_meeting)
-        if (g->service == s)
-          relay_events_grant(o->connector, "grant-changed", g);
+  LIST_FOREACH(m, &o->connector->meetings, of_end[1])
+  LIST_FOREACH(g, &m->grants, of_meeting)
+  if (g->service == s) relay_events_grant(o->connector, "grant-changed", g);
 }
 
 static void assign_family(struct relay *r, int f) {
@@ -175,7 +174,8 @@ static int add_fixed(struct relay *r, const struct relay_fixed_service *f) {
   if (!s) return ZTNA_ENOMEM;
   s->fixed = s->known = true;
   for (size_t i = 0; i < f->n_addrs; i++)
-    if (f->addrs[i].family) s->fixed_addrs[f->addrs[i].family == 6] = f->addrs[i];
+    if (f->addrs[i].family)
+      s->fixed_addrs[f->addrs[i].family == 6] = f->addrs[i];
   return 0;
 }
 

@@ -90,7 +90,7 @@ static bool heard_something(struct session *s) {
 static bool is_waited_for(const struct session *s) {
   const struct meeting *m;
   LIST_FOREACH(m, &s->party->meetings, of_end[1])
-    if (!STAILQ_EMPTY(&m->asks)) return true;
+  if (!STAILQ_EMPTY(&m->asks)) return true;
   return false;
 }
 

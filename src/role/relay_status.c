@@ -60,8 +60,8 @@ static const struct metric metrics[] = {
      QUIC(n_resets_out)},
     {"ztna_relay_stray_packets_total", "packets of no route and no connection",
      METRIC_REASONS, QUIC(drops)},
-    {"ztna_relay_requests_total", "requests of the control API",
-     METRIC_COUNTER, OWN(n_requests)},
+    {"ztna_relay_requests_total", "requests of the control API", METRIC_COUNTER,
+     OWN(n_requests)},
     {"ztna_relay_requests_refused_total", "requests refused, grants aside",
      METRIC_REASONS, OWN(refused_requests)},
     {"ztna_relay_agents", "agents now, those away for less than 30 s too",
@@ -100,11 +100,10 @@ static json_t *services(const struct relay *r) {
     if (!s->known) continue;
     json_t *who = json_array();
     LIST_FOREACH(o, &s->offers, of_service)
-      json_array_append_new(
-          who, json_pack("{s:s, s:b, s:s, s:i}", "identity",
-                         o->connector->spiffe, "connected",
-                         o->connector->session != NULL, "health",
-                         o->up ? "up" : "down", "weight", (int)o->weight));
+    json_array_append_new(
+        who, json_pack("{s:s, s:b, s:s, s:i}", "identity", o->connector->spiffe,
+                       "connected", o->connector->session != NULL, "health",
+                       o->up ? "up" : "down", "weight", (int)o->weight));
     json_array_append_new(
         list, json_pack("{s:s, s:o, s:s, s:o}", "id", s->id, "addresses",
                         relay_json_ips(s->addrs, RELAY_FAMILIES), "state",
@@ -122,18 +121,17 @@ static json_t *routes(const struct relay *r) {
     const struct grant *g;
     json_t *grants = json_array();
     LIST_FOREACH(g, &m->grants, of_meeting)
-      json_array_append_new(grants,
-                            relay_json_grant(m, g->id, g->service, &g->may));
+    json_array_append_new(grants,
+                          relay_json_grant(m, g->id, g->service, &g->may));
     json_array_append_new(
-        list,
-        json_pack("{s:o, s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:o}", "id",
-                  relay_json_id(m->r.id), "agent", m->end[0]->spiffe,
-                  "connector", m->end[1]->spiffe, "open", m->open,
-                  "agent_address", relay_json_addr(&m->r.end[0].remote),
-                  "connector_address", relay_json_addr(&m->r.end[1].remote),
-                  "bytes_to_agent", (json_int_t)m->r.end[0].n_bytes,
-                  "bytes_to_connector", (json_int_t)m->r.end[1].n_bytes,
-                  "grants", grants));
+        list, json_pack("{s:o, s:s, s:s, s:b, s:o, s:o, s:I, s:I, s:o}", "id",
+                        relay_json_id(m->r.id), "agent", m->end[0]->spiffe,
+                        "connector", m->end[1]->spiffe, "open", m->open,
+                        "agent_address", relay_json_addr(&m->r.end[0].remote),
+                        "connector_address",
+                        relay_json_addr(&m->r.end[1].remote), "bytes_to_agent",
+                        (json_int_t)m->r.end[0].n_bytes, "bytes_to_connector",
+                        (json_int_t)m->r.end[1].n_bytes, "grants", grants));
   }
   return list;
 }
@@ -144,15 +142,15 @@ static json_t *connection(const struct session *s) {
                    "role", role_name(s->role), "address",
                    relay_json_addr(&s->remote), "rtt",
                    (json_int_t)relay_session_rtt(s), "age",
-                   (json_int_t)((s->relay->now - s->began_at) / MS), "registered",
-                   s->declared);
+                   (json_int_t)((s->relay->now - s->began_at) / MS),
+                   "registered", s->declared);
 }
 
 static json_t *connections(const struct relay *r) {
   json_t *list = json_array();
   const struct session *s;
   LIST_FOREACH(s, &r->sessions, all)
-    if (s->admitted && !s->closing) json_array_append_new(list, connection(s));
+  if (s->admitted && !s->closing) json_array_append_new(list, connection(s));
   return list;
 }
 
@@ -206,8 +204,9 @@ void relay_admin_get(struct session *s, struct h3_req *req, const char *what) {
   json_t *o = json_object();
   if (strchr(h3_path(req), '?')) {
     json_decref(o);
-    relay_api_refuse(s, req, REASON_MALFORMED, "there is nothing to ask for "
-                                               "behind the question mark");
+    relay_api_refuse(s, req, REASON_MALFORMED,
+                     "there is nothing to ask for "
+                     "behind the question mark");
     return;
   }
   if (!strcmp(what, "connections")) {

@@ -61,8 +61,11 @@ static uint64_t drain(struct world *w) {
 }
 
 static void deliver(struct world *w, const struct world_packet *p) {
-  struct dgram d = {.remote = p->from, .local = p->to, .data = p->data,
-                    .len = (uint32_t)p->len, .seg = (uint16_t)p->len};
+  struct dgram d = {.remote = p->from,
+                    .local = p->to,
+                    .data = p->data,
+                    .len = (uint32_t)p->len,
+                    .seg = (uint16_t)p->len};
   if (ztna_addr_equal(&p->to, &w->relay_addr)) {
     relay_udp_in(w->relay, w->now, &d);
     drain_relay(w); /* the bytes are lent until then */
@@ -77,8 +80,7 @@ static void deliver(struct world *w, const struct world_packet *p) {
 
 static void tick(struct world *w) {
   relay_tick(w->relay, w->now);
-  for (size_t i = 0; i < w->n_clients; i++)
-    quic_tick(w->clients[i].q, w->now);
+  for (size_t i = 0; i < w->n_clients; i++) quic_tick(w->clients[i].q, w->now);
 }
 
 static struct world_packet *first_packet(struct world *w) {
@@ -251,7 +253,9 @@ struct client *client_with(struct world *w, struct tls *tls, const char *addr) {
   struct client *c = &w->clients[w->n_clients++];
   struct quic_config cfg = {.tls = tls, .rng = &w->rnd.rng};
   assert_non_null(tls);
-  *c = (struct client){.w = w, .tls = tls, .addr = test_addr(addr),
+  *c = (struct client){.w = w,
+                       .tls = tls,
+                       .addr = test_addr(addr),
                        .events = json_array(),
                        .instance = "00112233445566778899aabbccddeeff"};
   c->q = quic_new(&cfg);
@@ -264,7 +268,8 @@ struct client *client_new(struct world *w, enum role role, const char *name,
 }
 
 void client_dial(struct client *c) {
-  struct quic_dial d = {.remote = c->w->relay_addr, .ops = h3_client_ops(),
+  struct quic_dial d = {.remote = c->w->relay_addr,
+                        .ops = h3_client_ops(),
                         .params = h3_params(false)};
   c->s = h3_new(false, "203.0.113.1:4433", &ops, c);
   d.server_name = "203.0.113.1";
@@ -341,8 +346,8 @@ static void answer_request(struct client *c, json_t *e) {
   snprintf(path, sizeof(path), "/v1/routes/%s/answer", text_at(e, "route"));
   const char *body = c->answer == ANSWER_OK ? "{\"ok\": true}"
                                             : "{\"refuse\": \"not-allowed\"}";
-  assert_non_null(h3_call(c->s, "POST", path, body, strlen(body), on_ignored,
-                          NULL, c));
+  assert_non_null(
+      h3_call(c->s, "POST", path, body, strlen(body), on_ignored, NULL, c));
 }
 
 static void on_event(void *ud, struct h3_call *call, const char *line,
@@ -355,8 +360,8 @@ static void on_event(void *ud, struct h3_call *call, const char *line,
 }
 
 void client_read_events(struct client *c) {
-  assert_non_null(h3_call(c->s, "GET", "/v1/events", NULL, 0, on_ignored,
-                          on_event, c));
+  assert_non_null(
+      h3_call(c->s, "GET", "/v1/events", NULL, 0, on_ignored, on_event, c));
   world_run(c->w, 3 * WORLD_DELAY);
 }
 
@@ -371,8 +376,7 @@ json_t *event_of(const struct client *c, const char *name) {
 size_t count_events(const struct client *c, const char *name) {
   size_t i, n = 0;
   json_t *e;
-  json_array_foreach(c->events, i, e)
-    n += !strcmp(text_at(e, "event"), name);
+  json_array_foreach(c->events, i, e) n += !strcmp(text_at(e, "event"), name);
   return n;
 }
 
@@ -397,16 +401,18 @@ const char *text_at(const json_t *o, const char *path) {
 
 int connector_put(struct client *c, const char *services, const char *more) {
   char body[4096], *name, *rest, list[512];
-  int n = snprintf(body, sizeof(body), "{\"instance\": \"%s\", %s \"services\": [",
-                   c->instance, more);
+  int n =
+      snprintf(body, sizeof(body), "{\"instance\": \"%s\", %s \"services\": [",
+               c->instance, more);
   snprintf(list, sizeof(list), "%s", services);
   const char *comma = "";
   for (name = strtok_r(list, " ", &rest); name;
        name = strtok_r(NULL, " ", &rest)) {
-    n += snprintf(body + n, sizeof(body) - (size_t)n,
-                  "%s{\"id\": \"%s\", \"ports\": [[\"tcp\", 80], [\"udp\", 53]],"
-                  "\"protocols\": [\"icmp\"]}",
-                  comma, name);
+    n +=
+        snprintf(body + n, sizeof(body) - (size_t)n,
+                 "%s{\"id\": \"%s\", \"ports\": [[\"tcp\", 80], [\"udp\", 53]],"
+                 "\"protocols\": [\"icmp\"]}",
+                 comma, name);
     comma = ", ";
   }
   snprintf(body + n, sizeof(body) - (size_t)n, "]}");
@@ -443,8 +449,12 @@ int grant(struct client *agent, const char *service) {
 
 bool passes(struct world *w, const struct ztna_addr *from, const char *handle) {
   uint8_t packet[100] = {0x40};
-  struct dgram d = {.remote = *from, .local = w->relay_addr, .data = packet,
-                    .len = sizeof(packet), .seg = sizeof(packet), .ecn = 1};
+  struct dgram d = {.remote = *from,
+                    .local = w->relay_addr,
+                    .data = packet,
+                    .len = sizeof(packet),
+                    .seg = sizeof(packet),
+                    .ecn = 1};
   assert_true(hex_parse(w->watched, HANDLE_LEN, handle));
   memcpy(packet + 1, w->watched, HANDLE_LEN);
   drain(w);

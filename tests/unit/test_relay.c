@@ -90,8 +90,8 @@ static void tunnel_addresses_stay_with_the_identity(void **state) {
   struct world *w = world_new();
   struct client *agent = agent_up(w, "laptop", "198.51.100.1:2000");
   struct client *other = agent_up(w, "desktop", "198.51.100.2:2000");
-  json_t *had = json_incref(
-      json_object_get(event_of(agent, "snapshot"), "addresses"));
+  json_t *had =
+      json_incref(json_object_get(event_of(agent, "snapshot"), "addresses"));
   assert_false(json_equal(
       had, json_object_get(event_of(other, "snapshot"), "addresses")));
   client_bye(agent);
@@ -340,8 +340,8 @@ static void an_agent_takes_over_from_its_own_dead_connection(void **state) {
 
 static void a_visitor_with_the_same_certificate_takes_nothing(void **state) {
   struct cast c = granted();
-  struct client *probe = client_new(c.w, ROLE_AGENT, "laptop",
-                                    "198.51.100.7:7000", NULL);
+  struct client *probe =
+      client_new(c.w, ROLE_AGENT, "laptop", "198.51.100.7:7000", NULL);
   client_dial(probe);
   assert_int_equal(request(probe, "GET", "/v1/self", NULL), 200);
   assert_true(flows(&c));
@@ -353,8 +353,8 @@ static void a_visitor_with_the_same_certificate_takes_nothing(void **state) {
 
 static void a_new_instance_of_an_agent_replaces_the_old_one(void **state) {
   struct cast c = granted();
-  struct client *second = client_new(c.w, ROLE_AGENT, "laptop",
-                                     "198.51.100.7:7000", NULL);
+  struct client *second =
+      client_new(c.w, ROLE_AGENT, "laptop", "198.51.100.7:7000", NULL);
   second->instance = "ffffffffffffffffffffffffffffffff";
   client_dial(second);
   assert_int_equal(grant(second, "web"), 201);
@@ -370,8 +370,8 @@ static void a_new_instance_of_an_agent_replaces_the_old_one(void **state) {
 static void a_new_instance_of_a_connector_replaces_the_old_one(void **state) {
   struct cast c = granted();
   static const char *const any[] = {"*", NULL};
-  struct client *second = client_new(c.w, ROLE_CONNECTOR, "dc",
-                                     "192.0.2.7:7000", any);
+  struct client *second =
+      client_new(c.w, ROLE_CONNECTOR, "dc", "192.0.2.7:7000", any);
   second->instance = "ffffffffffffffffffffffffffffffff";
   client_dial(second);
   assert_int_equal(connector_put(second, "web", ""), 200);
@@ -477,8 +477,8 @@ static void a_narrower_policy_is_told_to_the_connector(void **state) {
   world_free(c.w);
 }
 
-static void a_policy_that_comes_between_question_and_answer_counts(
-    void **state) {
+static void
+a_policy_that_comes_between_question_and_answer_counts(void **state) {
   struct world *w = world_new();
   struct client *dc = connector_up(w, "dc", "192.0.2.1:1000", "web");
   struct client *agent = agent_up(w, "laptop", "198.51.100.1:2000");

@@ -25,7 +25,8 @@ static void check_turned_away(struct world *w, struct client *c,
   assert_int_equal(c->n_end, 1);
   assert_int_equal(c->end.reason, why);
   snprintf(line, sizeof(line), "reason=%s", reason_name(why));
-  assert_true(world_logged(w, "relay: handshake refused from=198.51.100.1:2000"));
+  assert_true(
+      world_logged(w, "relay: handshake refused from=198.51.100.1:2000"));
   assert_true(world_logged(w, line));
 }
 
@@ -142,8 +143,8 @@ static void a_certificate_limits_its_agent(void **state) {
   world_free(w);
 }
 
-static void a_connector_registers_only_what_its_certificate_names(
-    void **state) {
+static void
+a_connector_registers_only_what_its_certificate_names(void **state) {
   static const char *const only[] = {"web", NULL};
   struct world *w = world_new();
   struct client *dc =
@@ -393,8 +394,8 @@ static void an_answer_on_another_connection_does_not_count(void **state) {
   client_dial(twin);
   dc->answer = ANSWER_NOT;
   begin_grant(agent);
-  assert_int_equal(
-      answer(twin, text_at(dc->asked, "route"), "{\"ok\": true}"), 404);
+  assert_int_equal(answer(twin, text_at(dc->asked, "route"), "{\"ok\": true}"),
+                   404);
   assert_false(pending.done);
   world_run(w, SEC);
   assert_int_equal(pending.status, 503);
@@ -402,8 +403,8 @@ static void an_answer_on_another_connection_does_not_count(void **state) {
   world_free(w);
 }
 
-static void a_connector_that_leaves_while_asked_is_followed_by_the_next(
-    void **state) {
+static void
+a_connector_that_leaves_while_asked_is_followed_by_the_next(void **state) {
   struct world *w = world_new();
   struct client *one = connector_up(w, "one", "192.0.2.1:1000", "web");
   struct client *agent = agent_up(w, "laptop", "198.51.100.1:2000");
@@ -426,8 +427,8 @@ static void an_agent_that_leaves_while_waiting_leaves_nothing(void **state) {
   begin_grant(agent);
   client_bye(agent);
   assert_non_null(event_of(dc, "route-closed"));
-  assert_int_equal(
-      answer(dc, text_at(dc->asked, "route"), "{\"ok\": true}"), 404);
+  assert_int_equal(answer(dc, text_at(dc->asked, "route"), "{\"ok\": true}"),
+                   404);
   world_free(w);
 }
 
