@@ -1,0 +1,264 @@
+/* connector_host.c - sockets, names and backends of a connector. */
+#include "host/connector_host.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <ztna/err.h>
+
+#include "base/log.h"
+#include "host/clock.h"
+#include "host/resolve.h"
+
+/* --- names: relays and backends */
+
+struct lookup {
+  struct connector_host *p;
+  bool relay;
+  size_t i, k; /* relay; or service and its backend */
+};
+
+static void take_addresses(void *ctx, const struct ztna_addr *v, int n,
+                        const char *why) {
+  struct lookup l = *(struct lookup *)ctx;
+  const struct connector_config *c = l.p->config;
+  const char *name =
+      l.relay ? c->relays[l.i] : c->services[l.i].backends[l.k].to;
+
+  free(ctx);
+  if (n <= 0) {
+    log_warn("connector: name not resolved name=%s: %s", name, why);
+    return;
+  }
+  if (l.p->role) host_enter(l.p->role);
+  if (l.relay)
+    connector_set_relay(l.p->core, l.i, v, (size_t)n, clock_now());
+  else
+    connector_set_backend(l.p->core, l.i, l.k, &v[0]);
+}
+
+static void look_up(struct connector_host *p, bool relay, size_t i, size_t k) {
+  struct lookup *l = malloc(sizeof(*l));
+  const struct backend_config *b =
+      relay ? NULL : &p->config->services[i].backends[k];
+  char host[300];
+
+  if (!l) return;
+  *l = (struct lookup){p, relay, i, k};
+  if (relay) {
+    resolve_name(host_resolver(p->host), p->config->relays[i], 4433, take_addresses, l);
+    return;
+  }
+  /* A backend for ICMP is a host without port. */
+  snprintf(host, sizeof(host), "%s%s", b->to,
+           b->protocol == PROTO_ICMP ? ":7" : "");
+  resolve_name(host_resolver(p->host), host, 0, take_addresses, l);
+}
+
+static void look_up_relays(struct connector_host *p) {
+  int i;
+
+  while ((i = connector_wants_relay(p->core)) >= 0)
+    look_up(p, true, (size_t)i, 0);
+}
+
+/* --- backends */
+
+static void on_packet(void *ctx, uint32_t flow, const uint8_t *data,
+                      size_t len) {
+  struct connector_host *p = ctx;
+  connector_backend_in(p->core, clock_now(), flow, data, len);
+}
+
+static void on_echo(void *ctx, uint32_t flow, uint16_t seq, const uint8_t *data,
+                    size_t len) {
+  struct connector_host *p = ctx;
+  connector_echo_in(p->core, clock_now(), flow, seq, data, len);
+}
+
+static void on_error(void *ctx, uint32_t flow, enum backend_error kind,
+                     uint32_t mtu) {
+  static const enum connector_backend_error kinds[] = {
+      [BACKEND_REFUSED] = CONNECTOR_REFUSED,
+      [BACKEND_UNREACHABLE] = CONNECTOR_UNREACHABLE,
+      [BACKEND_PROHIBITED] = CONNECTOR_PROHIBITED,
+      [BACKEND_TOO_BIG] = CONNECTOR_TOO_BIG,
+  };
+  struct connector_host *p = ctx;
+  connector_backend_failed(p->core, clock_now(), flow, kinds[kind], mtu);
+}
+
+static const struct backend_events backend_events = {on_packet, on_echo,
+                                                     on_error};
+
+static void on_backend_readable(void *ctx, uint64_t now) {
+  backend_run(((struct connector_host *)ctx)->backend);
+}
+
+static void open_failed(struct connector_host *p, uint64_t now, uint32_t flow, int rc,
+                        bool ping) {
+  static bool told;
+
+  if (ping && rc == ZTNA_EPERM && !told) {
+    told = true;
+    log_err("connector: cannot ping backends: give the process CAP_NET_RAW, or "
+            "its group in sysctl net.ipv4.ping_group_range");
+  }
+  connector_backend_failed(p->core, now, flow,
+                           rc == ZTNA_EPERM ? CONNECTOR_PROHIBITED
+                                            : CONNECTOR_UNREACHABLE,
+                           0);
+}
+
+static void do_op(struct connector_host *p, uint64_t now, const struct backend_op *op) {
+  int rc;
+
+  switch (op->kind) {
+  case BACKEND_OP_OPEN:
+  case BACKEND_OP_OPEN_PING:
+    backend_close(p->backend, op->flow);
+    rc = op->kind == BACKEND_OP_OPEN
+             ? backend_open(p->backend, op->flow, &op->addr)
+             : backend_open_ping(p->backend, op->flow, &op->addr);
+    if (rc < 0)
+      open_failed(p, now, op->flow, rc, op->kind == BACKEND_OP_OPEN_PING);
+    break;
+  case BACKEND_OP_SEND:
+    backend_send(p->backend, op->flow, op->data, op->len);
+    break;
+  case BACKEND_OP_SEND_ECHO:
+    backend_send_echo(p->backend, op->flow, op->seq, op->data, op->len);
+    break;
+  case BACKEND_OP_CLOSE:
+    backend_close(p->backend, op->flow);
+    break;
+  }
+}
+
+/* --- the role in the loop */
+
+static void flush(void *ctx, uint64_t now) {
+  struct connector_host *p = ctx;
+  struct backend_op op;
+
+  while (connector_backend_next(p->core, &op)) do_op(p, now, &op);
+}
+
+static void on_udp(void *ctx, uint64_t now, const struct dgram *d) {
+  connector_udp_in(((struct connector_host *)ctx)->core, now, d);
+}
+
+static void on_tick(void *ctx, uint64_t now) {
+  struct connector_host *p = ctx;
+  connector_tick(p->core, now);
+  look_up_relays(p);
+}
+
+static int next(void *ctx, uint64_t now, struct dgram *v, int max) {
+  return connector_next(((struct connector_host *)ctx)->core, now, v, max);
+}
+
+static uint64_t deadline(const void *ctx) {
+  return connector_deadline(((const struct connector_host *)ctx)->core);
+}
+
+static void stop(void *ctx, uint64_t now) {
+  connector_stop(((struct connector_host *)ctx)->core, now);
+}
+
+static bool stopped(const void *ctx) {
+  return connector_stopped(((const struct connector_host *)ctx)->core);
+}
+
+static const struct loop_role verbs = {
+    .udp_in = on_udp,
+    .tick = on_tick,
+    .next = next,
+    .deadline = deadline,
+    .flush = flush,
+    .stop = stop,
+    .stopped = stopped,
+};
+
+/* --- start */
+
+/* The core's view of the configured services; *backends holds all of them. */
+static struct connector_service *
+services_of(const struct connector_config *c,
+            struct connector_backend **backends) {
+  struct connector_service *v = calloc(c->n_services + 1, sizeof(*v));
+  size_t n = 0;
+
+  for (size_t i = 0; i < c->n_services; i++) n += c->services[i].n_backends;
+  *backends = calloc(n + 1, sizeof(**backends));
+  if (!v || !*backends) {
+    free(v);
+    return NULL;
+  }
+  n = 0;
+  for (size_t i = 0; i < c->n_services; i++) {
+    const struct service_config *s = &c->services[i];
+
+    v[i] = (struct connector_service){.id = s->id,
+                                      .backends = *backends + n,
+                                      .n_backends = s->n_backends,
+                                      .agents = (const char *const *)s->agents,
+                                      .n_agents = s->n_agents,
+                                      .weight = s->weight};
+    for (size_t k = 0; k < s->n_backends; k++)
+      (*backends)[n++] = (struct connector_backend){s->backends[k].protocol,
+                                                    s->backends[k].port};
+  }
+  return v;
+}
+
+static int make_core(struct connector_host *p, struct tls *tls) {
+  const struct connector_config *c = p->config;
+  struct connector_backend *backends = NULL;
+  struct connector_service *services = services_of(c, &backends);
+  struct connector_options o = {
+      .tls = tls,
+      .rng = &clock_rng,
+      .relays = (const char *const *)c->relays,
+      .n_relays = c->n_relays,
+      .services = services,
+      .n_services = c->n_services,
+      .max_flows = c->max_flows,
+      .max_flows_per_agent = c->max_flows_per_agent,
+      .udp_idle_after = c->udp_idle_after,
+      .unix_at_start = (int64_t)(clock_wall() / SEC),
+  };
+
+  if (services) p->core = connector_new(&o, clock_now());
+  free(services);
+  free(backends);
+  p->backend = backend_new(c->max_flows, &backend_events, p);
+  return p->core && p->backend ? 0 : ZTNA_ENOMEM;
+}
+
+int connector_host_start(struct connector_host *p, struct host *h,
+                         const struct connector_config *config,
+                         struct tls *tls, struct udp *udp) {
+  int rc;
+
+  p->config = config;
+  p->host = h;
+  rc = make_core(p, tls);
+  if (rc < 0) {
+    udp_free(udp);
+    return rc;
+  }
+  p->role = host_add(h, &verbs, p, udp);
+  if (!p->role || host_watch(p->role, backend_fd(p->backend),
+                             on_backend_readable, p) < 0)
+    return ZTNA_EIO;
+  for (size_t i = 0; i < config->n_services; i++)
+    for (size_t k = 0; k < config->services[i].n_backends; k++)
+      look_up(p, false, i, k);
+  look_up_relays(p);
+  return 0;
+}
+
+void connector_host_free(struct connector_host *p) {
+  backend_free(p->backend);
+  connector_free(p->core);
+}
