@@ -52,6 +52,7 @@ struct demo {
   uint64_t n_sent, n_got;  /* RTT phase, for loss */
   uint64_t n_bulk_sent, n_bulk_got, bulk_bytes, bulk_ns, bulk_last_at;
   uint64_t n_bulk_lost;
+  char group[32], cipher[48];
   double *samples;         /* ms */
   size_t n_samples;
 };
@@ -94,37 +95,33 @@ static double mbps(const struct demo *d) {
   return (double)d->bulk_bytes * 8e3 / (double)d->bulk_ns;
 }
 
-/* What the agent says of its path: {"group": ..., "cipher": ...}; borrowed from
- * *status, which the caller frees. */
-static json_t *path_facts(const struct demo *d, json_t **status) {
+/* What the agent says of its path, while it has one. */
+static void note_path(struct demo *d) {
   char *text = ztna_agent_status(d->roles.agent);
+  json_t *status = text ? json_loads(text, 0, NULL) : NULL;
+  json_t *path = json_object_get(
+      json_array_get(json_object_get(status, "links"), 0), "path");
+  const char *group = json_string_value(json_object_get(path, "group"));
+  const char *cipher = json_string_value(json_object_get(path, "cipher"));
 
-  *status = text ? json_loads(text, 0, NULL) : NULL;
+  snprintf(d->group, sizeof(d->group), "%s", group ? group : "");
+  snprintf(d->cipher, sizeof(d->cipher), "%s", cipher ? cipher : "");
+  json_decref(status);
   free(text);
-  return json_object_get(
-      json_array_get(json_object_get(*status, "links"), 0), "path");
-}
-
-static const char *fact(json_t *path, const char *name) {
-  const char *s = json_string_value(json_object_get(path, name));
-  return s ? s : "none";
 }
 
 static void print_json(const struct demo *d) {
-  json_t *status, *path = path_facts(d, &status);
   json_t *o = json_pack(
       "{s:s, s:b, s:f, s:{s:f, s:f, s:f}, s:f, s:f, s:s, s:s, s:I, s:I}",
       "schema", "ztna.demo/1", "ok", !d->failed, "seconds_to_first_reply",
       (double)d->first_reply / (double)SEC, "rtt_ms", "min", percentile(d, 0),
       "p50", percentile(d, 0.5), "p99", percentile(d, 0.99), "loss", loss(d),
-      "throughput_mbps", mbps(d), "group", fact(path, "group"), "cipher",
-      fact(path, "cipher"), "sent", (json_int_t)(d->n_sent + d->n_bulk_sent),
+      "throughput_mbps", mbps(d), "group", d->group, "cipher", d->cipher, "sent", (json_int_t)(d->n_sent + d->n_bulk_sent),
       "received", (json_int_t)(d->n_got + d->n_bulk_got));
 
-  json_dumpf(o, stdout, JSON_INDENT(2));
+  json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
   putchar('\n');
   json_decref(o);
-  json_decref(status);
 }
 
 /* --- packets --- */
@@ -154,13 +151,10 @@ static void enter(struct demo *d, enum phase phase, uint64_t now) {
 }
 
 static void on_first_reply(struct demo *d, uint64_t now) {
-  json_t *status, *path = path_facts(d, &status);
-
+  note_path(d);
   d->first_reply = now - d->began_at;
-  tell(d, "path", "live, end to end: %s, %s", fact(path, "group"),
-       fact(path, "cipher"));
+  tell(d, "path", "live, end to end: %s, %s", d->group, d->cipher);
   tell(d, "first reply", "an echo came back from the service");
-  json_decref(status);
   enter(d, RTT, now);
 }
 
