@@ -73,6 +73,8 @@ void world_options(struct world *w, struct relay_options *o);
 struct policy *world_policy(const char *services, const char *agents,
                             uint16_t port);
 void world_run(struct world *w, uint64_t for_ns);
+/* One step; false: nothing more happens until then. */
+bool world_step(struct world *w, uint64_t until);
 bool world_logged(const struct world *w, const char *text);
 
 /* names: services in the certificate. Not dialled yet. */
@@ -113,5 +115,24 @@ const char *text_at(const json_t *o, const char *path);
 
 /* Does a packet from there to the handle leave the relay? Where to: seen. */
 bool passes(struct world *w, const struct ztna_addr *from, const char *handle);
+
+/* The grant is refused so, and the relay's log says it. */
+void check_refused(struct client *agent, const char *service, int status,
+                   const char *reason);
+
+/* A connector with "web" and "db", an agent that was granted "web", and what
+ * they were told. */
+struct cast {
+  struct world *w;
+  struct client *connector, *agent;
+};
+struct cast granted(void);
+extern char route_id[40], grant_id[40], to_agent[20], to_connector[20];
+extern char ticket_agent[1600], ticket_connector[1600];
+/* Takes route_id and so on from the last 201. */
+void note(const struct client *connector);
+/* Packets of both ends pass; of none. */
+bool flows(const struct cast *c);
+bool is_dead(const struct cast *c);
 
 #endif
