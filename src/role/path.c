@@ -10,6 +10,19 @@
 
 /* --- connections --- */
 
+/* On the same handle QUIC ends the former by itself, silently: a close frame
+ * could overtake the end of our handshake, and the other side would see an end
+ * where there is none. */
+static void leave_former(struct path *p, struct quic_conn *c,
+                         struct quic_conn *former) {
+  if (p->former) quic_forget(p->former);
+  p->former = former;
+  if (!former || !memcmp(quic_handle(c), quic_handle(former), HANDLE_LEN))
+    return;
+  quic_forget(former);
+  p->former = NULL;
+}
+
 static int on_ready(struct quic_conn *c, void *ud,
                     const struct identity *peer) {
   struct path *p = ud;
@@ -21,7 +34,7 @@ static int on_ready(struct quic_conn *c, void *ud,
   path_stream_reset(p);
   path_dgram_reset(p);
   p->conn = c;
-  if (!quic_is_server(c) && former) quic_forget(former);
+  if (!quic_is_server(c)) leave_former(p, c, former);
   if (!quic_is_server(c) && path_stream_open(p) < 0) return REASON_INTERNAL;
   p->ev->on_live(p, p->ud);
   quic_wake(c);
@@ -39,6 +52,7 @@ static void on_end(struct quic_conn *c, void *ud, const struct quic_end *why) {
     p->dialling = NULL;
     if (p->conn) return;
   } else {
+    if (c == p->former) p->former = NULL;
     if (p->ev->on_refused && why->reason != REASON_REPLACED)
       p->ev->on_refused(p, p->ud, why);
     return;
@@ -99,6 +113,7 @@ struct path *path_new(struct quic *q, struct pool *pool, const struct rng *rng,
 void path_free(struct path *p, uint64_t now) {
   if (!p) return;
   if (p->dialling) quic_forget(p->dialling);
+  if (p->former) quic_forget(p->former);
   if (p->conn && !p->slot) quic_forget(p->conn);
   if (p->slot) quic_unlisten(p->quic, p->slot);
   p->conn = NULL;
@@ -135,7 +150,12 @@ int path_dial(struct path *p, const struct ztna_addr *remote,
   return p->dialling ? 0 : ZTNA_EFULL;
 }
 
+/* One end is said, not two: with a live connection an attempt ends unheard. */
 void path_close(struct path *p, enum reason why) {
+  if (p->dialling && p->conn) {
+    quic_forget(p->dialling);
+    p->dialling = NULL;
+  }
   if (p->dialling) quic_close(p->dialling, why, NULL);
   if (p->conn) quic_close(p->conn, why, NULL);
 }
@@ -150,6 +170,7 @@ void path_send_packet(struct path *p, uint16_t context, struct pkt *k,
                       uint64_t now) {
   k->tag = context;
   fq_put(p->queue, k, 0, now);
+  while (fq_packets(p->queue) > PATH_QUEUE_PACKETS) fq_shed(p->queue);
   if (p->conn) quic_wake(p->conn);
 }
 

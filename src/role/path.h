@@ -14,6 +14,7 @@ enum {
   PATH_MSG_MAX = 65536, /* a control message */
   PATH_CONTEXT_MAX = 0x3fff, /* two bytes of varint */
   PATH_QUEUE = 512 * 1024,   /* bytes of inner packets that may wait */
+  PATH_QUEUE_PACKETS = 1024, /* so that small ones leave some of the pool */
 };
 
 struct path;
@@ -71,7 +72,8 @@ int path_send(struct path *p, json_t *msg);
  * the queue is full. */
 void path_send_packet(struct path *p, uint16_t context, struct pkt *k,
                       uint64_t now);
-/* The largest inner packet that can be carried, split over two if need be. */
+/* The largest inner packet that can be carried, split over two if need be; 0
+ * when it is not live. */
 size_t path_mtu(const struct path *p);
 
 /* Nothing was acknowledged for max(3 RTT, 200 ms) although something is

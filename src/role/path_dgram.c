@@ -11,10 +11,13 @@
 #define SILENT_MIN (200 * MS)
 
 enum {
-  BIG = 1200 - QUIC_DGRAM_OVERHEAD, /* payload of a packet over 1200 bytes */
+  NARROW = 1200,            /* UDP payload that every path carries */
   BIG_LOST = 3,
   ID_BIG = 1, ID_PROBE = 2, /* bits of a DATAGRAM's id */
-  PROBE_SIZE = 1318,        /* UDP payload that carries an MTU of 1280 */
+  FRAME_HEAD = 3,           /* of a DATAGRAM: type and length */
+  HEAD = QUIC_DGRAM_OVERHEAD - FRAME_HEAD, /* of a packet, with its tag */
+  OTHERS = 64,              /* ACK and other frames in front of ours */
+  FULL = 65535,             /* nothing more into this packet */
 };
 
 static void frag_clear(struct path *p, struct frag_slot *f) {
@@ -28,9 +31,11 @@ void path_dgram_reset(struct path *p) {
   p->head = NULL;
   p->head_split = p->head_index = 0;
   p->out = OUT_NONE;
+  p->packet = p->fill = 0;
   p->n_replies = 0;
   p->echo_due = p->probe_due = false;
   p->n_outstanding = 0;
+  p->witness_at = 0;
   p->n_big_lost = 0;
   p->limit = 0;
   p->probe_at = NEVER;
@@ -40,7 +45,48 @@ void path_dgram_reset(struct path *p) {
 size_t path_mtu(const struct path *p) {
   size_t max = p->conn ? quic_dgram_max(p->conn) : 0;
 
-  return max > WIRE_FRAGMENT_HEAD ? 2 * (max - WIRE_FRAGMENT_HEAD) : 0;
+  if (max <= WIRE_FRAGMENT_HEAD) return 0;
+  max = 2 * (max - WIRE_FRAGMENT_HEAD);
+  return max < PKT_ROOM ? max : PKT_ROOM;
+}
+
+/* --- what is in the packet that QUIC is filling ---
+ *
+ * Several DATAGRAMs share a packet, so the size that may be too big for the
+ * wire is not theirs but its. */
+
+static void look_at_packet(struct path *p) {
+  struct quic_info i;
+
+  quic_info(p->conn, &i);
+  if (i.n_sent == p->packet) return;
+  p->packet = i.n_sent;
+  p->fill = 0;
+}
+
+void path_packet_has(struct path *p, size_t n) {
+  look_at_packet(p);
+  if (n) p->fill += n + FRAME_HEAD;
+}
+
+static bool packet_is_big(const struct path *p, size_t n) {
+  return HEAD + p->fill + FRAME_HEAD + n > NARROW;
+}
+
+/* While the path is narrow no DATAGRAM joins a packet that gets too big by it.
+ * An echo stands alone: it is the witness that small packets arrive. */
+static bool packet_has_room(const struct path *p, size_t n) {
+  if (!p->fill) return true;
+  if (p->fill >= FULL) return false;
+  if (p->out == OUT_ECHO) return !packet_is_big(p, n + OTHERS);
+  return !p->limit || HEAD + OTHERS + p->fill + FRAME_HEAD + n <= p->limit;
+}
+
+/* The longest DATAGRAM of an empty packet. */
+static size_t packet_max(const struct path *p, size_t max) {
+  size_t narrow = p->limit - HEAD - OTHERS - FRAME_HEAD;
+
+  return p->limit && narrow < max ? narrow : max;
 }
 
 /* --- out --- */
@@ -115,6 +161,39 @@ static int offer_packet(struct path *p, size_t max, struct quic_vec v[2]) {
   }
 }
 
+/* Padded to the size that QUIC believes in: what proves it. */
+static int offer_probe(struct path *p, struct quic_vec v[2]) {
+  struct quic_info i;
+
+  quic_info(p->conn, &i);
+  return offer_echo(p, i.udp_payload - QUIC_DGRAM_OVERHEAD, v);
+}
+
+/* When all that we send is too big nothing comes back, and QUIC cannot tell what
+ * was lost: something small must go in between. */
+static void want_witness(struct path *p, uint64_t now) {
+  if (!path_is_silent(p, now) || now < p->witness_at) return;
+  p->witness_at = now + SILENT_MIN;
+  p->echo_due = true;
+}
+
+static int offer(struct path *p, size_t max, struct quic_vec v[2]) {
+  want_witness(p, quic_now(p->quic));
+  if (p->n_replies) {
+    p->out = OUT_REPLY;
+    return offer_own(p, WIRE_ECHO_REPLY, p->replies[p->n_replies - 1], 0, v);
+  }
+  if (p->echo_due) {
+    p->out = OUT_ECHO;
+    return offer_echo(p, 0, v);
+  }
+  if (p->probe_due) {
+    p->out = OUT_PROBE;
+    return offer_probe(p, v);
+  }
+  return offer_packet(p, packet_max(p, max), v);
+}
+
 int path_dgram_out(struct quic_conn *c, void *ud, size_t max,
                    struct quic_vec v[2], uint64_t *id) {
   struct path *p = ud;
@@ -122,20 +201,12 @@ int path_dgram_out(struct quic_conn *c, void *ud, size_t max,
 
   p->out = OUT_NONE;
   if (c != p->conn || max <= WIRE_FRAGMENT_HEAD * 2) return 0;
-  if (p->n_replies) {
-    p->out = OUT_REPLY;
-    n = offer_own(p, WIRE_ECHO_REPLY, p->replies[p->n_replies - 1], 0, v);
-  } else if (p->echo_due) {
-    p->out = OUT_ECHO;
-    n = offer_echo(p, 0, v);
-  } else if (p->probe_due) {
-    p->out = OUT_PROBE;
-    n = offer_echo(p, PROBE_SIZE - QUIC_DGRAM_OVERHEAD, v);
-  } else {
-    n = offer_packet(p, max, v);
-  }
+  look_at_packet(p);
+  n = offer(p, max, v);
   if (!n) return 0;
-  if (v[0].len + (n > 1 ? v[1].len : 0) > BIG) *id |= ID_BIG;
+  p->out_len = v[0].len + (n > 1 ? v[1].len : 0);
+  if (!packet_has_room(p, p->out_len)) return 0; /* into the next */
+  if (packet_is_big(p, p->out_len)) *id |= ID_BIG;
   if (p->out == OUT_PROBE) *id |= ID_PROBE;
   return n;
 }
@@ -151,6 +222,7 @@ void path_dgram_sent(struct quic_conn *c, void *ud) {
   struct path *p = ud;
 
   if (!p->n_outstanding++) p->progress_at = quic_now(p->quic);
+  path_packet_has(p, p->out == OUT_ECHO ? FULL : p->out_len);
   switch (p->out) {
   case OUT_REPLY:
     p->n_replies--;
@@ -186,7 +258,7 @@ static void progress(struct path *p) {
 /* ngtcp2 only ever raises a path's size: here it is lowered, when three big
  * packets in a row are lost while smaller ones arrive (PROTOCOL 5, "Size"). */
 static void shrink(struct path *p) {
-  p->limit = 1200;
+  p->limit = NARROW;
   quic_limit_size(p->conn, p->limit);
   p->probe_every = SEC;
   p->probe_due = true; /* was it chance? */

@@ -33,6 +33,7 @@ struct path {
   struct quic_slot *slot;     /* listening */
   struct quic_conn *conn;     /* live */
   struct quic_conn *dialling;
+  struct quic_conn *former;   /* dialled, replaced, its end still to come */
 
   /* control stream */
   int64_t stream;
@@ -51,16 +52,20 @@ struct path {
   uint8_t head_index;         /* next fragment */
   uint16_t frag_id;
   enum { OUT_NONE, OUT_REPLY, OUT_ECHO, OUT_PROBE, OUT_WHOLE, OUT_FRAGMENT } out;
+  size_t out_len;
   uint8_t out_head[WIRE_FRAGMENT_HEAD + WIRE_COOKIE_LEN + 8];
   uint8_t replies[ECHO_REPLIES][WIRE_COOKIE_LEN];
   size_t n_replies;
   bool echo_due;
+  uint64_t packet;            /* packets sent before the one being filled */
+  size_t fill;                /* bytes of our frames in it */
 
   /* DATAGRAMs in */
   struct frag_slot frags[REASS_SLOTS];
 
   /* is it alive, does it still carry what it carried */
   uint64_t n_outstanding, progress_at;
+  uint64_t witness_at;        /* no other before */
   unsigned n_big_lost;        /* in a row */
   size_t limit;               /* UDP payload; 0 none */
   uint64_t probe_at, probe_every;
@@ -86,6 +91,7 @@ void path_stream_blocked(struct quic_conn *c, void *ud, int64_t id);
 void path_stream_shut(struct quic_conn *c, void *ud, int64_t id);
 
 /* path_dgram.c */
+void path_packet_has(struct path *p, size_t n); /* so many bytes more */
 void path_dgram_reset(struct path *p);
 void path_on_dgram(struct quic_conn *c, void *ud, const uint8_t *data,
                    size_t len);

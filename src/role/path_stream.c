@@ -77,6 +77,7 @@ int path_stream_out(struct quic_conn *c, void *ud, int64_t *id, bool *fin,
 void path_stream_sent(struct quic_conn *c, void *ud, int64_t id, size_t n) {
   struct path *p = ud;
 
+  path_packet_has(p, n);
   while (p->tx_next && n) {
     size_t left = p->tx_next->len - p->tx_off;
 
@@ -165,10 +166,29 @@ static int rx_append(struct path *p, const uint8_t *data, size_t len) {
   return 0;
 }
 
+/* The messages that are whole. A message may close the connection: then what
+ * is behind it is not heard. */
+static int rx_messages(struct path *p) {
+  size_t used = 0;
+  int rv = 0;
+
+  while (quic_is_ready(p->conn) && p->rx_len - used >= 4) {
+    struct rd r = rd_of(p->rx + used, p->rx_len - used);
+    size_t n = rd_u32(&r);
+
+    if (n > PATH_MSG_MAX) return ZTNA_EMALFORMED;
+    if (rd_left(&r) < n) break;
+    if ((rv = one_message(p, r.p, n)) < 0) return rv;
+    used += n + 4;
+  }
+  memmove(p->rx, p->rx + used, p->rx_len - used);
+  p->rx_len -= used;
+  return 0;
+}
+
 int path_on_stream_data(struct quic_conn *c, void *ud, int64_t id,
                         const uint8_t *data, size_t len, bool fin) {
   struct path *p = ud;
-  size_t used = 0;
   int rv;
 
   quic_credit(c, id, len);
@@ -179,19 +199,12 @@ int path_on_stream_data(struct quic_conn *c, void *ud, int64_t id,
     return 0;
   }
   p->stream = id;
-  if ((rv = rx_append(p, data, len)) < 0) return rv;
-  while (p->conn == c && p->rx_len - used >= 4) {
-    const uint8_t *m = p->rx + used;
-    size_t n = (size_t)m[0] << 24 | (size_t)m[1] << 16 | (size_t)m[2] << 8 |
-               m[3];
-
-    if (n > PATH_MSG_MAX) return ZTNA_EMALFORMED;
-    if (p->rx_len - used < n + 4) break;
-    if ((rv = one_message(p, m + 4, n)) < 0) return rv;
-    used += n + 4;
-  }
-  if (p->conn != c) return 0; /* closed by a message */
-  memmove(p->rx, p->rx + used, p->rx_len - used);
-  p->rx_len -= used;
-  return fin ? ZTNA_EMALFORMED : 0;
+  rv = rx_append(p, data, len);
+  if (rv == 0) rv = rx_messages(p);
+  if (rv == 0 && fin) rv = ZTNA_EMALFORMED;
+  if (rv == ZTNA_ENOMEM)
+    quic_close(c, REASON_INTERNAL, "no memory");
+  else if (rv < 0) /* said here, so that the other side reads it */
+    quic_close(c, REASON_MALFORMED, "a control message is malformed");
+  return rv;
 }
