@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "base/dgram.h"
+#include "base/sbuf.h"
 #include "part/policy.h"
 #include "transport/quic.h"
 

@@ -154,15 +154,13 @@ static void on_address(struct quic_conn *c, void *ud,
 
 /* --- called by quic: streams in --- */
 
-/* The time is constant: the rate limit of nghttp3 for odd frames thus is a
- * budget for the life of the connection. */
 static int on_stream_data(struct quic_conn *c, void *ud, int64_t id,
                           const uint8_t *data, size_t len, bool fin) {
   struct h3 *s = ud;
   nghttp3_ssize n;
 
   if (!s->engine || s->broken) return ZTNA_EPROTO;
-  n = nghttp3_conn_read_stream2(s->engine, id, data, len, fin, 0);
+  n = nghttp3_conn_read_stream2(s->engine, id, data, len, fin, quic_time(c));
   if (n < 0) {
     h3_failed(s, "reading", (int)n);
     return ZTNA_EPROTO;
@@ -329,7 +327,7 @@ struct quic_params h3_params(bool server) {
   return (struct quic_params){
       .idle_timeout = 30 * SEC,
       .keep_alive = server ? 0 : 15 * SEC,
-      .handshake_timeout = server ? 3 * SEC : 10 * SEC,
+      .handshake_timeout = server ? 3 * SEC : 5 * SEC,
       .streams_bidi = server ? H3_STREAMS_MAX : 0,
       .stream_window = server ? 65536 : 262144,
       .conn_window = server ? 262144 : 1048576,

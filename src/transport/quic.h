@@ -222,6 +222,8 @@ size_t quic_dgram_max(const struct quic_conn *c);
 /* Lower it (shrink detection, PROTOCOL 5 "Size"); 0 lifts the limit. */
 void quic_limit_size(struct quic_conn *c, size_t udp_payload);
 
+/* The time of the verb that runs or ran last on its endpoint. */
+uint64_t quic_time(const struct quic_conn *c);
 bool quic_is_ready(const struct quic_conn *c);
 bool quic_is_server(const struct quic_conn *c);
 void *quic_ud(const struct quic_conn *c);

@@ -383,6 +383,7 @@ void quic_limit_size(struct quic_conn *c, size_t udp_payload) {
   c->limit = udp_payload;
 }
 
+uint64_t quic_time(const struct quic_conn *c) { return c->q->now; }
 bool quic_is_ready(const struct quic_conn *c) {
   return c->state == CONN_READY;
 }
