@@ -34,7 +34,6 @@ struct partial {
   uint64_t begun_at;
   struct ztna_addr src, dst;
   uint32_t id;
-  uint8_t version;
   uint8_t proto;   /* of the first fragment; v4: of all, part of the key */
   uint8_t ecn_set; /* bit n: a fragment with these ECN bits came */
   uint8_t header[IP4_HEADER_MAX]; /* of the first fragment */
@@ -78,7 +77,7 @@ static void drop(struct reass *r, struct partial *e, enum state left) {
 /* --- packets under way */
 
 static bool is_of(const struct partial *e, const struct ip_pkt *p) {
-  return e->state != FREE && e->id == p->frag_id && e->version == p->version &&
+  return e->state != FREE && e->id == p->frag_id &&
          (e->proto == p->proto || p->version == 6) &&
          ztna_addr_same_ip(&e->src, &p->src) &&
          ztna_addr_same_ip(&e->dst, &p->dst);
@@ -111,7 +110,6 @@ static struct partial *begin(struct reass *r, const struct ip_pkt *p,
       .src = p->src,
       .dst = p->dst,
       .id = p->frag_id,
-      .version = p->version,
       .proto = p->proto,
   };
   return e;

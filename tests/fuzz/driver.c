@@ -28,6 +28,7 @@ struct fuzz_seed {
 extern const struct fuzz_seed fuzz_seeds[] __attribute__((weak));
 extern const size_t n_fuzz_seeds __attribute__((weak));
 void __sanitizer_set_death_callback(void (*fn)(void)) __attribute__((weak));
+const char *__ubsan_default_options(void);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static struct {
@@ -83,6 +84,11 @@ static void on_death(void) {
   say_hex(last_input, last_len);
   say("\n");
   if (options.save) save_input();
+}
+
+/* gcc's UBSan has no such callback when ASan is there too. */
+const char *__ubsan_default_options(void) {
+  return "abort_on_error=1:print_stacktrace=1";
 }
 
 static void on_signal(int sig) {

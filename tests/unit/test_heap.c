@@ -42,7 +42,10 @@ static void the_top_is_the_earliest_after_any_change(void **state) {
       assert_int_equal(heap_set(&h, n, (test_random(&seed) >> 20) % 1000), 0);
     uint64_t want = earliest(v, N);
     assert_int_equal(heap_top(&h) ? heap_top(&h)->at : NEVER, want);
-    for (size_t i = 1; i <= h.n; i++) assert_int_equal(h.v[i]->pos, i);
+    for (size_t i = 1; i <= h.n; i++) {
+      assert_int_equal(h.v[i]->pos, i);
+      assert_true(i == 1 || h.v[i / 2]->at <= h.v[i]->at);
+    }
   }
   heap_done(&h);
 }

@@ -314,6 +314,92 @@ static void a_quote_has_8_bytes_of_transport_at_least(void **state) {
     assert_int_equal(parse_with_quote(unreach4, n), ZTNA_EMALFORMED);
 }
 
+/* unreach4, but about these bytes. */
+static int parse_about(struct ip_pkt *p, const void *about, size_t len) {
+  static uint8_t b[300];
+  memcpy(b, unreach4, 28);
+  memcpy(b + 28, about, len);
+  b[22] = b[23] = 0;
+  uint16_t sum = slow_checksum(b + 20, 8 + len);
+  b[22] = (uint8_t)(sum >> 8);
+  b[23] = (uint8_t)sum;
+  set_len(b, 28 + len);
+  return ip_parse(p, b, 28 + len);
+}
+
+static void a_quote_that_nobody_may_send_is_refused(void **state) {
+  uint8_t b[sizeof(udp4)];
+  struct ip_pkt p;
+  memcpy(b, udp4, sizeof(b));
+  assert_int_equal(parse_about(&p, b, sizeof(b)), 0);
+  b[3] = 10; /* shorter than its header */
+  assert_int_equal(parse_about(&p, b, sizeof(b)), ZTNA_EMALFORMED);
+  assert_int_equal(parse_about(&p, frag4_first, sizeof(frag4_first)), 0);
+  assert_int_equal(p.kind, IP_ICMP_ERROR);
+  assert_int_equal(parse_about(&p, frag4_last, sizeof(frag4_last)),
+                   ZTNA_EMALFORMED);
+  assert_int_equal(parse_about(&p, udp6, sizeof(udp6)), ZTNA_EMALFORMED);
+}
+
+static void a_quote_longer_than_any_packet_is_refused(void **state) {
+  uint8_t b[sizeof(toobig6)];
+  struct ip_pkt p;
+  memcpy(b, toobig6, sizeof(b));
+  b[52] = b[53] = 0xff; /* 0xffff adds as 0, and 0x0010 is gone: */
+  b[43] += 0x10;
+  assert_int_equal(ip_parse(&p, b, sizeof(b)), ZTNA_EMALFORMED);
+  b[52] = 0x10, b[53] = 0, b[42] -= 0x10; /* 4136 bytes, and a right sum */
+  assert_int_equal(ip_parse(&p, b, sizeof(b)), 0);
+}
+
+static void what_lies_behind_a_quote_is_no_part_of_it(void **state) {
+  uint8_t b[128 + 12] = {0}; /* RFC 4884: padded to 128 bytes, extensions */
+  struct ip_pkt p;
+  memcpy(b, udp4, sizeof(udp4));
+  assert_int_equal(parse_about(&p, b, sizeof(b)), 0);
+  assert_int_equal(p.kind, IP_ICMP_ERROR);
+  assert_int_equal(p.payload_len, sizeof(udp4));
+}
+
+static void an_error_about_other_icmp_is_other(void **state) {
+  uint8_t b[sizeof(echo4)];
+  struct ip_pkt p;
+  memcpy(b, echo4, sizeof(b));
+  b[20] = 13; /* timestamp request: its identifier is not an echo's */
+  assert_int_equal(parse_about(&p, b, sizeof(b)), 0);
+  assert_int_equal(p.kind, IP_OTHER);
+}
+
+static void an_error_about_another_protocol_names_it(void **state) {
+  uint8_t b[sizeof(tcp4)];
+  struct ip_pkt p;
+  memcpy(b, tcp4, sizeof(b));
+  b[9] = 132;
+  assert_int_equal(parse_about(&p, b, sizeof(b)), 0);
+  assert_int_equal(p.kind, IP_ICMP_ERROR);
+  assert_int_equal(p.inner_proto, 132);
+  assert_int_equal(p.inner_src.port, 0);
+}
+
+static void the_reserved_flag_is_refused(void **state) {
+  uint8_t b[sizeof(udp4)];
+  struct ip_pkt p;
+  memcpy(b, udp4, sizeof(b));
+  b[6] |= 0x80;
+  mend_header4(b);
+  assert_int_equal(ip_parse(&p, b, sizeof(b)), ZTNA_EMALFORMED);
+}
+
+static void an_ipv6_packet_beyond_65535_bytes_is_refused(void **state) {
+  static uint8_t b[40 + 65535] = {0x60, [6] = 132, [8] = 0xfd, [24] = 0xfd};
+  struct ip_pkt p;
+  b[4] = 0xff, b[5] = 0xff - 40;
+  assert_int_equal(ip_parse(&p, b, 65535), 0);
+  b[5]++;
+  assert_int_equal(ip_parse(&p, b, 65536), ZTNA_EMALFORMED);
+  assert_int_equal(ip_parse(&p, b, 0), ZTNA_EMALFORMED);
+}
+
 static void every_changed_bit_of_what_is_summed_is_noticed(void **state) {
   static const struct ip_sample v[] = {SAMPLE(udp4), SAMPLE(echo4),
                                        SAMPLE(unreach4)};
@@ -508,6 +594,23 @@ static void an_error_is_built_as_scapy_builds_it(void **state) {
                      sizeof(echo6));
   assert_int_equal(n, sizeof(unreach6_echo));
   assert_memory_equal(b, unreach6_echo, sizeof(unreach6_echo));
+}
+
+static void an_mtu_that_ipv4_cannot_say_is_the_most_it_can(void **state) {
+  uint8_t b[200];
+  struct ztna_addr from = test_addr("10.100.1.1");
+  int n = ip_build_error(b, sizeof(b), &from, IP_ERR_TOO_BIG, 70000, udp4,
+                         sizeof(udp4));
+  assert_int_equal(parsed(b, (size_t)n).icmp_mtu, 65535);
+  assert_memory_equal(b + 24, "\0\0", 2);
+}
+
+static void an_error_about_extension_headers_parses_as_other(void **state) {
+  uint8_t b[200];
+  struct ztna_addr from = test_addr("fd5a:10:1::1");
+  int n = ip_build_error(b, sizeof(b), &from, IP_ERR_PROTOCOL, 0, hopopts6,
+                         sizeof(hopopts6));
+  assert_int_equal(parsed(b, (size_t)n).kind, IP_OTHER);
 }
 
 static void an_error_about_a_tiny_fragment_parses(void **state) {
@@ -759,6 +862,13 @@ int main(void) {
       TEST(a_transport_with_a_byte_missing_is_refused),
       TEST(tcp_with_a_header_cut_short_is_refused),
       TEST(a_quote_has_8_bytes_of_transport_at_least),
+      TEST(a_quote_that_nobody_may_send_is_refused),
+      TEST(a_quote_longer_than_any_packet_is_refused),
+      TEST(what_lies_behind_a_quote_is_no_part_of_it),
+      TEST(an_error_about_other_icmp_is_other),
+      TEST(an_error_about_another_protocol_names_it),
+      TEST(the_reserved_flag_is_refused),
+      TEST(an_ipv6_packet_beyond_65535_bytes_is_refused),
       TEST(every_changed_bit_of_what_is_summed_is_noticed),
       TEST(a_fragment_beyond_65535_bytes_is_refused),
       TEST(a_first_fragment_of_odd_length_is_refused),
@@ -769,6 +879,8 @@ int main(void) {
       TEST(what_does_not_fit_is_not_built),
       TEST(errors_have_the_types_and_codes_of_their_rfcs),
       TEST(an_error_is_built_as_scapy_builds_it),
+      TEST(an_mtu_that_ipv4_cannot_say_is_the_most_it_can),
+      TEST(an_error_about_extension_headers_parses_as_other),
       TEST(an_error_about_a_tiny_fragment_parses),
       TEST(the_unknown_next_header_is_pointed_at),
       TEST(an_error_quotes_as_much_as_it_may),

@@ -278,6 +278,17 @@ static void packets_are_told_apart_by_number_source_and_family(void **state) {
   assert_is_original(put((struct frag){4, 1, 56, 52, false, 0, 1}, 0));
 }
 
+static void over_ipv4_they_are_told_apart_by_protocol_too(void **state) {
+  uint8_t b[20 + 52];
+  make_original(4, 100);
+  assert_int_equal(put4(1, 0, 56, true), 0);
+  frag4(b, &(struct frag){4, 1, 56, 52, false, 0, 0});
+  b[9] = 132;
+  mend_header4(b, 20);
+  assert_int_equal(put_bytes(b, sizeof(b), 0), 0);
+  assert_is_original(put4(1, 56, 52, false));
+}
+
 /* --- ECN (RFC 3168, 5.3) */
 
 static int ecn_of(int version, uint8_t first, uint8_t last) {
@@ -425,6 +436,7 @@ int main(void) {
                 teardown),
       TEST_WITH(packets_are_told_apart_by_number_source_and_family, setup,
                 teardown),
+      TEST_WITH(over_ipv4_they_are_told_apart_by_protocol_too, setup, teardown),
       TEST_WITH(congestion_seen_by_one_fragment_was_seen_by_all, setup,
                 teardown),
       TEST_WITH(sixteen_are_under_way_and_no_more, setup, teardown),
