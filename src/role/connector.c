@@ -185,6 +185,7 @@ void connector_free(struct connector *c) {
     free(s->backends);
     free(s->id);
   }
+  nat_free(c);
   flows_free(c->flows);
   pool_done(&c->pool);
   free(c->services);

@@ -79,7 +79,8 @@ struct connector_counters {
 
 struct op {
   struct backend_op op;
-  struct pkt *k;
+  struct pkt *k; /* its bytes; or: */
+  uint8_t *big;  /* more than a pkt holds, malloc'd */
 };
 
 struct connector {
@@ -95,7 +96,7 @@ struct connector {
   size_t n_links;            /* highest index in use + 1 */
   struct op *ops;            /* ring */
   size_t op_head, n_ops;
-  struct pkt *lent;          /* bytes of the operation given last */
+  struct op lent;            /* the operation given last */
   uint8_t *scratch;          /* a whole packet before it is fragmented */
   char instance[ID_TEXT];
   bool stopping;
@@ -119,6 +120,7 @@ void nat_packet(struct link *l, uint64_t context, const uint8_t *ip,
                 size_t len);
 void nat_forget(struct link *l);
 void nat_tick(struct connector *c, uint64_t now);
+void nat_free(struct connector *c);
 
 /* connector.c */
 void connector_drop(struct connector *c, enum reason why);

@@ -3,6 +3,7 @@
  * came from, even if two agents' tunnel addresses were equal. */
 #include "role/connector_int.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <ztna/err.h>
 
@@ -18,36 +19,53 @@ static struct op *op_push(struct connector *c) {
   return &c->ops[(c->op_head + c->n_ops++) % OPS_MAX];
 }
 
+/* Bytes for an operation: of the pool, or of the heap for what was put together
+ * from fragments. */
+static uint8_t *op_room(struct connector *c, struct op *o, size_t len) {
+  if (len > PKT_ROOM) return o->big = malloc(len);
+  o->k = pool_get(&c->pool);
+  return o->k ? pkt_data(o->k) : NULL;
+}
+
+static void op_free(struct connector *c, struct op *o) {
+  if (o->k) pool_put(&c->pool, o->k);
+  free(o->big);
+  memset(o, 0, sizeof(*o));
+}
+
 static void op_data(struct connector *c, int kind, uint32_t flow, uint16_t seq,
                     const uint8_t *data, size_t len) {
-  struct pkt *k = len <= PKT_ROOM ? pool_get(&c->pool) : NULL;
-  struct op *o = k ? op_push(c) : NULL;
+  struct op new = {.op = {.kind = kind, .flow = flow, .seq = seq, .len = len}};
+  uint8_t *room = op_room(c, &new, len);
+  struct op *o = room ? op_push(c) : NULL;
 
   if (!o) {
-    if (k) pool_put(&c->pool, k);
+    op_free(c, &new);
     connector_drop(c, REASON_RATE_LIMITED);
     return;
   }
-  memcpy(pkt_data(k), data, len);
-  k->len = (uint16_t)len;
-  *o = (struct op){{.kind = kind, .flow = flow, .seq = seq,
-                    .data = pkt_data(k), .len = len},
-                   k};
+  memcpy(room, data, len);
+  new.op.data = room;
+  *o = new;
   c->counters.n_to_backend++;
 }
 
 bool connector_backend_next(struct connector *c, struct backend_op *op) {
-  struct op *o;
-
-  if (c->lent) pool_put(&c->pool, c->lent);
-  c->lent = NULL;
+  op_free(c, &c->lent);
   if (!c->n_ops) return false;
-  o = &c->ops[c->op_head];
+  c->lent = c->ops[c->op_head];
   c->op_head = (c->op_head + 1) % OPS_MAX;
   c->n_ops--;
-  *op = o->op;
-  c->lent = o->k;
+  *op = c->lent.op;
   return true;
+}
+
+void nat_free(struct connector *c) {
+  struct backend_op op;
+
+  if (!c->ops) return;
+  while (connector_backend_next(c, &op))
+    ;
 }
 
 /* --- flows --- */
@@ -62,7 +80,7 @@ static void flow_drop(struct connector *c, uint32_t i) {
     f->last_at = c->now;
     return;
   }
-  *o = (struct op){{.kind = BACKEND_OP_CLOSE, .flow = i}, NULL};
+  *o = (struct op){.op = {.kind = BACKEND_OP_CLOSE, .flow = i}};
   l->n_flows--;
   flows_del(c->flows, i);
   c->counters.n_flows = flows_count(c->flows);
@@ -78,7 +96,7 @@ void nat_forget(struct link *l) {
   while ((i = flows_oldest(c->flows, l->number)) != FLOWS_NONE) {
     struct op *o = op_push(c);
 
-    if (o) *o = (struct op){{.kind = BACKEND_OP_CLOSE, .flow = i}, NULL};
+    if (o) *o = (struct op){.op = {.kind = BACKEND_OP_CLOSE, .flow = i}};
     flows_del(c->flows, i);
   }
   c->counters.n_flows = flows_count(c->flows);
@@ -173,11 +191,11 @@ static uint32_t flow_open(struct link *l, const struct context *x,
     flows_del(c->flows, i);
     return FLOWS_NONE;
   }
-  *o = (struct op){{.kind = key->proto == IP_PROTO_UDP ? BACKEND_OP_OPEN
-                                                       : BACKEND_OP_OPEN_PING,
-                    .flow = i,
-                    .addr = b->to},
-                   NULL};
+  *o = (struct op){.op = {.kind = key->proto == IP_PROTO_UDP
+                                      ? BACKEND_OP_OPEN
+                                      : BACKEND_OP_OPEN_PING,
+                          .flow = i,
+                          .addr = b->to}};
   flows_at(c->flows, i)->context = (uint32_t)x->number;
   flows_at(c->flows, i)->ud = l;
   l->n_flows++;
