@@ -173,6 +173,12 @@ static bool has_8_bytes(const struct ip_pkt *p) {
          p->proto == icmp_of(p->version);
 }
 
+bool ip_first_ports(struct ip_pkt *p) {
+  return p->kind == IP_FRAGMENT && !p->frag_off && has_8_bytes(p) &&
+         p->payload_len >= QUOTED_TRANSPORT &&
+         read_ports(p->version, p->proto, p->payload, &p->src, &p->dst);
+}
+
 /* The packet that an ICMP error quotes: whole, or cut after 8 bytes of its
  * transport at the earliest. Routers change headers before they quote them, so
  * its checksums are not judged. */

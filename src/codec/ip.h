@@ -66,6 +66,11 @@ struct ip_pkt {
  * packets past 65535 bytes. 0 or ZTNA_EMALFORMED (*p is then garbage). */
 int ip_parse(struct ip_pkt *p, const uint8_t *data, size_t len);
 
+/* Reads the ports, or an echo's identifier, that the first fragment of a packet
+ * shows into src and dst, as ip_parse does for whole ones. False: it is none, or
+ * shows none. */
+bool ip_first_ports(struct ip_pkt *p);
+
 /* The internet checksum (RFC 1071) of bytes, continued from sum (0 at first);
  * only the last piece may have an odd length. ip_checksum_finish makes it the
  * number to be stored big-endian; over bytes that include their checksum it

@@ -88,16 +88,6 @@ static void frag_admit(struct ztna_agent *a, const struct ip_pkt *p) {
       .src = p->src, .dst = p->dst, .id = p->frag_id, .until = a->now + FRAG_FOR};
 }
 
-/* The first fragment of a UDP packet shows its ports. */
-static bool first_fragment(struct ip_pkt *p) {
-  if (p->kind != IP_FRAGMENT || p->frag_off || p->proto != IP_PROTO_UDP ||
-      p->payload_len < UDP_HEADER)
-    return false;
-  p->src.port = (uint16_t)(p->payload[0] << 8 | p->payload[1]);
-  p->dst.port = (uint16_t)(p->payload[2] << 8 | p->payload[3]);
-  return true;
-}
-
 static bool begun_here(struct ztna_agent *a, uint8_t proto,
                        const struct ztna_addr *src,
                        const struct ztna_addr *dst) {
@@ -115,7 +105,7 @@ static bool expected(struct ztna_agent *a, struct ip_pkt *p) {
   case IP_ICMP_ERROR:
     return begun_here(a, p->inner_proto, &p->inner_src, &p->inner_dst);
   case IP_FRAGMENT:
-    if (!first_fragment(p)) return frag_find(a, p);
+    if (p->proto == IP_PROTO_TCP || !ip_first_ports(p)) return frag_find(a, p);
     if (!begun_here(a, p->proto, &p->dst, &p->src)) return false;
     frag_admit(a, p);
     return true;
@@ -212,7 +202,7 @@ static bool carried(struct ztna_agent *a, struct ip_pkt *p, const uint8_t *ip,
     remember(a, p);
     return true;
   case IP_FRAGMENT:
-    if (first_fragment(p)) remember(a, p);
+    if (p->proto != IP_PROTO_TCP && ip_first_ports(p)) remember(a, p);
     return true;
   default: /* TCP ends in this agent in time (DESIGN, idea 5) */
     agent_drop(a, REASON_PORT_NOT_ALLOWED);
