@@ -47,6 +47,7 @@ LIBS  := $B/libhost.a $B/libztna.a
 UNIT  := $(call progs,tests/unit,tests,test)
 SIM   := $(call progs,tests/sim,tests/sim,test)
 BENCH := $(call progs,tests/bench,tests,bench)
+TOOLS := $(call progs,tests/e2e,tests,tool)
 FUZZ  := $(if $(wildcard tests/fuzz/driver.c),\
            $(call progs,tests/fuzz,tests,fuzz))
 
@@ -62,9 +63,10 @@ $B/ztna: $(APPLETS) $(LIBS)
 $(UNIT): $B/tests/%: $B/obj/tests/unit/%.o
 $(SIM): $B/tests/sim/%: $B/obj/tests/sim/%.o
 $(BENCH): $B/tests/%: $B/obj/tests/bench/%.o
+$(TOOLS): $B/tests/%: $B/obj/tests/e2e/%.o
 $(FUZZ): $B/tests/%: $B/obj/tests/fuzz/%.o $B/obj/tests/fuzz/driver.o
 $(UNIT) $(SIM): TEST_LIBS = -lcmocka
-$(UNIT) $(SIM) $(BENCH) $(FUZZ): $B/libtesting.a $(LIBS)
+$(UNIT) $(SIM) $(BENCH) $(TOOLS) $(FUZZ): $B/libtesting.a $(LIBS)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libtesting.a $(LIBS) \
 	  $(LDLIBS) $(TEST_LIBS)
@@ -83,7 +85,7 @@ $D/.stamp: packaging/bootstrap.sh
 
 # --- what is done with it
 
-programs: all $(UNIT) $(SIM) $(FUZZ)
+programs: all $(UNIT) $(SIM) $(TOOLS) $(FUZZ)
 
 check: programs
 	tests/run.sh $B

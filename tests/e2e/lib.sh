@@ -4,6 +4,7 @@
 
 ZTNA=${ZTNA:-build/ztna}
 case $ZTNA in /*) ;; *) ZTNA=$PWD/$ZTNA ;; esac
+TOOL=${TOOL:-${ZTNA%/*}/tests/tool_udp}
 T=$(mktemp -d "${TMPDIR:-/tmp}/ztna-e2e.XXXXXX")
 N=zt$$            # namespaces: $N-agent, $N-relay, $N-conn
 HOSTS=
@@ -149,3 +150,42 @@ start_connector() { start connector conn "$ZTNA" connector --config "$T/connecto
 start_agent() { start "${2:-agent}" "${1:-agent}" "$ZTNA" agent --config "$T/agent-${3:-a1}.json"; }
 ready() { on "$1" "$ZTNA" status --http 127.0.0.1:9090 --json; }
 is_ready() { on "$1" bash -c 'exec 3<>/dev/tcp/127.0.0.1/9090; printf "GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n" >&3; head -1 <&3 | grep -q 200'; }
+
+# --- what most scripts begin with
+
+# The agent's machine reaches this address through the tunnel.
+routes() { on "$1" ip route get "$2" 2>/dev/null | grep -q "dev ztna0"; }
+
+# start_backend: the echo service and, where it is wanted, a real DNS server.
+start_backend() { start backend conn "$TOOL" echo 127.0.0.1:9999; }
+start_dns() {
+  local i
+  {
+    printf '%s\n' no-daemon no-resolv no-hosts user=root bind-interfaces \
+      listen-address=127.0.0.1 edns-packet-max=4096 pid-file= \
+      address=/web.test/192.0.2.7 address=/web.test/2001:db8::7
+    for i in 1 2 3 4 5 6 7 8 9 10; do
+      echo "txt-record=big.test,$i-$(printf %0220d 0)"
+    done
+  } >"$T/dnsmasq.conf"
+  start dns conn dnsmasq --conf-file="$T/dnsmasq.conf"
+}
+
+# all_up [RELAY-FOR-AGENT RELAY-FOR-CONNECTOR]: three hosts, three programs and
+# the echo service, until the agent has its routes.
+all_up() {
+  net_up
+  pki || { not_ok pki "$(cat "$T/cert.out")"; exit 1; }
+  relay_json
+  agent_json a1 "${1:-}"
+  connector_json "${2:-}"
+  start_backend
+  start_relay
+  start_connector
+  wait_for 5 is_ready conn
+  start_agent
+  wait_for 5 is_ready agent && wait_for 5 routes agent 10.100.0.2 &&
+    wait_for 5 routes agent fd5a:10::2 && return
+  not_ok all_up "the agent has no routes after 10 s"
+  exit 1
+}
