@@ -174,6 +174,9 @@ void path_send_packet(struct path *p, uint16_t context, struct pkt *k,
   if (p->conn) quic_wake(p->conn);
 }
 
+size_t path_waiting(const struct path *p) { return fq_packets(p->queue); }
+bool path_shed(struct path *p) { return fq_shed(p->queue); }
+
 const struct path_stats *path_stats(const struct path *p) { return &p->stats; }
 
 const struct fq_stats *path_queue_stats(const struct path *p) {

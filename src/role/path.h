@@ -72,6 +72,10 @@ int path_send(struct path *p, json_t *msg);
  * the queue is full. */
 void path_send_packet(struct path *p, uint16_t context, struct pkt *k,
                       uint64_t now);
+/* Packets in the queue, and the oldest of its fattest flow dropped: for who
+ * finds the pool empty. False: nothing waits. */
+size_t path_waiting(const struct path *p);
+bool path_shed(struct path *p);
 /* The largest inner packet that can be carried, split over two if need be; 0
  * when it is not live. */
 size_t path_mtu(const struct path *p);
