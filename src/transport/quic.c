@@ -51,7 +51,16 @@ void quic_set_tls(struct quic *q, struct tls *t) { q->cfg.tls = t; }
 
 uint64_t quic_now(const struct quic *q) { return q->now; }
 
-const struct quic_stats *quic_stats(const struct quic *q) { return &q->stats; }
+const struct quic_stats *quic_stats(struct quic *q) {
+  struct quic_slot *s;
+  size_t pos = 0;
+
+  q->stats.n_discarded = q->n_discarded;
+  while ((s = map_next(&q->handles, &pos)))
+    for (struct quic_conn *c = s->conns; c; c = c->slot_next)
+      q->stats.n_discarded += conn_discarded(c);
+  return &q->stats;
+}
 
 void quic_drop(struct quic *q, enum reason why) { q->stats.drops[why]++; }
 

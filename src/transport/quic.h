@@ -147,6 +147,8 @@ struct quic_stats {
   uint64_t n_trains_out;           /* dgrams given to the skin */
   uint64_t n_handshakes, n_refused, n_retries, n_resets_out, n_resets_in;
   uint64_t n_half_open, n_conns;   /* gauges */
+  uint64_t n_discarded; /* of n_in: damaged, replayed, or of no use to their
+                           connection */
   uint64_t drops[REASON_N];
 };
 
@@ -155,7 +157,8 @@ struct quic *quic_new(const struct quic_config *cfg);
 void quic_free(struct quic *q);
 /* New handshakes use t from now on. */
 void quic_set_tls(struct quic *q, struct tls *t);
-const struct quic_stats *quic_stats(const struct quic *q);
+/* Adds up over all connections: not for every packet. */
+const struct quic_stats *quic_stats(struct quic *q);
 /* The time of the verb that runs or ran last. */
 uint64_t quic_now(const struct quic *q);
 /* Allocations made by ngtcp2 and the endpoint so far, for the test that shows

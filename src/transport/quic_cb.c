@@ -29,8 +29,14 @@ static void replace_live(struct quic_conn *c) {
       conn_fail(o, REASON_REPLACED, false, "a newer connection took over");
 }
 
+/* A client is not done with the handshake here, and in that state QUIC hides
+ * application errors: an alert tells the server why instead. */
 static void refuse(struct quic_conn *c, enum reason why) {
   quic_close(c, why, reason_text(why));
+  if (!c->server)
+    ngtcp2_ccerr_set_tls_alert(&c->ccerr, (uint8_t)tls_alert(why),
+                               (const uint8_t *)c->end.text,
+                               strlen(c->end.text));
   c->was_ready = false;
   c->end.authenticated = false;
 }
@@ -223,10 +229,10 @@ static int on_dgram_lost(ngtcp2_conn *conn, uint64_t id, void *ud) {
 }
 
 #define COMMON_CALLBACKS                                                       \
-  .recv_crypto_data = on_crypto, .handshake_completed = on_handshake_completed, \
+  .recv_crypto_data = on_crypto,                                               \
+  .handshake_completed = on_handshake_completed,                               \
   .handshake_confirmed = on_handshake_confirmed,                               \
-  .encrypt = ngtcp2_crypto_encrypt_cb, .decrypt = ngtcp2_crypto_decrypt_cb,    \
-  .hp_mask = ngtcp2_crypto_hp_mask_cb, .recv_stream_data = on_stream_data,     \
+  .recv_stream_data = on_stream_data,                                          \
   .acked_stream_data_offset = on_stream_acked,                                 \
   .stream_close = on_stream_close, .stream_reset = on_stream_reset,            \
   .recv_stop_sending = on_stop_sending,                                        \
@@ -234,22 +240,35 @@ static int on_dgram_lost(ngtcp2_conn *conn, uint64_t id, void *ud) {
   .extend_max_local_streams_bidi = on_local_streams, .rand = on_rand,          \
   .get_new_connection_id2 = on_new_cid,                                        \
   .update_key = ngtcp2_crypto_update_key_cb,                                   \
-  .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,           \
-  .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,       \
   .get_path_challenge_data2 = on_challenge_data,                               \
   .path_validation = on_path_validation, .recv_stateless_reset2 = on_reset,    \
   .recv_datagram = on_dgram, .ack_datagram = on_dgram_acked,                   \
   .lost_datagram = on_dgram_lost,                                              \
   .version_negotiation = ngtcp2_crypto_version_negotiation_cb
 
-const ngtcp2_callbacks *conn_callbacks(bool server) {
-  static const ngtcp2_callbacks of_server = {
-      .recv_client_initial = ngtcp2_crypto_recv_client_initial_cb,
-      COMMON_CALLBACKS};
-  static const ngtcp2_callbacks of_client = {
-      .client_initial = ngtcp2_crypto_client_initial_cb,
-      .recv_retry = ngtcp2_crypto_recv_retry_cb,
-      COMMON_CALLBACKS};
+#define STOCK_KEYS                                                             \
+  .encrypt = ngtcp2_crypto_encrypt_cb, .decrypt = ngtcp2_crypto_decrypt_cb,    \
+  .hp_mask = ngtcp2_crypto_hp_mask_cb,                                         \
+  .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,           \
+  .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb
 
-  return server ? &of_server : &of_client;
+#define LEAN_KEYS                                                              \
+  .encrypt = quic_lean_encrypt, .decrypt = quic_lean_decrypt,                  \
+  .hp_mask = quic_lean_mask, .delete_crypto_aead_ctx = quic_lean_delete_aead,  \
+  .delete_crypto_cipher_ctx = quic_lean_delete_cipher
+
+#define SERVER .recv_client_initial = ngtcp2_crypto_recv_client_initial_cb
+#define CLIENT                                                                 \
+  .client_initial = ngtcp2_crypto_client_initial_cb,                           \
+  .recv_retry = ngtcp2_crypto_recv_retry_cb
+
+const ngtcp2_callbacks *conn_callbacks(bool server, bool lean) {
+  static const ngtcp2_callbacks table[2][2] = {
+      {{CLIENT, STOCK_KEYS, COMMON_CALLBACKS},
+       {CLIENT, LEAN_KEYS, COMMON_CALLBACKS}},
+      {{SERVER, STOCK_KEYS, COMMON_CALLBACKS},
+       {SERVER, LEAN_KEYS, COMMON_CALLBACKS}},
+  };
+
+  return &table[server][lean];
 }

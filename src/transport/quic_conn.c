@@ -158,10 +158,11 @@ int conn_make_client(struct quic_conn *c, const struct quic_dial *d) {
   ngtcp2_cid_init(&dcid, raw, sizeof(raw));
   conn_make_cid(c, &scid);
   c->keep_alive = d->params.keep_alive;
+  c->lean = d->params.lean;
   fill_settings(c, &d->params, &settings);
   fill_params(c, &d->params, &params);
   if (ngtcp2_conn_client_new(&c->conn, &dcid, &scid, path_of(&ps, &d->remote),
-                             NGTCP2_PROTO_VER_V1, conn_callbacks(false),
+                             NGTCP2_PROTO_VER_V1, conn_callbacks(false, c->lean),
                              &settings, &params, quic_mem(), c))
     return ZTNA_ENOMEM;
   return attach_tls(c, d->server_name);
@@ -176,6 +177,7 @@ int conn_make_server(struct quic_conn *c, const struct quic_params *p,
 
   conn_make_cid(c, &scid);
   c->keep_alive = p->keep_alive;
+  c->lean = p->lean;
   c->odcid_len = in->hd->dcid.datalen;
   memcpy(c->odcid, in->hd->dcid.data, c->odcid_len);
   fill_settings(c, p, &settings);
@@ -196,7 +198,7 @@ int conn_make_server(struct quic_conn *c, const struct quic_params *p,
     return ZTNA_ETLS;
   if (ngtcp2_conn_server_new(&c->conn, &in->hd->scid, &scid,
                              path_of(&ps, &c->remote), NGTCP2_PROTO_VER_V1,
-                             conn_callbacks(true), &settings, &params,
+                             conn_callbacks(true, c->lean), &settings, &params,
                              quic_mem(), c))
     return ZTNA_ENOMEM;
   return attach_tls(c, NULL);
@@ -219,9 +221,18 @@ static void free_tls(struct quic_conn *c) {
   c->ssl = NULL;
 }
 
+uint64_t conn_discarded(const struct quic_conn *c) {
+  ngtcp2_conn_info i;
+
+  if (!c->conn) return 0;
+  ngtcp2_conn_get_conn_info2(c->conn, &i);
+  return i.pkt_discarded;
+}
+
 static void free_engine(struct quic_conn *c) {
+  c->q->n_discarded += conn_discarded(c);
   free_tls(c);
-  if (c->conn) ngtcp2_conn_del(c->conn);
+  if (c->conn) ngtcp2_conn_del(c->conn); /* its callbacks know its keys */
   c->conn = NULL;
   identity_done(&c->peer);
 }

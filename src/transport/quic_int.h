@@ -60,6 +60,7 @@ struct quic_conn {
   void *ud;
   enum conn_state state;
   bool server;
+  bool lean;                 /* small key contexts (quic_keys.c) */
   bool control;              /* not on a handle that somebody gave */
   bool in_half;              /* its key stands in the half-open table */
   bool ssl_done;             /* confirmed: ssl may be freed */
@@ -99,6 +100,7 @@ struct prefix_bucket {
 struct quic {
   struct quic_config cfg;
   struct quic_stats stats;
+  uint64_t n_discarded; /* by connections that are gone */
   struct map handles;        /* handle -> slot */
   struct map half;           /* source + DCID -> connection */
   struct heap timers;
@@ -147,6 +149,7 @@ struct first_initial {
 int conn_make_server(struct quic_conn *c, const struct quic_params *p,
                      const struct first_initial *in);
 void conn_free(struct quic_conn *c);
+uint64_t conn_discarded(const struct quic_conn *c);
 void conn_abandon(struct quic_conn *c);
 void conn_fail(struct quic_conn *c, enum reason why, bool say,
                const char *text);
@@ -158,8 +161,25 @@ void conn_make_cid(struct quic_conn *c, ngtcp2_cid *cid);
 const ngtcp2_mem *quic_mem(void);
 ngtcp2_path *path_of(ngtcp2_path_storage *ps, const struct ztna_addr *remote);
 
+/* quic_keys.c */
+void quic_keys_lean(bool on);
+int quic_lean_encrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
+                      const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *plain,
+                      size_t len, const uint8_t *nonce, size_t nonce_len,
+                      const uint8_t *aad, size_t aad_len);
+int quic_lean_decrypt(uint8_t *dest, const ngtcp2_crypto_aead *aead,
+                      const ngtcp2_crypto_aead_ctx *ctx, const uint8_t *sealed,
+                      size_t len, const uint8_t *nonce, size_t nonce_len,
+                      const uint8_t *aad, size_t aad_len);
+int quic_lean_mask(uint8_t *dest, const ngtcp2_crypto_cipher *hp,
+                   const ngtcp2_crypto_cipher_ctx *ctx, const uint8_t *sample);
+void quic_lean_delete_aead(ngtcp2_conn *conn, ngtcp2_crypto_aead_ctx *ctx,
+                           void *ud);
+void quic_lean_delete_cipher(ngtcp2_conn *conn, ngtcp2_crypto_cipher_ctx *ctx,
+                             void *ud);
+
 /* quic_cb.c */
-const ngtcp2_callbacks *conn_callbacks(bool server);
+const ngtcp2_callbacks *conn_callbacks(bool server, bool lean);
 void conn_check_peer(struct quic_conn *c);
 
 /* quic_io.c */

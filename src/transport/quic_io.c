@@ -39,24 +39,36 @@ static enum reason reason_of_close(const ngtcp2_ccerr *e) {
   return e->error_code ? REASON_MALFORMED : REASON_SHUTTING_DOWN;
 }
 
+static bool is_about_certificate(enum reason why) {
+  return why == REASON_BAD_CERTIFICATE || why == REASON_CERTIFICATE_EXPIRED ||
+         why == REASON_REVOKED;
+}
+
 static void closed_by_peer(struct quic_conn *c) {
   const ngtcp2_ccerr *e = ngtcp2_conn_get_ccerr(c->conn);
+  enum reason why = reason_of_close(e);
 
   c->end.remote = true;
   c->end.code = e->error_code;
   copy_phrase(c->end.text, sizeof(c->end.text), e->reason, e->reasonlen);
-  conn_fail(c, reason_of_close(e), false, "closed by the other side");
+  conn_fail(c, why, false,
+            is_about_certificate(why)
+                ? "the other side refused the certificate of this side"
+                : "closed by the other side");
 }
 
 static void tls_failed(struct quic_conn *c) {
   int err = c->ssl ? wolfSSL_get_error((WOLFSSL *)c->ssl, 0) : 0;
   uint8_t alert = ngtcp2_conn_get_tls_alert2(c->conn);
-  char text[96];
+  enum reason why = tls_reason(err, alert);
+  char words[96], text[128];
 
   ngtcp2_ccerr_set_tls_alert(&c->ccerr, alert, NULL, 0);
   c->end.code = c->ccerr.error_code;
-  conn_fail(c, tls_reason(err, alert), true,
-            tls_error_text(err, text, sizeof(text)));
+  snprintf(text, sizeof(text), "%s%s",
+           is_about_certificate(why) ? "the other side's certificate: " : "",
+           tls_error_text(err, words, sizeof(words)));
+  conn_fail(c, why, true, text);
 }
 
 static void engine_failed(struct quic_conn *c, int rv) {
@@ -90,8 +102,10 @@ void conn_read(struct quic_conn *c, const struct ztna_addr *remote,
   if (c->state == CONN_TOMB) answer_from_tomb(c, remote, local);
   if (c->state >= CONN_ENDING) return;
   if (c->server) c->local = *local;
+  quic_keys_lean(c->lean);
   rv = ngtcp2_conn_read_pkt(c->conn, path_of(&ps, remote), &pi, data, len,
                             c->q->now);
+  quic_keys_lean(false);
   quic_wake_conn(c);
   if (c->state >= CONN_ENDING) return; /* said why already */
   switch (rv) {
@@ -257,6 +271,7 @@ int conn_write(struct quic_conn *c, struct dgram *v, int max, size_t *used,
   if (quantum > DGRAM_MAX_BYTES - 2048) quantum = DGRAM_MAX_BYTES - 2048;
   ngtcp2_path_storage_zero(&p.ps);
   apply_ping(c, true);
+  quic_keys_lean(c->lean);
   do {
     p.data = c->q->arena + *used;
     p.room = 1500;
@@ -269,6 +284,7 @@ int conn_write(struct quic_conn *c, struct dgram *v, int max, size_t *used,
     sent += (size_t)len;
     c->q->stats.n_out++;
   } while (sent < quantum && n < max);
+  quic_keys_lean(false);
   if (len < 0 && c->state < CONN_ENDING) engine_failed(c, (int)len);
   if (c->state >= CONN_ENDING) return n;
   *more = len > 0;
