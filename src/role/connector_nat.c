@@ -12,6 +12,21 @@
 
 enum { TUNNEL_MTU = 1280, SCRATCH = 65535 };
 
+/* A packet of the pool; when none is free, of the longest queue: a path that
+ * stands must not keep the others from being served. */
+static struct pkt *pkt_get(struct connector *c) {
+  struct pkt *k = pool_get(&c->pool);
+  struct path *longest = NULL;
+
+  if (k) return k;
+  for (size_t i = 0; i < c->n_links; i++) {
+    struct path *p = c->links[i] ? c->links[i]->path : NULL;
+
+    if (p && (!longest || path_waiting(p) > path_waiting(longest))) longest = p;
+  }
+  return longest && path_shed(longest) ? pool_get(&c->pool) : NULL;
+}
+
 /* --- operations for the skin --- */
 
 static struct op *op_push(struct connector *c) {
@@ -23,7 +38,7 @@ static struct op *op_push(struct connector *c) {
  * from fragments. */
 static uint8_t *op_room(struct connector *c, struct op *o, size_t len) {
   if (len > PKT_ROOM) return o->big = malloc(len);
-  o->k = pool_get(&c->pool);
+  o->k = pkt_get(c);
   return o->k ? pkt_data(o->k) : NULL;
 }
 
@@ -70,20 +85,18 @@ void nat_free(struct connector *c) {
 
 /* --- flows --- */
 
-static void flow_drop(struct connector *c, uint32_t i) {
-  struct flow *f = flows_at(c->flows, i);
-  struct link *l = f->ud;
+/* False: there is no room for the close, and without it the number must not be
+ * given out again; later. */
+static bool flow_drop(struct connector *c, uint32_t i) {
+  struct link *l = flows_at(c->flows, i)->ud;
   struct op *o = op_push(c);
 
-  /* Without room for the close the number must not be given out again. */
-  if (!o) {
-    f->last_at = c->now;
-    return;
-  }
+  if (!o) return false;
   *o = (struct op){.op = {.kind = BACKEND_OP_CLOSE, .flow = i}};
   l->n_flows--;
   flows_del(c->flows, i);
   c->counters.n_flows = flows_count(c->flows);
+  return true;
 }
 
 /* A link goes: its flows may not point to it any longer. The operations of one
@@ -105,12 +118,8 @@ void nat_forget(struct link *l) {
 void nat_tick(struct connector *c, uint64_t now) {
   uint32_t i;
 
-  while ((i = flows_idle(c->flows, now)) != FLOWS_NONE) {
-    size_t before = flows_count(c->flows);
-
-    flow_drop(c, i);
-    if (flows_count(c->flows) == before) return;
-  }
+  while ((i = flows_idle(c->flows, now)) != FLOWS_NONE)
+    if (!flow_drop(c, i)) return;
 }
 
 static const struct backend_place *backend_for(const struct service *s,
@@ -138,7 +147,7 @@ static void to_agent(struct link *l, uint32_t context, struct pkt *k) {
 static void send_error(struct link *l, uint32_t context,
                        const struct ztna_addr *from, enum ip_error err,
                        uint32_t mtu, const uint8_t *about, size_t len) {
-  struct pkt *k = pool_get(&l->owner->pool);
+  struct pkt *k = pkt_get(l->owner);
   int n;
 
   if (!k) return;
@@ -171,13 +180,10 @@ static bool make_room(struct connector *c, struct link *l) {
       flows_count(c->flows) < c->o.max_flows)
     return true;
   i = flows_oldest(c->flows, l->number);
-  if (i == FLOWS_NONE) return false;
-  flow_drop(c, i);
-  return true;
+  return i != FLOWS_NONE && flow_drop(c, i);
 }
 
-static uint32_t flow_open(struct link *l, const struct context *x,
-                          const struct flow_key *key,
+static uint32_t flow_open(struct link *l, const struct flow_key *key,
                           const struct backend_place *b) {
   struct connector *c = l->owner;
   uint32_t i;
@@ -196,7 +202,6 @@ static uint32_t flow_open(struct link *l, const struct context *x,
                                       : BACKEND_OP_OPEN_PING,
                           .flow = i,
                           .addr = b->to}};
-  flows_at(c->flows, i)->context = (uint32_t)x->number;
   flows_at(c->flows, i)->ud = l;
   l->n_flows++;
   c->counters.n_flows = flows_count(c->flows);
@@ -227,13 +232,14 @@ static void forward(struct link *l, const struct context *x,
              b ? IP_ERR_HOST : IP_ERR_PORT, about);
       return;
     }
-    i = flow_open(l, x, &key, b);
+    i = flow_open(l, &key, b);
   }
   if (i == FLOWS_NONE) {
     refuse(l, (uint32_t)x->number, p, REASON_TOO_MANY_ROUTES,
            IP_ERR_PROHIBITED, about);
     return;
   }
+  flows_at(c->flows, i)->context = (uint32_t)x->number; /* may be a new one */
   op_data(c, protocol == PROTO_UDP ? BACKEND_OP_SEND : BACKEND_OP_SEND_ECHO, i,
           p->icmp_seq, p->payload, p->payload_len);
 }
@@ -301,13 +307,32 @@ void nat_packet(struct link *l, uint64_t context, const uint8_t *ip,
 
 /* --- from the backend --- */
 
+/* Replies mirror requests (PROTOCOL 5): what may not go there any longer may
+ * not come back either. */
+static bool flow_may_answer(const struct flow *f) {
+  const struct context *x = context_of(f->ud, f->context);
+  unsigned protocol = f->key.proto == IP_PROTO_UDP ? PROTO_UDP : PROTO_ICMP;
+
+  return x && same_ip(x->grant->addrs, &f->key.dst) &&
+         !permission_check(&x->grant->may, protocol, f->key.dst.port);
+}
+
+/* The flow, if what comes from its backend may pass. */
+static struct flow *flow_answering(struct connector *c, uint32_t flow) {
+  struct flow *f = flows_at(c->flows, flow);
+
+  if (!f || flow_may_answer(f)) return f;
+  connector_drop(c, REASON_NOT_ALLOWED);
+  return NULL;
+}
+
 static void send_cut(struct link *l, const struct flow *f, size_t len) {
   struct connector *c = l->owner;
   struct ip_cut cut = {.pkt = c->scratch, .len = len, .mtu = TUNNEL_MTU,
                        .id = (uint32_t)rng_u64(c->o.rng)};
   struct pkt *k;
 
-  while ((k = pool_get(&c->pool))) {
+  while ((k = pkt_get(c))) {
     k->len = (uint16_t)ip_cut_next(&cut, pkt_data(k));
     if (!k->len) break;
     to_agent(l, f->context, k);
@@ -328,7 +353,7 @@ static int build_reply(uint8_t *to, size_t room, const struct flow *f,
 
 static void reply(struct connector *c, uint64_t now, uint32_t flow,
                   uint16_t seq, const uint8_t *data, size_t len) {
-  struct flow *f = flows_at(c->flows, flow);
+  struct flow *f = flow_answering(c, flow);
   struct link *l;
   struct pkt *k;
   int n;
@@ -344,7 +369,7 @@ static void reply(struct connector *c, uint64_t now, uint32_t flow,
       return;
     }
   }
-  k = pool_get(&c->pool);
+  k = pkt_get(c);
   n = k ? build_reply(pkt_data(k), TUNNEL_MTU, f, seq, data, len) : 0;
   if (n > 0) {
     k->len = (uint16_t)n;
@@ -386,7 +411,7 @@ void connector_backend_failed(struct connector *c, uint64_t now, uint32_t flow,
       [CONNECTOR_PROHIBITED] = {REASON_BACKEND_REFUSED, IP_ERR_PROHIBITED},
       [CONNECTOR_TOO_BIG] = {REASON_PACKET_TOO_BIG, IP_ERR_TOO_BIG},
   };
-  struct flow *f = flows_at(c->flows, flow);
+  struct flow *f = flow_answering(c, flow);
   struct ztna_addr from;
   uint8_t about[64];
   int n;
