@@ -10,8 +10,7 @@ static void help_list(struct sbuf *out) {
   sbuf_printf(out, "ztna - reach private services without opening a port to "
                    "the world\n\nUsage: ztna COMMAND [FLAG...]\n\n");
   for (size_t i = 0; i < n_applets; i++)
-    if (applets[i])
-      sbuf_printf(out, "  %-14s%s\n", applets[i]->name, applets[i]->summary);
+    sbuf_printf(out, "  %-14s%s\n", applets[i]->name, applets[i]->summary);
   sbuf_printf(out,
               "\n  ztna help COMMAND   all about one\n"
               "  ztna --list         names only\n\n"

@@ -9,21 +9,20 @@
 #include "applet.h"
 #include "host/logger.h"
 
-extern const struct applet applet_relay __attribute__((weak));
-extern const struct applet applet_connector __attribute__((weak));
-extern const struct applet applet_agent __attribute__((weak));
-extern const struct applet applet_probe __attribute__((weak));
-extern const struct applet applet_status __attribute__((weak));
-extern const struct applet applet_cert __attribute__((weak));
+extern const struct applet applet_relay;
+extern const struct applet applet_connector;
+extern const struct applet applet_agent;
+extern const struct applet applet_status;
+extern const struct applet applet_cert;
 extern const struct applet applet_check_config;
-extern const struct applet applet_demo __attribute__((weak));
+extern const struct applet applet_demo;
 extern const struct applet applet_version;
 extern const struct applet applet_help_command;
 
 const struct applet *const applets[] = {
-    &applet_relay,   &applet_connector,    &applet_agent,        &applet_probe,
-    &applet_status,  &applet_cert,         &applet_check_config, &applet_demo,
-    &applet_version, &applet_help_command,
+    &applet_relay,  &applet_connector, &applet_agent,
+    &applet_status, &applet_cert,      &applet_check_config,
+    &applet_demo,   &applet_version,   &applet_help_command,
 };
 const size_t n_applets = sizeof(applets) / sizeof(*applets);
 
@@ -31,7 +30,7 @@ const size_t n_applets = sizeof(applets) / sizeof(*applets);
 
 const struct applet *applet_find(const char *name) {
   for (size_t i = 0; i < n_applets; i++)
-    if (applets[i] && !strcmp(applets[i]->name, name)) return applets[i];
+    if (!strcmp(applets[i]->name, name)) return applets[i];
   return NULL;
 }
 
@@ -39,7 +38,7 @@ int applet_unknown(const char *name) {
   const char *best = NULL;
   size_t distance = 0;
   for (size_t i = 0; i < n_applets; i++)
-    if (applets[i]) nearest_try(name, applets[i]->name, &best, &distance);
+    nearest_try(name, applets[i]->name, &best, &distance);
   if (best)
     fprintf(stderr, "ztna: unknown command \"%s\"; did you mean \"%s\"?\n",
             name, best);
@@ -192,7 +191,7 @@ int applet_exit(int err) {
 
 static int list(void) {
   for (size_t i = 0; i < n_applets; i++)
-    if (applets[i]) puts(applets[i]->name);
+    puts(applets[i]->name);
   return EXIT_DONE;
 }
 

@@ -5,13 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "applet.h"
 #include "host/clock.h"
 #include "host/file.h"
-#include "host/http.h"
-#include "host/loop.h"
 #include "host/policy_file.h"
 #include "host/state_key.h"
+#include "role.h"
 #include "role/relay.h"
 
 extern const struct applet applet_relay;
@@ -28,28 +26,7 @@ struct program {
   uint8_t state_key[STATE_KEY_LEN];
 };
 
-static const char *source(const struct program *p) {
-  return p->call->config_file ? p->call->config_file : "ztna relay";
-}
-
 /* --- what it is made of */
-
-static int load_identity(struct program *p) {
-  const struct identity_config *id = &p->config->identity;
-  char why[256];
-  if (tls_global_init(&clock_rng, NULL) < 0) return EXIT_FAILED;
-  if (tls_new(&p->tls, id->cert_pem, id->cert_len, id->key_pem, id->key_len,
-              id->ca_pem, id->ca_len, why, sizeof(why)) < 0) {
-    fprintf(stderr, "%s: identity: %s\n", source(p), why);
-    return EXIT_CONFIG;
-  }
-  const struct identity *own = tls_identity(p->tls);
-  if (own->role == ROLE_RELAY) return EXIT_DONE;
-  fprintf(stderr,
-          "%s: identity.cert: want a certificate of role relay, got %s\n",
-          source(p), own->spiffe);
-  return EXIT_CONFIG;
-}
 
 /* *policy NULL: there is no file, nothing is allowed. */
 static int load_policy(const char *file, struct policy **policy) {
@@ -69,18 +46,8 @@ static int load_state_key(struct program *p) {
   char why[STATE_KEY_WHY];
   int rc = state_key_load(p->config->state_dir, p->state_key, why);
   if (rc == 0) return EXIT_DONE;
-  fprintf(stderr, "%s: %s\n", source(p), why);
+  fprintf(stderr, "%s: %s\n", role_source(p->call), why);
   return applet_exit(rc);
-}
-
-/* udp_bind logs why not. */
-static int bind_all(struct program *p) {
-  const struct relay_config *c = &p->config->relay;
-  p->udp = udp_new();
-  if (!p->udp) return EXIT_FAILED;
-  for (size_t i = 0; i < c->n_listen; i++)
-    if (udp_bind(p->udp, &c->listen[i]) < 0) return EXIT_FAILED;
-  return EXIT_DONE;
 }
 
 static void copy_pools(struct relay_options *o, const struct relay_config *c) {
@@ -187,11 +154,9 @@ static const struct loop_role verbs = {
 /* --- local pages */
 
 static int page_ready(void *ctx, struct sbuf *why_json) {
-  struct program *p = ctx;
   enum reason why;
-  if (relay_ready(p->relay, &why)) return 1;
-  sbuf_printf(why_json, "{\"ready\":false,\"reason\":\"%s\",\"detail\":\"%s\"}",
-              reason_name(why), reason_text(why));
+  if (relay_ready(((struct program *)ctx)->relay, &why)) return 1;
+  role_not_ready(why_json, reason_name(why));
   return 0;
 }
 
@@ -217,10 +182,7 @@ static void page_status(void *ctx, struct sbuf *out) {
       json_pack("{s:s, s:s}", "schema", "ztna.status/1", "role", "relay");
   json_object_set_new(o, "listen", listening(p));
   relay_status(p->relay, o);
-  char *text = json_dumps(o, JSON_COMPACT);
-  if (text) sbuf_add(out, text, strlen(text));
-  free(text);
-  json_decref(o);
+  role_page_json(out, o);
 }
 
 static const struct http_pages pages = {page_ready, page_metrics, page_status};
@@ -238,20 +200,12 @@ static void tell_start(const struct program *p) {
     log_warn("relay: no policy is configured: nothing is allowed");
 }
 
-static int open_pages(struct program *p) {
-  const struct ztna_addr *listen = &p->config->http.listen;
-  if (!listen->family) return EXIT_DONE;
-  return http_start(&p->http, host_uv(p->host), listen, &pages, p) < 0
-             ? EXIT_FAILED
-             : EXIT_DONE;
-}
-
 static int run(struct program *p) {
   p->host = host_new();
   if (!p->host) return EXIT_FAILED;
   struct udp *udp = p->udp;
   if (!host_add(p->host, &verbs, p, udp)) return EXIT_FAILED;
-  int code = open_pages(p);
+  int code = role_pages(p->call->config, p->host, &pages, p, &p->http);
   if (code) return code;
   tell_start(p);
   code = applet_exit(host_run(p->host));
@@ -260,12 +214,14 @@ static int run(struct program *p) {
 }
 
 static int prepare(struct program *p) {
-  int code = load_identity(p);
+  const struct relay_config *c = &p->config->relay;
+  int code = role_tls(p->call, ROLE_RELAY, &p->tls);
   if (code) return code;
-  int rc = load_policy(p->config->relay.policy, &p->policy);
+  int rc = load_policy(c->policy, &p->policy);
   if (rc < 0) return applet_exit(rc);
   if ((code = load_state_key(p))) return code;
-  if ((code = bind_all(p))) return code;
+  p->udp = role_bind(c->listen, c->n_listen);
+  if (!p->udp) return EXIT_FAILED;
   return make_relay(p);
 }
 
