@@ -109,7 +109,8 @@ issue() {
 }
 pki() {
   "$ZTNA" cert init --dir "$T" --trust-domain example.org >"$T/cert.out" 2>&1 &&
-    issue relay r1 --ip 192.168.1.2 --ip 192.168.2.2 --ip fd00:1::2 --ip fd00:2::2 --dns relay.test &&
+    issue relay r1 --dns relay.test --ip 192.168.1.2 --ip 192.168.2.2 \
+      --ip 192.168.3.2 --ip fd00:1::2 --ip fd00:2::2 --ip fd00:3::2 &&
     issue connector c1 --service echo --service dns --service other &&
     issue agent a1 && issue agent a2
 }
@@ -163,7 +164,8 @@ start_dns() {
   {
     printf '%s\n' no-daemon no-resolv no-hosts user=root bind-interfaces \
       listen-address=127.0.0.1 edns-packet-max=4096 pid-file= \
-      address=/web.test/192.0.2.7 address=/web.test/2001:db8::7
+      address=/web.test/192.0.2.7 address=/web.test/2001:db8::7 \
+      txt-record=question-marker.test,answer-marker
     for i in 1 2 3 4 5 6 7 8 9 10; do
       echo "txt-record=big.test,$i-$(printf %0220d 0)"
     done
