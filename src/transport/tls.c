@@ -399,11 +399,12 @@ static enum reason reason_of_alert(int alert) {
   case unsupported_certificate:
   case certificate_unknown:
   case unknown_ca:
-  case access_denied:
   case decrypt_error: /* the key is not the certificate's */
   case bad_certificate_status_response:
   case certificate_required:
     return REASON_BAD_CERTIFICATE;
+  case access_denied: /* a valid certificate of somebody else */
+    return REASON_IDENTITY_MISMATCH;
   case certificate_revoked:
     return REASON_REVOKED;
   case certificate_expired:
@@ -424,9 +425,41 @@ enum reason tls_reason(int wolfssl_error, int alert) {
   return r != REASON_NONE ? r : reason_of_alert(alert);
 }
 
+int tls_alert(enum reason why) {
+  switch (why) {
+  case REASON_IDENTITY_MISMATCH:
+    return access_denied;
+  case REASON_CERTIFICATE_EXPIRED:
+    return certificate_expired;
+  case REASON_UNSUPPORTED_VERSION:
+    return no_application_protocol;
+  case REASON_BAD_CERTIFICATE:
+    return bad_certificate;
+  default:
+    return internal_error;
+  }
+}
+
+static const char *words_of(int err) {
+  switch (err) {
+  case ASN_NO_SIGNER_E:
+  case ASN_SELF_SIGNED_E:
+    return "no trusted CA has signed it";
+  case ASN_AFTER_DATE_E:
+    return "it has expired";
+  case ASN_BEFORE_DATE_E:
+    return "it is not valid yet";
+  case NO_PEER_CERT:
+    return "there is none";
+  case UNKNOWN_ALPN_PROTOCOL_NAME_E:
+    return "no common application protocol";
+  default:
+    return wolfSSL_ERR_reason_error_string((unsigned long)(long)err);
+  }
+}
+
 const char *tls_error_text(int wolfssl_error, char *buf, size_t room) {
-  const char *text =
-      wolfSSL_ERR_reason_error_string((unsigned long)(long)wolfssl_error);
+  const char *text = words_of(wolfssl_error);
   snprintf(buf, room, "%s (wolfSSL %d)", text ? text : "TLS error",
            wolfssl_error);
   return buf;

@@ -55,7 +55,14 @@ const char *tls_cipher(struct WOLFSSL *ssl);
  * that is 0 or says nothing, by the TLS alert sent or received. */
 enum reason tls_reason(int wolfssl_error, int alert);
 
-/* A wolfSSL error in words, for logs. Returns buf. */
+/* The alert by which a client that refuses the server's identity after the
+ * handshake says why (in the handshake QUIC hides application errors: RFC 9000,
+ * 10.2.3). */
+int tls_alert(enum reason why);
+
+/* A wolfSSL error in words, for logs; about certificates the sentence begins
+ * with the peer's certificate left out: "no trusted CA has signed it". Returns
+ * buf. */
 const char *tls_error_text(int wolfssl_error, char *buf, size_t room);
 
 #endif

@@ -406,6 +406,7 @@ static void reasons_tell_what_is_wrong(void **state) {
       {45, REASON_CERTIFICATE_EXPIRED},
       {46, REASON_BAD_CERTIFICATE},
       {48, REASON_BAD_CERTIFICATE},
+      {49, REASON_IDENTITY_MISMATCH},
       {116, REASON_BAD_CERTIFICATE},
       {120, REASON_UNSUPPORTED_VERSION},
       {70, REASON_UNSUPPORTED_VERSION},
@@ -413,6 +414,8 @@ static void reasons_tell_what_is_wrong(void **state) {
   };
   for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
     assert_int_equal(tls_reason(0, t[i].alert), t[i].r);
+  for (int r = REASON_BAD_CERTIFICATE; r <= REASON_UNSUPPORTED_VERSION; r++)
+    assert_int_equal(tls_reason(0, tls_alert((enum reason)r)), r);
   assert_int_equal(tls_reason(-188, 0), REASON_BAD_CERTIFICATE);
   assert_int_equal(tls_reason(-151, 0), REASON_CERTIFICATE_EXPIRED);
   assert_int_equal(tls_reason(-150, 0), REASON_CERTIFICATE_EXPIRED);
