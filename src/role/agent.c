@@ -314,6 +314,9 @@ static const struct metric quic_metrics[] = {
      offsetof(struct quic_stats, n_out)},
     {"ztna_agent_quic_drops_total", "outer packets dropped", METRIC_REASONS,
      offsetof(struct quic_stats, drops)},
+    {"ztna_agent_quic_discarded_packets_total",
+     "packets of a connection that were damaged, replayed or of no use",
+     METRIC_COUNTER, offsetof(struct quic_stats, n_discarded)},
     {0},
 };
 
@@ -353,17 +356,6 @@ static json_t *service_status(const struct service *s) {
   return j;
 }
 
-static json_t *relay_status(const struct ztna_agent *a) {
-  const struct uplink *u = a->uplinks[a->current];
-  const char *text;
-  enum reason why = uplink_why(u, &text);
-
-  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:f}", "relay", uplink_name(u),
-                   "connected", uplink_is_up(u), "reason", reason_name(why),
-                   "why", why ? reason_text(why) : "", "text", text, "rtt_ms",
-                   (double)uplink_rtt(u) / (double)MS);
-}
-
 char *ztna_agent_status(const struct ztna_agent *a) {
   json_t *j = json_object(), *list = json_array(), *links = json_array();
   json_t *addrs = json_array();
@@ -381,7 +373,7 @@ char *ztna_agent_status(const struct ztna_agent *a) {
   json_object_set_new(j, "identity",
                       json_string(tls_identity(a->tls)->spiffe));
   json_object_set_new(j, "addresses", addrs);
-  json_object_set_new(j, "relay", relay_status(a));
+  json_object_set_new(j, "relay", uplink_status(a->uplinks[a->current]));
   json_object_set_new(j, "services", list);
   json_object_set_new(j, "links", links);
   s = json_dumps(j, JSON_INDENT(2));

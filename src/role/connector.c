@@ -98,8 +98,10 @@ static void on_down(struct uplink *u, void *ud, enum reason why,
   struct connector *c = ud;
 
   c->now = quic_now(c->quic);
-  log_warn("connector: relay lost relay=%s reason=%s text=\"%s\" (%s)",
-           uplink_name(u), reason_name(why), text, reason_text(why));
+  log_warn("connector: relay lost relay=%s reason=%s text=\"%s\" (%s; can be "
+           "fixed by: %s)",
+           uplink_name(u), reason_name(why), text, reason_text(why),
+           reason_fix(why));
 }
 
 static const struct uplink_events uplink_events = {on_up, on_event, on_down};
@@ -300,6 +302,9 @@ static const struct metric quic_metrics[] = {
      METRIC_COUNTER, offsetof(struct quic_stats, n_out)},
     {"ztna_connector_quic_drops_total", "outer packets dropped", METRIC_REASONS,
      offsetof(struct quic_stats, drops)},
+    {"ztna_connector_quic_discarded_packets_total",
+     "packets of a connection that were damaged, replayed or of no use",
+     METRIC_COUNTER, offsetof(struct quic_stats, n_discarded)},
     {0},
 };
 
@@ -310,18 +315,9 @@ void connector_metrics(const struct connector *c, struct sbuf *out) {
 
 void connector_status(const struct connector *c, json_t *status) {
   json_t *relays = json_array(), *links = json_array(), *list = json_array();
-  const char *text;
 
-  for (size_t i = 0; i < c->n_uplinks; i++) {
-    enum reason why = uplink_why(c->uplinks[i], &text);
-
-    json_array_append_new(
-        relays, json_pack("{s:s, s:b, s:s, s:s, s:f}", "relay",
-                          uplink_name(c->uplinks[i]), "connected",
-                          uplink_is_up(c->uplinks[i]), "reason",
-                          reason_name(why), "text", text, "rtt_ms",
-                          (double)uplink_rtt(c->uplinks[i]) / (double)MS));
-  }
+  for (size_t i = 0; i < c->n_uplinks; i++)
+    json_array_append_new(relays, uplink_status(c->uplinks[i]));
   for (size_t i = 0; i < c->n_services; i++)
     json_array_append_new(list, service_json(&c->services[i]));
   links_status(c, links);

@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/time.h"
 
-#define BACKOFF_FIRST (250 * MS)
+#define BACKOFF_FIRST (500 * MS)
 #define BACKOFF_MAX (30 * SEC)
 #define PROBE_EVERY (200 * MS)
 #define PROBE_FOR (3 * SEC)
@@ -30,7 +30,8 @@ struct uplink {
   uint64_t probe_at, probe_since; /* unanswered since; NEVER */
   uint64_t probe_recv;            /* packets received at that time */
   enum reason why;
-  char text[160];
+  char text[320];
+  char mismatch[320]; /* what is wrong with the relay's identity, or "" */
 };
 
 /* "[2001:db8::1]:4433" and "relay.example.org:4433" without port and brackets,
@@ -81,6 +82,17 @@ enum reason uplink_why(const struct uplink *u, const char **text) {
   return u->state == UP ? REASON_NONE : u->why;
 }
 
+json_t *uplink_status(const struct uplink *u) {
+  const char *text;
+  enum reason why = uplink_why(u, &text);
+
+  return json_pack("{s:s, s:b, s:s, s:s, s:s, s:s, s:f}", "relay", u->relay,
+                   "connected", u->state == UP, "reason", reason_name(why),
+                   "why", why ? reason_text(why) : "", "fix",
+                   why ? reason_fix(why) : "", "text", text, "rtt_ms",
+                   (double)uplink_rtt(u) / (double)MS);
+}
+
 void uplink_set_addrs(struct uplink *u, const struct ztna_addr *v, size_t n,
                       uint64_t now) {
   bool first = !u->n_addrs;
@@ -99,7 +111,7 @@ bool uplink_wants_addrs(struct uplink *u) {
 
 /* --- down --- */
 
-/* Doubling from 0.25 s to 30 s, each between half and whole. */
+/* Doubling from 0.5 s to 30 s, each between half and whole. */
 static uint64_t backoff(struct uplink *u) {
   unsigned n = u->n_failed < 8 ? u->n_failed : 8;
   uint64_t most = BACKOFF_FIRST << n;
@@ -128,7 +140,8 @@ static void on_end(struct h3 *s, void *ud, const struct quic_end *why) {
 
   if (s != u->session) return;
   u->session = NULL;
-  went_down(u, quic_now(u->o.quic), why->reason, why->text);
+  went_down(u, quic_now(u->o.quic), why->reason,
+            u->mismatch[0] ? u->mismatch : why->text);
 }
 
 /* --- requests --- */
@@ -209,17 +222,25 @@ static void on_self(void *ud, int status, json_t *body) {
   if (u->session) ask_events(u);
 }
 
+static bool is_our_relay(struct uplink *u, const struct identity *peer) {
+  const char *wrong = NULL;
+
+  if (peer->role != ROLE_RELAY)
+    wrong = "is no relay's";
+  else if (strcmp(peer->trust_domain, u->o.trust_domain))
+    wrong = "is of another trust domain";
+  else if (!identity_has_host(peer, u->host))
+    wrong = "does not name the configured address";
+  if (!wrong) return true;
+  snprintf(u->mismatch, sizeof(u->mismatch), "its certificate %s: %s", wrong,
+           peer->spiffe);
+  return false;
+}
+
 static int on_ready(struct h3 *s, void *ud, const struct identity *peer) {
   struct uplink *u = ud;
 
-  if (peer->role != ROLE_RELAY ||
-      strcmp(peer->trust_domain, u->o.trust_domain) ||
-      !identity_has_host(peer, u->host)) {
-    log_err("uplink: %s is not the relay it should be: its certificate says %s "
-            "and does not name %s",
-            u->relay, peer->spiffe, u->host);
-    return REASON_IDENTITY_MISMATCH;
-  }
+  if (!is_our_relay(u, peer)) return REASON_IDENTITY_MISMATCH;
   snprintf(u->identity, sizeof(u->identity), "%s", peer->spiffe);
   return request(u, "GET", "/v1/self", NULL, on_self, u) ? 0 : REASON_INTERNAL;
 }
@@ -234,6 +255,7 @@ static void dial(struct uplink *u, uint64_t now) {
   struct quic_conn *c;
 
   u->remote = u->addrs[u->next_addr++ % u->n_addrs];
+  u->mismatch[0] = 0;
   u->session = h3_new(false, u->relay, &ops, u);
   if (!u->session) {
     went_down(u, now, REASON_INTERNAL, "no memory");

@@ -49,8 +49,10 @@ void uplink_confirm(struct uplink *u); /* it worked: next backoff is short */
 struct ztna_addr uplink_remote(const struct uplink *u);
 uint64_t uplink_rtt(const struct uplink *u); /* ns; 0 unknown */
 const char *uplink_relay_identity(const struct uplink *u); /* SPIFFE or "" */
-/* Why it is down, for status. */
+/* Why it is down. */
 enum reason uplink_why(const struct uplink *u, const char **text);
+/* For status pages: relay, connected, reason, why, fix, text, rtt_ms. */
+json_t *uplink_status(const struct uplink *u);
 
 typedef void (*uplink_answer_fn)(void *ud, int status, json_t *body);
 /* body is not consumed and may be NULL; answer body is NULL when there is none
