@@ -124,6 +124,21 @@ static void release(struct ztna_agent *a, struct service *s) {
   pktq_clear(&s->held, &a->pool);
 }
 
+/* A relay lists only what may be used, so it says nothing of a service that is
+ * configured by its name but unknown or forbidden. Asking for it brings the
+ * reason to log and status. */
+static void ask_unlisted(struct ztna_agent *a) {
+  for (size_t i = 0; i < a->n_patterns; i++) {
+    const char *id = a->patterns[i];
+    struct service *s = find(a, id);
+
+    if (strchr(id, '*') || (s && s->listed)) continue;
+    if (!s && !(s = add(a, id))) continue;
+    if (s->use == USE_REFUSED && a->now < s->retry_at) continue;
+    agent_service_want(a, s);
+  }
+}
+
 void agent_services_take(struct ztna_agent *a, json_t *list) {
   struct ztna_addr addrs[2];
   json_t *j;
@@ -140,17 +155,22 @@ void agent_services_take(struct ztna_agent *a, json_t *list) {
       continue;
     if (!s && !(s = add(a, id))) continue;
     s->listed = true;
+    if (s->use == USE_REFUSED && !s->addrs[0].family && !s->addrs[1].family)
+      s->use = USE_NONE; /* what was said of it is over */
     snprintf(s->state, sizeof(s->state), "%s", state ? state : "");
     set_addrs(a, s, addrs);
   }
   for (size_t i = 0; i < a->n_services; i++) {
     struct service *s = a->services[i];
 
-    if (s->listed || !(s->addrs[0].family || s->addrs[1].family)) continue;
+    if (s->listed) continue;
+    strcpy(s->state, "not-listed");
+    if (!s->addrs[0].family && !s->addrs[1].family) continue;
     log_info("agent: service gone service=%s", s->id);
     forget_addrs(a, s);
-    release(a, s);
+    if (s->use != USE_REFUSED) release(a, s); /* else status says why */
   }
+  ask_unlisted(a);
 }
 
 /* --- use --- */
