@@ -152,14 +152,15 @@ bool relay_session_may_request(struct session *s) {
 /* --- from HTTP/3 */
 
 static void log_refusal(struct session *s, enum reason why, const char *who,
-                        const char *detail) {
+                        const char *by, const char *detail) {
   struct relay *r = s->relay;
   char from[ZTNA_ADDR_STRLEN];
   r->n.refused_handshakes[why]++;
   s->refusal_logged = true;
   if (relay_may_log(r, &r->handshakes_log))
-    log_warn("relay: handshake refused from=%s identity=%s reason=%s detail=%s",
-             ztna_addr_print(&s->remote, from), who, reason_name(why),
+    log_warn("relay: handshake refused from=%s identity=%s reason=%s by=%s "
+             "detail=%s",
+             ztna_addr_print(&s->remote, from), who, reason_name(why), by,
              detail && *detail ? detail : reason_text(why));
 }
 
@@ -191,7 +192,7 @@ static int on_ready(struct h3 *h, void *ud, const struct identity *peer) {
   enum reason why = admit(s, peer);
 
   if (why != REASON_NONE) {
-    log_refusal(s, why, peer->spiffe, NULL);
+    log_refusal(s, why, peer->spiffe, "relay", NULL);
     return why;
   }
   s->admitted = true;
@@ -232,7 +233,8 @@ static void on_end(struct h3 *h, void *ud, const struct quic_end *why) {
   if (s->admitted)
     log_end(s, why);
   else if (!s->refusal_logged)
-    log_refusal(s, why->reason, "unknown", why->text);
+    log_refusal(s, why->reason, "unknown", why->remote ? "peer" : "relay",
+                why->text);
   if (s->party) relay_party_leave(s, why);
   relay_session_free(s);
 }
