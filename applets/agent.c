@@ -279,6 +279,7 @@ static int make_agent(struct program *p) {
       .networks = c->networks,
       .n_networks = c->n_networks,
       .mtu = (uint16_t)c->mtu,
+      .cubic = c->congestion == CONGESTION_CUBIC,
       .random = fill,
       .unix_now = (int64_t)(clock_wall() / SEC),
   };

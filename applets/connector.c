@@ -51,8 +51,8 @@ static int run(struct program *p) {
 
   p->host = host_new();
   p->udp = p->host ? role_bind(p->config->listen, p->config->n_listen) : NULL;
-  if (!p->udp || connector_host_start(&p->c, p->host, p->config, p->tls,
-                                      p->udp) < 0)
+  if (!p->udp ||
+      connector_host_start(&p->c, p->host, p->config, p->tls, p->udp) < 0)
     return EXIT_FAILED;
   code = role_pages(p->call->config, p->host, &pages, p, &p->http);
   if (code) return code;
@@ -61,6 +61,23 @@ static int run(struct program *p) {
   code = applet_exit(host_run(p->host));
   http_stop(p->http);
   return code;
+}
+
+/* What is configured and not done yet is said, not passed over. */
+static void warn_of_later(const struct connector_config *c) {
+  for (size_t i = 0; i < c->n_services; i++) {
+    const struct service_config *s = &c->services[i];
+
+    if (s->check.type != CHECK_NONE)
+      log_warn("connector: health checks are not run by this version, the "
+               "service is taken as healthy service=%s",
+               s->id);
+    for (size_t k = 0; k < s->n_backends; k++)
+      if (s->backends[k].protocol == PROTO_TCP)
+        log_warn("connector: TCP is not carried by this version service=%s "
+                 "port=%d",
+                 s->id, s->backends[k].port);
+  }
 }
 
 static int prepare(struct program *p) {
@@ -77,6 +94,7 @@ static int prepare(struct program *p) {
               role_source(p->call), i, c->services[i].id, c->services[i].id);
       return EXIT_CONFIG;
     }
+  warn_of_later(c);
   return EXIT_DONE;
 }
 

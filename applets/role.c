@@ -5,11 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/reason.h"
 #include "host/clock.h"
 
 const char *role_source(const struct applet_call *c) {
   return c->config_file ? c->config_file : c->applet->name;
+}
+
+/* Peers judge the dates; here a person is told in time. */
+static void warn_of_expiry(const struct identity *own) {
+  int64_t left = own->not_after - (int64_t)(clock_wall() / SEC);
+
+  if (left < 0)
+    log_err("%s: the own certificate has expired, everybody will refuse it",
+            own->spiffe);
+  else if (left < 7 * 86400)
+    log_warn("%s: the own certificate expires in %d days", own->spiffe,
+             (int)(left / 86400));
 }
 
 int role_tls(const struct applet_call *c, enum role role, struct tls **tls) {
@@ -24,6 +37,7 @@ int role_tls(const struct applet_call *c, enum role role, struct tls **tls) {
     return EXIT_CONFIG;
   }
   own = tls_identity(*tls);
+  warn_of_expiry(own);
   if (own->role == role) return EXIT_DONE;
   fprintf(stderr, "%s: identity.cert: want a certificate of role %s, got %s\n",
           role_source(c), role_name(role), own->spiffe);
@@ -37,8 +51,8 @@ struct udp *role_bind(const struct ztna_addr *listen, size_t n) {
   for (size_t i = 0; u && i < n; i++) {
     int rc = udp_bind(u, &listen[i]);
 
-    if (rc >= 0 || (rc == ZTNA_ENOENT && n > 1 &&
-                    ztna_addr_is_unspecified(&listen[i])))
+    if (rc >= 0 ||
+        (rc == ZTNA_ENOENT && n > 1 && ztna_addr_is_unspecified(&listen[i])))
       continue;
     udp_free(u);
     return NULL;

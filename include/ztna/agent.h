@@ -35,6 +35,7 @@ struct ztna_agent_config {
   const struct ztna_prefix *networks; /* where addresses are accepted from a
                                          relay */
   size_t n_networks;
+  bool cubic;                /* congestion control instead of BBR */
   uint16_t mtu;              /* of the tunnel; 0: 1280 */
   void (*random)(void *ctx, void *buf, size_t len); /* cryptographic */
   void *random_ctx;

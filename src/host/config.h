@@ -100,7 +100,6 @@ struct connector_config {
   size_t n_services;
   struct ztna_addr *listen; /* local UDP addresses; port 0: any */
   size_t n_listen;
-  bool direct; /* offer paths that avoid the relay */
   enum config_congestion congestion;
   uint32_t max_flows, max_flows_per_agent;
   uint64_t udp_idle_after; /* ns */
@@ -117,7 +116,6 @@ struct agent_config {
   uint32_t mtu;
   struct ztna_addr *listen; /* local UDP addresses; port 0: any */
   size_t n_listen;
-  bool direct;
   enum config_congestion congestion;
 };
 

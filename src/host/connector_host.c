@@ -225,6 +225,7 @@ static int make_core(struct connector_host *p, struct tls *tls) {
       .max_flows = c->max_flows,
       .max_flows_per_agent = c->max_flows_per_agent,
       .udp_idle_after = c->udp_idle_after,
+      .cubic = c->congestion == CONGESTION_CUBIC,
       .unix_at_start = (int64_t)(clock_wall() / SEC),
   };
 

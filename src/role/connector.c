@@ -151,7 +151,7 @@ struct connector *connector_new(const struct connector_options *o,
                                 uint64_t now) {
   struct connector *c = calloc(1, sizeof(*c));
   struct quic_config q = {.tls = o->tls, .rng = o->rng, .ud = c,
-                          .retry = QUIC_RETRY_NEVER};
+                          .retry = QUIC_RETRY_NEVER, .cubic = o->cubic};
   uint8_t raw[ID_LEN];
 
   if (!c) return NULL;

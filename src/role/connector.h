@@ -36,6 +36,7 @@ struct connector_options {
   size_t n_services;
   uint32_t max_flows, max_flows_per_agent;
   uint64_t udp_idle_after;    /* ns */
+  bool cubic;                 /* congestion control instead of BBR */
   int64_t unix_at_start;
 };
 

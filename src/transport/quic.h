@@ -138,6 +138,7 @@ struct quic_config {
                      const struct quic_initial *in);
   /* Answer short headers with unknown handles by stateless resets. */
   bool resets;
+  bool cubic; /* congestion control: CUBIC instead of BBR */
   bool trace; /* ngtcp2's own log at level debug */
   void *ud;
 };

@@ -108,7 +108,7 @@ static const uint16_t probes[] = {1318, 1452, 1406, 1372, 1342, 1280, 1232};
 static void fill_settings(struct quic_conn *c, const struct quic_params *p,
                           ngtcp2_settings *s) {
   ngtcp2_settings_default(s);
-  s->cc_algo = NGTCP2_CC_ALGO_BBR;
+  s->cc_algo = c->q->cfg.cubic ? NGTCP2_CC_ALGO_CUBIC : NGTCP2_CC_ALGO_BBR;
   s->initial_ts = c->q->now;
   if (p->initial_rtt) s->initial_rtt = p->initial_rtt;
   s->handshake_timeout = p->handshake_timeout;

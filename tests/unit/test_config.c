@@ -150,7 +150,6 @@ static void what_is_not_written_has_its_default(void **state) {
                    0);
   assert_int_equal(c.roles, CONFIG_AGENT);
   assert_int_equal(c.agent.mtu, 1280);
-  assert_true(c.agent.direct);
   assert_int_equal(c.agent.n_networks, 4);
   assert_string_equal(c.agent.services[0], "*");
   assert_int_equal(c.http.listen.family, 0);
