@@ -23,7 +23,7 @@ CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) -Wall -Wextra -Werror \
 # src/transport/quic_keys.c stands in for these of ngtcp2's crypto helper
 WRAP := $(patsubst %,-Wl$(comma)--wrap=ngtcp2_crypto_%,aead_ctx_encrypt_init \
           aead_ctx_decrypt_init aead_ctx_free cipher_ctx_encrypt_init \
-          cipher_ctx_free)
+          cipher_ctx_free) -Wl,-u,__wrap_ngtcp2_crypto_aead_ctx_free
 LDLIBS = $(WRAP) $(patsubst %,$D/lib/lib%.a,ngtcp2_crypto_wolfssl ngtcp2 nghttp3 \
            wolfssl microhttpd jansson uv) -lpthread -lm
 ifneq ($(SAN),)
