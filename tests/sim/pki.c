@@ -39,16 +39,16 @@ struct wish {
   int64_t from, to;
 };
 
-static struct tls *make(struct pki *p, const struct wish *wish, enum role role,
-                        const char *name, const char *const *names) {
-  char spiffe[256], text[4][128], why[256];
+static void make_pem(struct pki *p, const struct wish *wish, enum role role,
+                     const char *name, const char *const *names,
+                     struct pki_pem *to) {
+  char spiffe[256], text[4][128];
   const char *dns[4];
   struct ztna_addr ips[4];
   struct cert_spec spec = {.spiffe = spiffe, .dns = dns, .ips = ips,
                            .not_before = wish->from, .not_after = wish->to};
-  struct sbuf cert = {0}, key = {0}, ca = {0};
-  struct tls *t = NULL;
 
+  memset(to, 0, sizeof(*to));
   snprintf(spiffe, sizeof(spiffe), "spiffe://%s/%s/%s", wish->domain,
            role_name(role), name);
   for (; names && *names && spec.n_dns + spec.n_ips < 4; names++) {
@@ -64,17 +64,39 @@ static struct tls *make(struct pki *p, const struct wish *wish, enum role role,
     dns[spec.n_dns] = text[spec.n_dns];
     spec.n_dns++;
   }
-  sbuf_add(&ca, p->ca.s, p->ca.len);
-  if (wish->also) sbuf_add(&ca, wish->also->ca.s, wish->also->ca.len);
+  sbuf_add(&to->ca, p->ca.s, p->ca.len);
+  if (wish->also) sbuf_add(&to->ca, wish->also->ca.s, wish->also->ca.len);
   if (cert_make_leaf(&spec, p->ca.s, p->ca.len, p->ca_key.s, p->ca_key.len,
-                     &cert, &key) == 0 &&
-      tls_new(&t, cert.s, cert.len, key.s, key.len, ca.s, ca.len, why,
-              sizeof(why)) < 0)
+                     &to->cert, &to->key) < 0)
+    fprintf(stderr, "pki: no certificate for %s\n", spiffe);
+}
+
+void pki_pem_done(struct pki_pem *m) {
+  sbuf_done(&m->cert);
+  sbuf_done(&m->key);
+  sbuf_done(&m->ca);
+}
+
+static struct tls *make(struct pki *p, const struct wish *wish, enum role role,
+                        const char *name, const char *const *names) {
+  struct tls *t = NULL;
+  struct pki_pem m;
+  char why[256];
+
+  make_pem(p, wish, role, name, names, &m);
+  if (tls_new(&t, m.cert.s, m.cert.len, m.key.s, m.key.len, m.ca.s, m.ca.len,
+              why, sizeof(why)) < 0)
     fprintf(stderr, "pki: %s\n", why);
-  sbuf_done(&cert);
-  sbuf_done(&key);
-  sbuf_done(&ca);
+  pki_pem_done(&m);
   return t;
+}
+
+void pki_pem(struct pki *p, enum role role, const char *name,
+             const char *const *names, struct pki_pem *to) {
+  struct wish w = {.domain = p->domain, .from = p->now - 3600,
+                   .to = p->now + 86400 * 30};
+
+  make_pem(p, &w, role, name, names, to);
 }
 
 struct tls *pki_tls_at(struct pki *p, enum role role, const char *name,

@@ -2,6 +2,7 @@
 #ifndef ZTNA_TESTS_PKI_H
 #define ZTNA_TESTS_PKI_H
 
+#include "base/sbuf.h"
 #include "transport/tls.h"
 
 struct pki;
@@ -22,5 +23,14 @@ struct tls *pki_tls_of(struct pki *p, const char *trust_domain, enum role role,
 /* By p's CA, and trusting another CA as well. */
 struct tls *pki_tls_trusting(struct pki *p, const struct pki *also,
                              enum role role, const char *name);
+
+struct pki_pem {
+  struct sbuf cert, key, ca;
+};
+
+/* As pki_tls, before it is read: what a program finds in its files. */
+void pki_pem(struct pki *p, enum role role, const char *name,
+             const char *const *names, struct pki_pem *to);
+void pki_pem_done(struct pki_pem *m);
 
 #endif

@@ -1,0 +1,86 @@
+/* net.h - a network on virtual time: hosts with addresses, lines with delay,
+ * jitter, loss, reordering, duplication and a size limit, NATs that forget,
+ * cables that are pulled. What happens follows from the seed alone.
+ *
+ * Every host hangs on the network by one line, so a packet crosses the up
+ * direction of its sender and the down direction of its receiver. A line keeps
+ * the order of packets unless it is told to reorder. */
+#ifndef ZTNA_TESTS_NET_H
+#define ZTNA_TESTS_NET_H
+
+#include "base/dgram.h"
+#include "base/heap.h"
+#include "sim/seeded.h"
+
+struct vnet;
+
+struct vnet_line { /* one direction */
+  uint64_t delay, jitter;    /* ns; jitter is uniform on top */
+  double loss, dup, reorder; /* probabilities */
+  uint64_t reorder_by;       /* ns more, uniform, for those reordered */
+  size_t mtu;                /* largest UDP payload; 0: any */
+};
+
+struct vnet_counters {
+  uint64_t n_sent, n_lost, n_too_big, n_nobody, n_delivered;
+};
+
+enum { VNET_HOSTS = 16, VNET_PEERS = 32 };
+
+struct vnet_host {
+  struct vnet *net;
+  int number;
+  struct ztna_addr inner[2]; /* v4, v6: what the host believes; family 0: none */
+  struct ztna_addr outer[2]; /* what others see */
+  bool nat;                  /* lets in only whom the host has sent to */
+  struct ztna_addr peers[VNET_PEERS]; /* whom it has sent to since */
+  size_t n_peers;
+  struct vnet_line up, down;
+  uint64_t up_last, down_last; /* of the last packet in order */
+  bool off;                    /* cable pulled: both directions */
+  bool blocked[VNET_HOSTS];    /* no packets from here to these */
+  /* A packet, or a train of them that arrived together; lent. */
+  void (*on_dgram)(void *ud, const struct dgram *d);
+  void *ud;
+};
+
+struct vnet {
+  struct seeded rnd;
+  uint64_t now;
+  struct vnet_host hosts[VNET_HOSTS];
+  int n_hosts;
+  struct heap events;
+  struct vnet_counters counters;
+  uint64_t digest; /* of every packet sent so far, and when */
+  /* Sees every packet that is sent, from its outer address. */
+  void (*on_wire)(void *ud, const struct ztna_addr *from,
+                  const struct ztna_addr *to, const uint8_t *data, size_t len);
+  void *wire_ud;
+};
+
+struct vnet *vnet_new(uint64_t seed, uint64_t now);
+void vnet_free(struct vnet *n);
+
+/* v4 and v6 with ports ("192.0.2.1:4433"), either may be NULL. delay: of each
+ * direction of its line. */
+struct vnet_host *vnet_add(struct vnet *n, const char *v4, const char *v6,
+                           uint64_t delay);
+/* Another outer port per family: the NAT forgot, or the host has a new socket.
+ * What is sent to the old ones finds nobody. */
+void vnet_rebind(struct vnet_host *h);
+
+/* From a host: one packet or a train. */
+void vnet_send(struct vnet_host *h, const struct dgram *d);
+/* From nowhere, with any source address; arrives after delay. */
+void vnet_inject(struct vnet *n, const struct ztna_addr *from,
+                 const struct ztna_addr *to, const uint8_t *data, size_t len,
+                 uint64_t delay);
+/* Calls fn at that time. */
+void vnet_at(struct vnet *n, uint64_t at, void (*fn)(void *ud, uint64_t arg),
+             void *ud, uint64_t arg);
+
+uint64_t vnet_deadline(const struct vnet *n); /* of the next event, or NEVER */
+/* Lets what is due at n->now happen: one train, or one call. False: nothing. */
+bool vnet_step(struct vnet *n);
+
+#endif

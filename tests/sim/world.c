@@ -1,0 +1,561 @@
+/* world.c - see world.h. */
+#include "sim/world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/map.h"
+
+#define BACKEND_DELAY (MS / 2)
+#define RELAY_NAME "relay.test"
+#define RELAY_HOST RELAY_NAME ":4433"
+
+enum { TURNS_MAX = 20000 }; /* at one instant: then a role spins */
+
+static void need(bool ok, const char *what) {
+  if (ok) return;
+  fprintf(stderr, "sim: %s\n", what);
+  abort();
+}
+
+/* --- the process's one clock, randomness and log --- */
+
+static struct sim *current;
+static struct seeded tls_rnd;
+
+static int64_t unix_now(void) {
+  return SIM_EPOCH + (int64_t)((current ? current->now : 0) / SEC);
+}
+
+static void on_line(void *ud, enum log_level level, const char *line) {
+  struct sim *w = ud;
+  size_t len = strlen(line);
+
+  if (getenv("ZTNA_TEST_LOG"))
+    fprintf(stderr, "%9.4f %s\n", (double)w->now / 1e9, line);
+  if (w->log_len + len + 2 > sizeof(w->log)) w->log_len = 0;
+  memcpy(w->log + w->log_len, line, len);
+  w->log_len += len;
+  w->log[w->log_len++] = '\n';
+  w->log[w->log_len] = 0;
+}
+
+bool sim_logged(const struct sim *w, const char *text) {
+  return strstr(w->log, text);
+}
+
+void sim_log_clear(struct sim *w) { w->log_len = w->log[0] = 0; }
+
+/* --- the relay --- */
+
+static struct policy *allow_all(void) {
+  char all[] = "*", *pattern = all, name[] = "all";
+  struct policy_rule rule = {.name = name,
+                             .agents = &pattern,
+                             .n_agents = 1,
+                             .services = &pattern,
+                             .n_services = 1,
+                             .protocols = PROTO_UDP | PROTO_TCP | PROTO_ICMP};
+  struct policy_config cfg = {.rules = &rule, .n_rules = 1};
+  struct policy *p;
+  char why[200];
+
+  need(policy_new(&p, &cfg, why, sizeof(why)) == 0, why);
+  return p;
+}
+
+struct ztna_addr sim_service_addr(const char *service, bool v6) {
+  bool echo = !strcmp(service, "echo");
+  struct ztna_addr a;
+
+  ztna_addr_parse(&a, v6 ? echo ? "fd5a:10::10" : "fd5a:10::11"
+                         : echo ? "10.100.0.10" : "10.100.0.11");
+  return a;
+}
+
+void sim_relay_start(struct sim *w) {
+  struct ztna_addr addrs[SIM_SERVICES][2];
+  struct relay_fixed_service fixed[SIM_SERVICES] = {
+      {.id = "echo", .addrs = addrs[0], .n_addrs = 2},
+      {.id = "other", .addrs = addrs[1], .n_addrs = 2}};
+  struct relay_options o = {.tls = w->relay.tls,
+                            .rng = &w->rnd.rng,
+                            .services = fixed,
+                            .n_services = SIM_SERVICES,
+                            .policy = allow_all(),
+                            .retry = QUIC_RETRY_AUTO,
+                            .max_connections = 100,
+                            .max_routes = 100,
+                            .unix_at_start = unix_now()};
+
+  for (int i = 0; i < SIM_SERVICES; i++)
+    for (int k = 0; k < 2; k++)
+      addrs[i][k] = sim_service_addr(fixed[i].id, k);
+  memcpy(o.state_key, w->relay.state_key, sizeof(o.state_key));
+  ztna_prefix_parse(&o.service_pool[0], "10.100.0.0/24");
+  ztna_prefix_parse(&o.service_pool[1], "fd5a:10::/64");
+  ztna_prefix_parse(&o.agent_pool[0], "100.64.0.0/16");
+  ztna_prefix_parse(&o.agent_pool[1], "fd5a:64::/64");
+  w->relay.core = relay_new(&o, w->now);
+  need(w->relay.core, "no relay");
+  w->relay.node.on = true;
+}
+
+void sim_relay_stop(struct sim *w) {
+  w->relay.node.on = false;
+  relay_free(w->relay.core);
+  w->relay.core = NULL;
+}
+
+static void relay_node_in(struct sim_node *n, const struct dgram *d) {
+  relay_udp_in(n->w->relay.core, n->w->now, d);
+}
+static void relay_node_tick(struct sim_node *n) {
+  relay_tick(n->w->relay.core, n->w->now);
+}
+static uint64_t relay_node_deadline(struct sim_node *n) {
+  return relay_deadline(n->w->relay.core);
+}
+static void relay_node_drain(struct sim_node *n) {
+  struct dgram v[16];
+  int got;
+
+  while ((got = relay_next(n->w->relay.core, n->w->now, v, 16)) > 0)
+    for (int i = 0; i < got; i++) vnet_send(n->host, &v[i]);
+}
+
+struct ztna_addr sim_outer(const struct sim *w, const struct sim_node *n) {
+  return n->host->outer[w->cfg.v6];
+}
+
+struct ztna_addr sim_relay_addr(const struct sim *w) {
+  return sim_outer(w, &w->relay.node);
+}
+
+/* --- connectors and their backends --- */
+
+void sim_connector_start(struct sim *w, int i) {
+  static const char *const relays[] = {RELAY_HOST};
+  struct sim_connector *c = &w->connectors[i];
+  struct connector_backend backends[] = {{PROTO_UDP, SIM_PORT},
+                                         {PROTO_ICMP, 0}};
+  struct connector_service service = {.id = c->service,
+                                      .backends = backends,
+                                      .n_backends = 2,
+                                      .weight = 1};
+  struct connector_options o = {.tls = c->tls,
+                                .rng = &w->rnd.rng,
+                                .relays = relays,
+                                .n_relays = 1,
+                                .services = &service,
+                                .n_services = 1,
+                                .max_flows = SIM_FLOWS,
+                                .max_flows_per_agent = SIM_FLOWS / 2,
+                                .udp_idle_after = 120 * SEC,
+                                .unix_at_start = unix_now()};
+  struct ztna_addr to;
+
+  c->core = connector_new(&o, w->now);
+  need(c->core, "no connector");
+  ztna_addr_parse(&to, "192.168.7.7:7");
+  connector_set_backend(c->core, 0, 0, &to);
+  connector_set_backend(c->core, 0, 1, &to);
+  memset(c->backends, 0, sizeof(c->backends));
+  c->node.on = true;
+}
+
+void sim_connector_stop(struct sim *w, int i) {
+  struct sim_connector *c = &w->connectors[i];
+
+  c->node.on = false;
+  connector_free(c->core);
+  c->core = NULL;
+  for (int k = 0; k < SIM_FLOWS; k++) c->backends[k].times++;
+  vnet_rebind(c->node.host); /* the next one has another socket */
+}
+
+struct echo { /* a reply under way */
+  struct sim_connector *c;
+  struct connector *core;
+  uint32_t flow, times;
+  bool ping;
+  uint16_t seq;
+  size_t len;
+  uint8_t data[];
+};
+
+static void on_echo(void *ud, uint64_t arg) {
+  struct echo *e = ud;
+  struct sim_connector *c = e->c;
+
+  if (c->core == e->core && c->backends[e->flow].open &&
+      c->backends[e->flow].times == e->times) {
+    if (e->ping)
+      connector_echo_in(c->core, c->node.w->now, e->flow, e->seq, e->data,
+                        e->len);
+    else
+      connector_backend_in(c->core, c->node.w->now, e->flow, e->data, e->len);
+    c->node.drain(&c->node);
+  }
+  free(e);
+}
+
+static void echo_later(struct sim_connector *c, const struct backend_op *op) {
+  struct sim_backend *b = &c->backends[op->flow];
+  struct echo *e = malloc(sizeof(*e) + op->len);
+
+  need(b->open, "a packet for a backend that is not open");
+  c->n_asked++;
+  *e = (struct echo){c, c->core, op->flow, b->times,
+                     op->kind == BACKEND_OP_SEND_ECHO, op->seq, op->len};
+  memcpy(e->data, op->data, op->len);
+  vnet_at(c->node.w->net, c->node.w->now + BACKEND_DELAY, on_echo, e, 0);
+}
+
+static void backend_op(struct sim_connector *c, const struct backend_op *op) {
+  struct sim_backend *b = &c->backends[op->flow];
+
+  switch (op->kind) {
+  case BACKEND_OP_OPEN:
+  case BACKEND_OP_OPEN_PING:
+    b->open = true;
+    b->times++;
+    break;
+  case BACKEND_OP_SEND:
+  case BACKEND_OP_SEND_ECHO:
+    echo_later(c, op);
+    break;
+  case BACKEND_OP_CLOSE:
+    b->open = false;
+  }
+}
+
+static void connector_node_in(struct sim_node *n, const struct dgram *d) {
+  connector_udp_in(((struct sim_connector *)n->ud)->core, n->w->now, d);
+}
+static void connector_node_tick(struct sim_node *n) {
+  connector_tick(((struct sim_connector *)n->ud)->core, n->w->now);
+}
+static uint64_t connector_node_deadline(struct sim_node *n) {
+  return connector_deadline(((struct sim_connector *)n->ud)->core);
+}
+static void connector_node_drain(struct sim_node *n) {
+  struct sim_connector *c = n->ud;
+  struct ztna_addr relay = sim_relay_addr(n->w);
+  struct backend_op op;
+  struct dgram v[16];
+  int got;
+
+  while ((got = connector_next(c->core, n->w->now, v, 16)) > 0)
+    for (int i = 0; i < got; i++) vnet_send(n->host, &v[i]);
+  while (connector_backend_next(c->core, &op)) backend_op(c, &op);
+  while ((got = connector_wants_relay(c->core)) >= 0)
+    connector_set_relay(c->core, (size_t)got, &relay, 1, n->w->now);
+}
+
+/* --- agents --- */
+
+static void agent_random(void *ctx, void *buf, size_t len) {
+  rng_fill(&((struct sim *)ctx)->rnd.rng, buf, len);
+}
+
+void sim_agent_start(struct sim *w, int i) {
+  static const char *const relays[] = {RELAY_HOST};
+  struct sim_agent *g = &w->agents[i];
+  struct ztna_prefix networks[4];
+  struct ztna_agent_config cfg = {
+      .cert = g->pem.cert.s, .cert_len = g->pem.cert.len,
+      .key = g->pem.key.s,   .key_len = g->pem.key.len,
+      .ca = g->pem.ca.s,     .ca_len = g->pem.ca.len,
+      .relays = relays,      .n_relays = 1,
+      .networks = networks,  .n_networks = 4,
+      .random = agent_random, .random_ctx = w,
+      .unix_now = unix_now()};
+  char why[200];
+
+  ztna_prefix_parse(&networks[0], "10.100.0.0/24");
+  ztna_prefix_parse(&networks[1], "fd5a:10::/64");
+  ztna_prefix_parse(&networks[2], "100.64.0.0/16");
+  ztna_prefix_parse(&networks[3], "fd5a:64::/64");
+  need(ztna_agent_new(&g->core, &cfg, w->now, why, sizeof(why)) == 0, why);
+  g->node.on = true;
+}
+
+void sim_agent_stop(struct sim *w, int i) {
+  struct sim_agent *g = &w->agents[i];
+
+  g->node.on = false;
+  ztna_agent_free(g->core);
+  g->core = NULL;
+  vnet_rebind(g->node.host);
+}
+
+static void agent_node_in(struct sim_node *n, const struct dgram *d) {
+  ztna_agent_udp_in(((struct sim_agent *)n->ud)->core, n->w->now, d);
+}
+static void agent_node_tick(struct sim_node *n) {
+  ztna_agent_tick(((struct sim_agent *)n->ud)->core, n->w->now);
+}
+static uint64_t agent_node_deadline(struct sim_node *n) {
+  return ztna_agent_deadline(((struct sim_agent *)n->ud)->core);
+}
+static void agent_node_drain(struct sim_node *n) {
+  struct sim_agent *g = n->ud;
+  struct ztna_addr relay = sim_relay_addr(n->w);
+  const uint8_t *ip;
+  struct dgram v[16];
+  size_t len;
+  int got;
+
+  while ((got = ztna_agent_next(g->core, n->w->now, v, 16)) > 0)
+    for (int i = 0; i < got; i++) vnet_send(n->host, &v[i]);
+  while ((len = ztna_agent_ip_next(g->core, &ip))) app_in(&g->app, ip, len);
+  while ((got = ztna_agent_wants_relay(g->core)) >= 0)
+    ztna_agent_set_relay(g->core, (size_t)got, &relay, 1, n->w->now);
+}
+
+/* --- life --- */
+
+static void on_dgram(void *ud, const struct dgram *d) {
+  struct sim_node *n = ud;
+
+  if (!n->on) return;
+  n->udp_in(n, d);
+  n->drain(n);
+}
+
+void sim_add(struct sim *w, struct sim_node *n) {
+  need(w->n_nodes < SIM_NODES, "too many nodes");
+  n->w = w;
+  n->host->on_dgram = on_dgram;
+  n->host->ud = n;
+  w->nodes[w->n_nodes++] = n;
+}
+
+/* A host at its own address, or at one behind a NAT's. */
+static struct vnet_host *place(struct sim *w, int net, int i) {
+  char v4[48], v6[64];
+  struct vnet_host *h;
+
+  snprintf(v4, sizeof(v4), "198.51.%d.%d:%d", net, i + 1, 5000 + i);
+  snprintf(v6, sizeof(v6), "[2001:db8:%d::%d]:%d", net, i + 1, 5000 + i);
+  h = vnet_add(w->net, v4, v6, w->cfg.delay);
+  if (!w->cfg.nat) return h;
+  ztna_addr_parse(&h->inner[0], "192.168.1.10:5000");
+  ztna_addr_parse(&h->inner[1], "[fd00::10]:5000");
+  h->nat = true;
+  return h;
+}
+
+static void make_relay(struct sim *w) {
+  static const char *const names[] = {RELAY_NAME, NULL};
+  enum role role = w->cfg.relay_role ? w->cfg.relay_role : ROLE_RELAY;
+  struct sim_node *n = &w->relay.node;
+
+  w->relay.tls = pki_tls(w->pki, role, "r1", names);
+  rng_fill(&w->rnd.rng, w->relay.state_key, sizeof(w->relay.state_key));
+  *n = (struct sim_node){.name = "relay",
+                         .host = vnet_add(w->net, "203.0.113.1:4433",
+                                          "[2001:db8::1]:4433", w->cfg.delay),
+                         .udp_in = relay_node_in,
+                         .tick = relay_node_tick,
+                         .drain = relay_node_drain,
+                         .deadline = relay_node_deadline};
+  sim_add(w, n);
+  sim_relay_start(w);
+}
+
+static void make_connector(struct sim *w, int i) {
+  static const char *const any[] = {"*", NULL};
+  struct sim_connector *c = &w->connectors[i];
+
+  snprintf(c->name, sizeof(c->name), "connector-%d", i);
+  c->service = w->cfg.services[i] ? w->cfg.services[i] : "echo";
+  c->tls = pki_tls(w->pki, ROLE_CONNECTOR, c->name, any);
+  c->node = (struct sim_node){.name = c->name,
+                              .host = place(w, 2, i),
+                              .ud = c,
+                              .udp_in = connector_node_in,
+                              .tick = connector_node_tick,
+                              .drain = connector_node_drain,
+                              .deadline = connector_node_deadline};
+  sim_add(w, &c->node);
+  sim_connector_start(w, i);
+}
+
+static void make_agent(struct sim *w, int i) {
+  struct sim_agent *g = &w->agents[i];
+
+  snprintf(g->name, sizeof(g->name), "agent-%d", i);
+  pki_pem(w->pki, ROLE_AGENT, g->name, NULL, &g->pem);
+  g->app.w = w;
+  g->app.agent = i;
+  g->node = (struct sim_node){.name = g->name,
+                              .host = place(w, 1, i),
+                              .ud = g,
+                              .udp_in = agent_node_in,
+                              .tick = agent_node_tick,
+                              .drain = agent_node_drain,
+                              .deadline = agent_node_deadline};
+  sim_add(w, &g->node);
+  sim_agent_start(w, i);
+}
+
+struct sim *sim_new(const struct sim_config *cfg) {
+  struct sim *w = calloc(1, sizeof(*w));
+
+  need(w, "no memory");
+  sim_free(current); /* a failed test left it */
+  current = w;
+  w->cfg = *cfg;
+  if (!w->cfg.delay) w->cfg.delay = 10 * MS;
+  w->now = SEC;
+  seeded_init(&w->rnd, cfg->seed);
+  seeded_init(&tls_rnd, ~cfg->seed);
+  need(tls_global_init(&tls_rnd.rng, unix_now) == 0, "no TLS");
+  log_to(on_line, w);
+  w->net = vnet_new(cfg->seed + 1, w->now);
+  w->pki = pki_new("example.org", SIM_EPOCH);
+  need(w->pki, "no certificates");
+  make_relay(w);
+  for (int i = 0; i < cfg->n_connectors; i++) make_connector(w, i);
+  for (int i = 0; i < cfg->n_agents; i++) make_agent(w, i);
+  return w;
+}
+
+void sim_free(struct sim *w) {
+  if (!w) return;
+  w->net->on_wire = NULL;
+  for (int i = 0; i < w->cfg.n_agents; i++) {
+    ztna_agent_free(w->agents[i].core);
+    pki_pem_done(&w->agents[i].pem);
+  }
+  for (int i = 0; i < w->cfg.n_connectors; i++) {
+    struct sim_connector *c = &w->connectors[i];
+
+    connector_free(c->core);
+    c->core = NULL;
+    for (int k = 0; k < SIM_FLOWS; k++) c->backends[k].open = false;
+    tls_free(c->tls);
+  }
+  relay_free(w->relay.core);
+  tls_free(w->relay.tls);
+  /* Calls that are still to come free what they hold. */
+  for (int i = 0; i < SIM_AGENTS; i++) w->agents[i].app.every = 0;
+  w->net->now = NEVER;
+  for (int i = 0; i < w->n_nodes; i++) w->nodes[i]->on = false;
+  while (vnet_step(w->net))
+    ;
+  vnet_free(w->net);
+  pki_free(w->pki);
+  log_to(NULL, NULL);
+  tls_global_done();
+  current = NULL;
+  free(w);
+}
+
+/* --- time --- */
+
+static uint64_t next_at(struct sim *w) {
+  uint64_t at = vnet_deadline(w->net);
+
+  for (int i = 0; i < w->n_nodes; i++)
+    if (w->nodes[i]->on) at = time_min(at, w->nodes[i]->deadline(w->nodes[i]));
+  return at;
+}
+
+static void tick_due(struct sim *w) {
+  for (int i = 0; i < w->n_nodes; i++) {
+    struct sim_node *n = w->nodes[i];
+
+    if (!n->on || n->deadline(n) > w->now) continue;
+    n->tick(n);
+    n->drain(n);
+  }
+}
+
+static void drain_all(struct sim *w) {
+  for (int i = 0; i < w->n_nodes; i++)
+    if (w->nodes[i]->on) w->nodes[i]->drain(w->nodes[i]);
+}
+
+static void spins(struct sim *w) {
+  fprintf(stderr, "sim: a role spins at %.6f:", (double)w->now / 1e9);
+  for (int i = 0; i < w->n_nodes; i++)
+    if (w->nodes[i]->on && w->nodes[i]->deadline(w->nodes[i]) <= w->now)
+      fprintf(stderr, " %s", w->nodes[i]->name);
+  fprintf(stderr, "\n");
+  abort();
+}
+
+bool sim_until(struct sim *w, bool (*is)(struct sim *w, void *ud), void *ud,
+               uint64_t for_ns) {
+  uint64_t until = w->now + for_ns, at;
+  int turns = 0;
+
+  drain_all(w);
+  while ((at = next_at(w)) <= until) {
+    if (at > w->now) {
+      w->now = w->net->now = at;
+      turns = 0;
+    }
+    if (turns++ > TURNS_MAX) spins(w);
+    if (!vnet_step(w->net)) tick_due(w);
+    if (is && is(w, ud)) return true;
+  }
+  w->now = w->net->now = until;
+  return is && is(w, ud);
+}
+
+void sim_run(struct sim *w, uint64_t for_ns) {
+  sim_until(w, NULL, NULL, for_ns);
+}
+
+/* --- counters --- */
+
+uint64_t sim_counter(const char *text, const char *name, const char *reason) {
+  char line[200];
+  const char *at;
+
+  if (reason)
+    snprintf(line, sizeof(line), "\n%s{reason=\"%s\"} ", name, reason);
+  else
+    snprintf(line, sizeof(line), "\n%s ", name);
+  at = strstr(text, line);
+  if (!at && !strstr(text, name)) need(false, name);
+  return at ? strtoull(at + strlen(line), NULL, 10) : 0;
+}
+
+static uint64_t counter_free(struct sbuf *b, const char *name,
+                             const char *reason) {
+  uint64_t n = sim_counter(b->s, name, reason);
+
+  sbuf_done(b);
+  return n;
+}
+
+uint64_t sim_relay_counter(const struct sim *w, const char *name,
+                           const char *reason) {
+  struct sbuf b = {0};
+
+  relay_metrics(w->relay.core, &b);
+  return counter_free(&b, name, reason);
+}
+
+uint64_t sim_connector_counter(const struct sim *w, int i, const char *name,
+                               const char *reason) {
+  struct sbuf b = {0};
+
+  connector_metrics(w->connectors[i].core, &b);
+  return counter_free(&b, name, reason);
+}
+
+uint64_t sim_agent_counter(const struct sim *w, int i, const char *name,
+                           const char *reason) {
+  char *text = ztna_agent_metrics(w->agents[i].core);
+  uint64_t n = sim_counter(text, name, reason);
+
+  free(text);
+  return n;
+}
