@@ -902,6 +902,8 @@ static void flows_end_when_they_are_idle(void **state) {
   assert_int_equal(a->n, 1);
   answer(w, 0, "late", 4);
   assert_int_equal(a->n, 1);
+  for (int i = 0; i < 4; i++) send_udp(a, 5000 + i, V4 ":53", "x");
+  assert_int_equal(n_open(w), 4); /* the whole share is there again */
   world_free(w);
 }
 

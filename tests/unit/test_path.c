@@ -47,6 +47,7 @@ struct world {
   uint64_t now, delay;
   double loss;
   size_t mtu;                       /* UDP payload */
+  uint64_t n_too_big;
   bool cut;
   uint8_t ha[HANDLE_LEN], hb[HANDLE_LEN];
 };
@@ -218,6 +219,7 @@ static void put(struct world *w, const struct ztna_addr *from,
     size_t len = d->len - off < d->seg ? d->len - off : d->seg;
     struct packet *p = &w->wire[(w->first + w->n_wire) % WIRE];
 
+    w->n_too_big += len > w->mtu;
     if (w->cut || len > w->mtu || seeded_unit(&w->rnd) < w->loss ||
         w->n_wire == WIRE)
       continue;
@@ -627,6 +629,47 @@ static void rubbish_in_datagrams_is_counted(void **state) {
   world_free(w);
 }
 
+/* `half` 0 or 1 of a packet of 600 bytes. */
+static void send_half(struct world *w, int half, uint16_t id) {
+  uint8_t bytes[WIRE_FRAGMENT_HEAD + 8 + 300], whole[600];
+  struct wire_dgram d = {.type = WIRE_FRAGMENT, .frag_context = 2,
+                         .frag_id = id, .frag_index = (uint8_t)half,
+                         .frag_last = half};
+  size_t n = wire_write_head(bytes, &d);
+
+  pattern(whole, sizeof(whole));
+  memcpy(bytes + n, whole + 300 * half, 300);
+  w->a->dgram = bytes;
+  w->a->dgram_len = n + 300;
+  quic_wake(w->a->raw);
+  run(w, 50 * MS);
+}
+
+static void halves_meet_in_any_order_within_200_ms(void **state) {
+  struct world *w = world_new();
+
+  listen(w);
+  raw_dial(w, w->a);
+  run(w, SEC);
+  send_half(w, 0, 1);
+  send_half(w, 1, 1);
+  assert_int_equal(w->b->n_by_size[600], 1);
+  send_half(w, 1, 2);
+  send_half(w, 0, 3);
+  send_half(w, 0, 2);
+  assert_int_equal(w->b->n_by_size[600], 2);
+  run(w, 250 * MS); /* the id may be of another packet now */
+  send_half(w, 1, 3);
+  assert_int_equal(w->b->n_by_size[600], 2);
+  send_half(w, 0, 3);
+  assert_int_equal(w->b->n_by_size[600], 3);
+  send_half(w, 0, 4);
+  send_half(w, 0, 4);
+  assert_int_equal(path_stats(w->b->path)->drops[REASON_MALFORMED], 1);
+  assert_int_equal(w->b->n_packets, 3);
+  world_free(w);
+}
+
 /* Halves that never meet hold 16 packets of the pool, not more. */
 static void halves_without_their_other_are_bounded(void **state) {
   struct world *w = world_new();
@@ -730,6 +773,30 @@ static void and_one_on_a_path_that_was_never_wide(void **state) {
   assert_int_equal(percent(w, w->a, w->b, 2, 1230, SEC), 100);
   assert_int_equal(path_stats(w->a->path)->n_split, w->a->before.n_split);
   assert_int_equal(w->a->n_end + w->b->n_end, 0);
+  world_free(w);
+}
+
+/* What the other side is to be told shares the packet with what nearly fills
+ * it. */
+static void and_one_in_each_direction(void **state) {
+  struct world *w = live_world();
+  uint64_t lost = 0;
+  int n[2] = {0};
+
+  w->mtu = 1200;
+  for (int i = 0; i < 400; i++) {
+    if (i == 200) n[0] = w->a->n_packets, n[1] = w->b->n_packets;
+    if (i == 200) lost = w->n_too_big;
+    for (int k = 0; k < 3; k++) {
+      send_packet(w, w->a, 1130 + (size_t)i % 40);
+      send_packet(w, w->b, 1130 + (size_t)i % 40);
+    }
+    run(w, 7 * MS);
+  }
+  run(w, SEC);
+  assert_in_range(w->a->n_packets - n[0], 590, 640);
+  assert_in_range(w->b->n_packets - n[1], 590, 640);
+  assert_in_range(w->n_too_big - lost, 0, 8); /* probes only */
   world_free(w);
 }
 
@@ -1028,12 +1095,14 @@ int main(void) {
       TEST(longer_packets_are_split_or_counted),
       TEST(a_lost_half_costs_its_packet_only),
       TEST(rubbish_in_datagrams_is_counted),
+      TEST(halves_meet_in_any_order_within_200_ms),
       TEST(halves_without_their_other_are_bounded),
       TEST(a_flow_goes_on_when_the_wire_becomes_narrow),
       TEST(and_so_does_one_from_the_connector),
       TEST(and_a_fast_one),
       TEST(and_one_of_packets_that_travel_together),
       TEST(and_one_on_a_path_that_was_never_wide),
+      TEST(and_one_in_each_direction),
       TEST(loss_alone_does_not_make_a_path_narrow_for_long),
       TEST(a_path_that_falls_silent_says_so),
       TEST(an_idle_path_is_not_silent),
