@@ -122,9 +122,19 @@ void quic_unlisten(struct quic *q, struct quic_slot *s) {
   slot_gc(q, s);
 }
 
+/* Dialling again on a handle of ours keeps its slot: the connections in it are
+ * told apart by their tags. */
+static struct quic_slot *slot_to_dial(struct quic *q,
+                                      const struct quic_dial *d) {
+  struct quic_slot *s = d->handle ? map_get(&q->handles, d->handle) : NULL;
+
+  if (!s) return slot_new(q, d->handle);
+  return s->listening ? NULL : s;
+}
+
 struct quic_conn *quic_dial(struct quic *q, const struct quic_dial *d,
                             uint64_t now) {
-  struct quic_slot *s = slot_new(q, d->handle);
+  struct quic_slot *s = slot_to_dial(q, d);
   struct ztna_addr any = {0};
   struct quic_conn *c;
 

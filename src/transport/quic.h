@@ -193,7 +193,8 @@ struct quic_dial {
   void *ud;
   struct quic_params params;
 };
-/* NULL: no memory, or the handle is in use. */
+/* Dialling again on a handle is fine: the new connection replaces the former
+ * when it is ready. NULL: no memory, or somebody listens on the handle. */
 struct quic_conn *quic_dial(struct quic *q, const struct quic_dial *d,
                             uint64_t now);
 
