@@ -100,7 +100,7 @@ check: programs
 fuzz: $(FUZZ)
 	for f in $(FUZZ); do $$f --seconds $(FUZZ_SECONDS) || exit 1; done
 
-bench: all $(BENCH)
+bench: all $(BENCH) $(TOOLS)
 	tests/bench/run.sh $B
 
 demo: all
