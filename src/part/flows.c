@@ -9,17 +9,21 @@
 
 enum { KEY_LEN = 4 + 2 + 2 + 2 + 16 + 16 };
 
+struct ends {
+  uint32_t newest, oldest;
+};
+
 struct flows {
   struct flow *v;
-  uint32_t n, n_used, n_fresh, free; /* free: list through `newer` */
-  uint32_t newest, oldest;
+  uint32_t n, n_used, n_fresh, free; /* free: list through all.newer */
+  struct ends all, *own;             /* own: one of each owner */
   uint32_t *slots; /* number + 1, 0 free */
   uint32_t mask;
   uint64_t idle_after;
   uint64_t hash_key[2];
 };
 
-struct flows *flows_new(uint32_t n, uint64_t idle_after,
+struct flows *flows_new(uint32_t n, uint32_t owners, uint64_t idle_after,
                         const struct rng *rng) {
   struct flows *t = calloc(1, sizeof(*t));
   uint32_t slots = 16;
@@ -29,11 +33,14 @@ struct flows *flows_new(uint32_t n, uint64_t idle_after,
   t->n = n;
   t->mask = slots - 1;
   t->idle_after = idle_after;
-  t->free = t->newest = t->oldest = FLOWS_NONE;
+  t->free = FLOWS_NONE;
+  t->all = (struct ends){FLOWS_NONE, FLOWS_NONE};
   rng_fill(rng, t->hash_key, sizeof(t->hash_key));
   t->v = calloc(n, sizeof(*t->v));
   t->slots = calloc(slots, sizeof(*t->slots));
-  if (t->v && t->slots) return t;
+  t->own = malloc(owners * sizeof(*t->own));
+  for (uint32_t i = 0; t->own && i < owners; i++) t->own[i] = t->all;
+  if (t->v && t->slots && t->own) return t;
   flows_free(t);
   return NULL;
 }
@@ -41,6 +48,7 @@ struct flows *flows_new(uint32_t n, uint64_t idle_after,
 void flows_free(struct flows *t) {
   if (!t) return;
   free(t->v);
+  free(t->own);
   free(t->slots);
   free(t);
 }
@@ -67,27 +75,37 @@ static bool same(const struct flow_key *a, const struct flow_key *b) {
 
 /* --- by last use --- */
 
-static void list_take(struct flows *t, uint32_t i) {
-  struct flow *f = &t->v[i];
-
-  *(f->newer == FLOWS_NONE ? &t->newest : &t->v[f->newer].older) = f->older;
-  *(f->older == FLOWS_NONE ? &t->oldest : &t->v[f->older].newer) = f->newer;
+static struct flow_place *place_in(struct flows *t, uint32_t i,
+                                   const struct ends *e) {
+  return e == &t->all ? &t->v[i].all : &t->v[i].own;
 }
 
-static void list_put(struct flows *t, uint32_t i) {
-  struct flow *f = &t->v[i];
+static void list_take(struct flows *t, struct ends *e, uint32_t i) {
+  struct flow_place p = *place_in(t, i, e);
 
-  f->newer = FLOWS_NONE;
-  f->older = t->newest;
-  *(t->newest == FLOWS_NONE ? &t->oldest : &t->v[t->newest].newer) = i;
-  t->newest = i;
+  *(p.newer == FLOWS_NONE ? &e->newest : &place_in(t, p.newer, e)->older) =
+      p.older;
+  *(p.older == FLOWS_NONE ? &e->oldest : &place_in(t, p.older, e)->newer) =
+      p.newer;
+}
+
+static void list_put(struct flows *t, struct ends *e, uint32_t i) {
+  *place_in(t, i, e) = (struct flow_place){FLOWS_NONE, e->newest};
+  *(e->newest == FLOWS_NONE ? &e->oldest : &place_in(t, e->newest, e)->newer) =
+      i;
+  e->newest = i;
+}
+
+static void list_touch(struct flows *t, struct ends *e, uint32_t i) {
+  if (e->newest == i) return;
+  list_take(t, e, i);
+  list_put(t, e, i);
 }
 
 void flows_touch(struct flows *t, uint32_t i, uint64_t now) {
   t->v[i].last_at = now;
-  if (t->newest == i) return;
-  list_take(t, i);
-  list_put(t, i);
+  list_touch(t, &t->all, i);
+  list_touch(t, &t->own[t->v[i].key.owner], i);
 }
 
 /* --- by key --- */
@@ -108,7 +126,7 @@ uint32_t flows_add(struct flows *t, const struct flow_key *k, uint64_t now) {
 
   if (t->free != FLOWS_NONE) {
     i = t->free;
-    t->free = t->v[i].newer;
+    t->free = t->v[i].all.newer;
   } else if (t->n_fresh < t->n) {
     i = t->n_fresh++;
   } else {
@@ -118,7 +136,8 @@ uint32_t flows_add(struct flows *t, const struct flow_key *k, uint64_t now) {
   for (s = hash(t, k) & t->mask; t->slots[s]; s = (s + 1) & t->mask)
     ;
   t->slots[s] = i + 1;
-  list_put(t, i);
+  list_put(t, &t->all, i);
+  list_put(t, &t->own[k->owner], i);
   t->n_used++;
   return i;
 }
@@ -146,9 +165,10 @@ void flows_del(struct flows *t, uint32_t i) {
 
   while (t->slots[s] != i + 1) s = (s + 1) & t->mask;
   close_gap(t, s);
-  list_take(t, i);
+  list_take(t, &t->all, i);
+  list_take(t, &t->own[f->key.owner], i);
   f->used = false;
-  f->newer = t->free;
+  f->all.newer = t->free;
   t->free = i;
   t->n_used--;
 }
@@ -158,19 +178,17 @@ struct flow *flows_at(struct flows *t, uint32_t i) {
 }
 
 uint32_t flows_idle(const struct flows *t, uint64_t now) {
-  return now >= flows_deadline(t) ? t->oldest : FLOWS_NONE;
+  return now >= flows_deadline(t) ? t->all.oldest : FLOWS_NONE;
 }
 
 uint32_t flows_oldest(const struct flows *t, uint32_t owner) {
-  uint32_t i = t->oldest;
-
-  while (i != FLOWS_NONE && t->v[i].key.owner != owner) i = t->v[i].newer;
-  return i;
+  return t->own[owner].oldest;
 }
 
 uint32_t flows_count(const struct flows *t) { return t->n_used; }
 
 uint64_t flows_deadline(const struct flows *t) {
-  return t->oldest == FLOWS_NONE ? NEVER
-                                 : t->v[t->oldest].last_at + t->idle_after;
+  return t->all.oldest == FLOWS_NONE
+             ? NEVER
+             : t->v[t->all.oldest].last_at + t->idle_after;
 }

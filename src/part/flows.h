@@ -23,14 +23,17 @@ struct flow {
   uint64_t last_at;
   uint32_t context;
   void *ud;
-  uint32_t newer, older; /* by last use */
+  struct flow_place {
+    uint32_t newer, older;
+  } all, own; /* by last use: among all, among its owner's */
   bool used;
 };
 
 struct flows;
 
-/* idle_after: ns. NULL: no memory. Memory of unused flows is not touched. */
-struct flows *flows_new(uint32_t n, uint64_t idle_after, const struct rng *rng);
+/* owners: their numbers are below this. idle_after: ns. NULL: no memory. Memory of unused flows is not touched. */
+struct flows *flows_new(uint32_t n, uint32_t owners, uint64_t idle_after,
+                        const struct rng *rng);
 void flows_free(struct flows *t);
 
 /* FLOWS_NONE when there is none. Marks it as used now. */

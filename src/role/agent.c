@@ -173,7 +173,7 @@ static int make(struct ztna_agent *a, const struct ztna_agent_config *cfg,
   q.cubic = cfg->cubic;
   map_init(&a->by_addr, 17, 2 * SERVICES_MAX, &a->rng);
   a->quic = quic_new(&q);
-  a->flows = flows_new(FLOWS_MAX, FLOW_IDLE, &a->rng);
+  a->flows = flows_new(FLOWS_MAX, 1, FLOW_IDLE, &a->rng);
   if (!a->quic || !a->flows || pool_init(&a->pool, POOL_PACKETS) < 0)
     return ZTNA_ENOMEM;
   if ((rc = copy_config(a, cfg)) < 0) return rc;

@@ -88,9 +88,9 @@ static void on_event(struct uplink *u, void *ud, const char *name, json_t *e) {
   if (!strcmp(name, "route-request"))
     link_request(c, u, e);
   else if (!strcmp(name, "route-closed"))
-    link_route_closed(c, e);
+    link_route_closed(c, u, e);
   else if (!strncmp(name, "grant-", 6))
-    link_grant_event(c, name, e);
+    link_grant_event(c, u, name, e);
 }
 
 static void on_down(struct uplink *u, void *ud, enum reason why,
@@ -162,7 +162,7 @@ struct connector *connector_new(const struct connector_options *o,
   rng_fill(o->rng, raw, sizeof(raw));
   hex_print(raw, sizeof(raw), c->instance);
   c->quic = quic_new(&q);
-  c->flows = flows_new(o->max_flows, o->udp_idle_after, o->rng);
+  c->flows = flows_new(o->max_flows, LINKS_MAX, o->udp_idle_after, o->rng);
   c->ops = calloc(OPS_MAX, sizeof(*c->ops));
   c->scratch = malloc(65536);
   if (c->quic && c->flows && c->ops && c->scratch &&

@@ -26,10 +26,13 @@ static struct grant **grant_find(struct link *l, const char *id) {
   return NULL;
 }
 
-static struct grant **grant_anywhere(struct connector *c, const char *id,
+/* Only among the links of this relay: another one has no say in them. */
+static struct grant **grant_of_relay(struct connector *c,
+                                     const struct uplink *u, const char *id,
                                      struct link **link) {
   for (size_t i = 0; i < c->n_links; i++) {
-    struct grant **g = c->links[i] ? grant_find(c->links[i], id) : NULL;
+    bool its = c->links[i] && c->uplinks[c->links[i]->relay] == u;
+    struct grant **g = its ? grant_find(c->links[i], id) : NULL;
 
     if (g) {
       *link = c->links[i];
@@ -391,30 +394,32 @@ void link_request(struct connector *c, struct uplink *u, json_t *e) {
 
 /* --- what relays say later --- */
 
-void link_grant_event(struct connector *c, const char *event, json_t *e) {
+void link_grant_event(struct connector *c, const struct uplink *u,
+                      const char *event, json_t *e) {
   json_t *j = json_object_get(e, "grant");
   const char *id = json_is_object(j)
                        ? json_string_value(json_object_get(j, "id"))
                        : json_string_value(j);
   const char *reason = json_string_value(json_object_get(e, "reason"));
   struct link *l = NULL;
-  struct grant **g = grant_anywhere(c, id, &l);
+  struct grant **g = grant_of_relay(c, u, id, &l);
 
   if (!g) return; /* closing what is unknown is no error */
   if (!strcmp(event, "grant-closed"))
     grant_drop(l, g, reason ? reason_find(reason) : REASON_REVOKED);
   else if (!strcmp(event, "grant-renewed"))
     (*g)->lease_at = c->now + ms_json_read(json_object_get(e, "lease"));
-  else if (!strcmp(event, "grant-changed"))
-    grant_take(l, j);
+  else if (!strcmp(event, "grant-changed") && grant_take(l, j))
+    grant_drop(l, g, REASON_MALFORMED); /* rather nothing than the old rights */
 }
 
-void link_route_closed(struct connector *c, json_t *e) {
+void link_route_closed(struct connector *c, const struct uplink *u,
+                       json_t *e) {
   const char *reason = json_string_value(json_object_get(e, "reason"));
   struct link *l =
       link_find(c, json_string_value(json_object_get(e, "route")));
 
-  if (!l) return;
+  if (!l || c->uplinks[l->relay] != u) return;
   log_info("connector: route closed route=%s agent=%s reason=%s", l->route,
            l->agent, reason ? reason : "none");
   path_close(l->path, reason ? reason_find(reason) : REASON_ROUTE_UNKNOWN);
@@ -438,8 +443,8 @@ void link_sync(struct connector *c, struct uplink *u, json_t *answer) {
   }
   json_array_foreach(list, n, j) {
     struct link *l = NULL;
-    struct grant **g = grant_anywhere(
-        c, json_string_value(json_object_get(j, "id")), &l);
+    struct grant **g = grant_of_relay(
+        c, u, json_string_value(json_object_get(j, "id")), &l);
 
     if (g) grant_take(l, j);
   }
@@ -477,12 +482,14 @@ void link_tick(struct connector *c, uint64_t now) {
         grant_drop(l, &l->grants[k], REASON_EXPIRED);
     path_tick(l->path, now);
     reass_tick(l->reass, now);
-    if (path_is_silent(l->path, now)) uplink_probe(c->uplinks[l->relay], now);
+    if (path_fell_quiet(l->path, now) || path_is_silent(l->path, now))
+      uplink_probe(c->uplinks[l->relay], now);
+    c->sweep_at = time_min(c->sweep_at, path_deadline(l->path));
     if (!has_grant(l) && !l->dying) {
       path_close(l->path, REASON_EXPIRED);
       l->dying = true;
     }
-    if (path_silent_since(l->path) != NEVER) c->sweep_at = now + 100 * MS;
+    if (path_silent_since(l->path) != NEVER) c->sweep_at = time_min(c->sweep_at, now + 100 * MS);
     if (l->dying) link_free(l);
   }
 }

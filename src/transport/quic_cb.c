@@ -15,8 +15,7 @@
 #define OVER(c) ((c)->state >= CONN_ENDING)
 
 static int result(struct quic_conn *c, int rv) {
-  if (rv < 0)
-    conn_fail(c, REASON_MALFORMED, true, "the peer broke the protocol");
+  if (rv < 0) quic_close(c, REASON_MALFORMED, "the peer broke the protocol");
   return rv < 0 || OVER(c) ? NGTCP2_ERR_CALLBACK_FAILURE : 0;
 }
 
@@ -55,7 +54,7 @@ void conn_check_peer(struct quic_conn *c) {
   conn_leave_half(c);
   rv = c->ops->on_ready ? c->ops->on_ready(c, c->ud, &c->peer) : 0;
   if (rv > 0) refuse(c, (enum reason)rv);
-  if (rv < 0) conn_fail(c, REASON_INTERNAL, true, "no memory");
+  if (rv < 0) quic_close(c, REASON_INTERNAL, "no memory");
   if (OVER(c)) return;
   c->q->stats.n_handshakes++;
   ngtcp2_conn_set_keep_alive_timeout(c->conn,

@@ -164,7 +164,7 @@ static int step_stream(struct quic_conn *c, struct packet *p, ngtcp2_ssize *n,
 
   n_vec = c->ops->stream_out(c, c->ud, &id, &fin, v, 8);
   if (n_vec < 0 || id < 0) {
-    if (n_vec < 0) conn_fail(c, REASON_INTERNAL, true, "stream failed");
+    if (n_vec < 0) quic_close(c, REASON_INTERNAL, "stream failed");
     *none = true;
     return AGAIN;
   }

@@ -114,7 +114,7 @@ static void check_all(struct flows *t, const struct model *m) {
 static void it_does_what_a_list_would_do(void **state) {
   uint64_t seed = 42, now = SEC;
   struct rng rng = test_rng(&seed);
-  struct flows *t = flows_new(CAP, IDLE, &rng);
+  struct flows *t = flows_new(CAP, 16, IDLE, &rng);
   struct model m = {0};
 
   for (int i = 0; i < STEPS; i++) {
@@ -141,7 +141,7 @@ static void it_does_what_a_list_would_do(void **state) {
 static void a_full_table_takes_no_more_until_one_goes(void **state) {
   uint64_t seed = 1;
   struct rng rng = test_rng(&seed);
-  struct flows *t = flows_new(3, IDLE, &rng);
+  struct flows *t = flows_new(3, 16, IDLE, &rng);
   struct flow_key k = key_of(0);
 
   for (uint16_t i = 0; i < 3; i++) {
@@ -160,7 +160,7 @@ static void a_full_table_takes_no_more_until_one_goes(void **state) {
 static void owners_and_protocols_are_told_apart(void **state) {
   uint64_t seed = 1;
   struct rng rng = test_rng(&seed);
-  struct flows *t = flows_new(8, IDLE, &rng);
+  struct flows *t = flows_new(8, 16, IDLE, &rng);
   struct flow_key a = key_of(1), b = a, c = a;
 
   b.owner++;
@@ -177,7 +177,7 @@ static void owners_and_protocols_are_told_apart(void **state) {
 static void an_empty_one_waits_for_nothing(void **state) {
   uint64_t seed = 1;
   struct rng rng = test_rng(&seed);
-  struct flows *t = flows_new(8, IDLE, &rng);
+  struct flows *t = flows_new(8, 16, IDLE, &rng);
 
   assert_int_equal(flows_deadline(t), NEVER);
   assert_int_equal(flows_idle(t, NEVER - 1), FLOWS_NONE);
