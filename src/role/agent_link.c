@@ -145,6 +145,7 @@ static void on_packet(struct path *p, void *ud, uint64_t context,
   struct service *s = by_context(l, context);
 
   l->owner->now = quic_now(l->owner->quic);
+  l->owner->sweep_at = time_min(l->owner->sweep_at, l->owner->now + 100 * MS);
   if (s && s->use == USE_OPEN)
     agent_packet_to_tun(l->owner, s, ip, len);
   else
@@ -321,6 +322,8 @@ void agent_links_tick(struct ztna_agent *a, uint64_t now) {
     if (!l) continue;
     if (l->dial_due && l->route[0] && a->up) dial(l);
     path_tick(l->path, now);
+    if (path_fell_quiet(l->path, now))
+      uplink_probe(a->uplinks[a->current], now);
     a->sweep_at = time_min(a->sweep_at, path_deadline(l->path));
     check_silence(l, now);
   }

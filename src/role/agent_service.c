@@ -141,6 +141,7 @@ static void ask_unlisted(struct ztna_agent *a) {
 
 void agent_services_take(struct ztna_agent *a, json_t *list) {
   struct ztna_addr addrs[2];
+  bool came_up;
   json_t *j;
   size_t n;
 
@@ -155,10 +156,13 @@ void agent_services_take(struct ztna_agent *a, json_t *list) {
       continue;
     if (!s && !(s = add(a, id))) continue;
     s->listed = true;
+    came_up = state && !strcmp(state, "up") && strcmp(s->state, "up");
     if (s->use == USE_REFUSED && !s->addrs[0].family && !s->addrs[1].family)
       s->use = USE_NONE; /* what was said of it is over */
     snprintf(s->state, sizeof(s->state), "%s", state ? state : "");
     set_addrs(a, s, addrs);
+    /* No need to wait any longer. */
+    if (came_up && s->use == USE_REFUSED) agent_service_lost(a, s);
   }
   for (size_t i = 0; i < a->n_services; i++) {
     struct service *s = a->services[i];
@@ -209,6 +213,8 @@ void agent_service_refuse(struct ztna_agent *a, struct service *s, enum reason w
 
   s->use = USE_REFUSED;
   s->why = why;
+  if (why == REASON_NO_CONNECTOR || why == REASON_CONNECTOR_REFUSED)
+    strcpy(s->state, "no-connector"); /* until the relay says otherwise */
   s->n_refused++;
   s->retry_at = a->now + (wait < RETRY_MAX ? wait : RETRY_MAX);
   s->link = NULL;

@@ -104,6 +104,7 @@ struct path *path_new(struct quic *q, struct pool *pool, const struct rng *rng,
   p->ev = ev;
   p->ud = ud;
   p->stream = -1;
+  p->quiet_at = NEVER;
   p->queue = fq_new(pool, PATH_QUEUE, rng);
   if (p->queue) return p;
   free(p);

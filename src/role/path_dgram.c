@@ -9,6 +9,7 @@
 
 #define REASS_FOR (200 * MS)
 #define SILENT_MIN (200 * MS)
+#define QUIET_AFTER (500 * MS)
 
 enum {
   NARROW = 1200,            /* UDP payload that every path carries */
@@ -314,6 +315,16 @@ bool path_is_silent(const struct path *p, uint64_t now) {
   return now >= path_silent_since(p);
 }
 
+bool path_fell_quiet(struct path *p, uint64_t now) {
+  if (p->stats.n_packets_in != p->n_heard) {
+    p->n_heard = p->stats.n_packets_in;
+    p->quiet_at = now + QUIET_AFTER;
+  }
+  if (now < p->quiet_at) return false;
+  p->quiet_at = NEVER;
+  return p->conn;
+}
+
 void path_probe(struct path *p, uint64_t now) {
   if (!p->conn) return;
   p->echo_due = true;
@@ -327,7 +338,9 @@ void path_tick(struct path *p, uint64_t now) {
   if (p->conn) quic_wake(p->conn);
 }
 
-uint64_t path_deadline(const struct path *p) { return p->probe_at; }
+uint64_t path_deadline(const struct path *p) {
+  return time_min(p->probe_at, p->quiet_at);
+}
 
 /* --- in --- */
 

@@ -69,6 +69,7 @@ struct path {
   unsigned n_big_lost;        /* in a row */
   size_t limit;               /* UDP payload; 0 none */
   uint64_t probe_at, probe_every;
+  uint64_t n_heard, quiet_at; /* inner packets in, and when they are missed */
   bool probe_due;
 
   struct path_stats stats;

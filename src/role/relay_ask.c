@@ -118,6 +118,9 @@ void relay_ask_log(struct relay *r, const struct party *agent,
 void relay_ask_refuse(struct relay *r, struct ask *a, enum reason why,
                       const char *detail) {
   relay_ask_log(r, a->agent, a->service->id, why, detail);
+  /* It waits for a connector now: the next list is sent whatever it says. */
+  if (why == REASON_NO_CONNECTOR || why == REASON_CONNECTOR_REFUSED)
+    a->agent->told = 0;
   leave(r, a);
   if (a->req) h3_problem(a->req, why, detail);
   ask_free(r, a);
