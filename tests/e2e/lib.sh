@@ -173,10 +173,9 @@ start_dns() {
   start dns conn dnsmasq --conf-file="$T/dnsmasq.conf"
 }
 
-# all_up [RELAY-FOR-AGENT RELAY-FOR-CONNECTOR]: three hosts, three programs and
-# the echo service, until the agent has its routes.
-all_up() {
-  net_up
+# programs_up [RELAY-FOR-AGENT RELAY-FOR-CONNECTOR]: three programs and the echo
+# service on hosts that are there, until the agent has its routes.
+programs_up() {
   pki || { not_ok pki "$(cat "$T/cert.out")"; exit 1; }
   relay_json
   agent_json a1 "${1:-}"
@@ -188,6 +187,10 @@ all_up() {
   start_agent
   wait_for 5 is_ready agent && wait_for 5 routes agent 10.100.0.2 &&
     wait_for 5 routes agent fd5a:10::2 && return
-  not_ok all_up "the agent has no routes after 10 s"
+  not_ok programs_up "the agent has no routes after 10 s"
   exit 1
+}
+all_up() {
+  net_up
+  programs_up "$@"
 }
