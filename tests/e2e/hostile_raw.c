@@ -2,8 +2,8 @@
  *
  *   garbage TO FROM N           random bytes, and bytes that begin like QUIC
  *                               or STUN
- *   mirror DEV TO FROM SECONDS  every packet to TO seen on DEV again, whole and
- *                               cut short; FROM "same": from where it came
+ *   mirror DEV FROM TO AS SECONDS  every packet from FROM to TO seen on DEV
+ *                               again, as if from AS, whole and cut short
  *   scan TO FROM PORT...        the usual questions of scanners, to each port;
  *                               how many answers */
 #include "e2e/hostile.h"
@@ -158,25 +158,25 @@ static const uint8_t *payload(const uint8_t *p, size_t n,
 }
 
 int raw_mirror(int argc, char **argv) {
-  struct ztna_addr to = addr_of(argv[1]), from, as;
-  bool same = !strcmp(argv[2], "same");
-  uint64_t until = clock_now() + (uint64_t)atoi(argv[3]) * SEC;
+  struct ztna_addr only = addr_of(argv[1]), to = addr_of(argv[2]);
+  struct ztna_addr as = addr_of(argv[3]), from;
+  uint64_t until = clock_now() + (uint64_t)atoi(argv[4]) * SEC;
   int tap = open_tap(argv[0]), fd = raw_open(), n_sent = 0;
   struct pollfd p = {.fd = tap, .events = POLLIN};
   uint8_t b[65536];
 
-  if (!same) as = addr_of(argv[2]);
   while (clock_now() < until) {
     ssize_t n = poll(&p, 1, 50) > 0 ? recv(tap, b, sizeof(b), 0) : 0;
     const uint8_t *data;
     size_t len, cut;
 
     if (n <= 0 || !(data = payload(b, (size_t)n, &to, &from, &len))) continue;
+    if (!ztna_addr_equal(&from, &only)) continue;
     if (!len || len > 1472 || !is_new(data, len)) continue;
     cut = rng_u64(&clock_rng) % len;
     is_new(data, cut);
-    raw_send(fd, same ? &from : &as, &to, data, len);
-    raw_send(fd, same ? &from : &as, &to, data, cut);
+    raw_send(fd, &as, &to, data, len);
+    raw_send(fd, &as, &to, data, cut);
     n_sent += 2;
   }
   printf("sent %d\n", n_sent);

@@ -5,7 +5,8 @@
  *   dial ADDR CERT KEY [no-cert] [no-alpn] [alpn=X] [resume]
  *                             a client; says how it went in one line
  *   serve ADDR CERT KEY CA    a relay that is whatever its certificate says
- *   flood TO FROM N           N first flights, from addresses counted up
+ *   flood TO FROM N           N first flights, from addresses counted up from
+ *                             FROM
  *   garbage, mirror, scan     see hostile_raw.c */
 #include <poll.h>
 #include <stdio.h>
@@ -268,7 +269,7 @@ int main(int argc, char **argv) {
   if (!strcmp(what, "serve") && argc == 4) return serve(argv);
   if (!strcmp(what, "flood") && argc == 3) return flood(argv);
   if (!strcmp(what, "garbage") && argc == 3) return raw_garbage(argc, argv);
-  if (!strcmp(what, "mirror") && argc == 4) return raw_mirror(argc, argv);
+  if (!strcmp(what, "mirror") && argc == 5) return raw_mirror(argc, argv);
   if (!strcmp(what, "scan") && argc >= 2) return raw_scan(argc, argv);
   fprintf(stderr, "see tool_hostile.c\n");
   return 2;
