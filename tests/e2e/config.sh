@@ -158,4 +158,75 @@ config connector-c.pem connector-c.key ca.pem
 expect a_certificate_of_another_role_is_refused 3 \
   'c.json: identity.cert: want a certificate of role agent, got spiffe://example.org/connector/c' \
   "$ZTNA" check-config c.json
+
+# --- at start
+
+"$ZTNA" cert issue --dir . --role relay --name r --ip 127.0.0.1 >/dev/null || failed=1
+cat >shop.json <<END
+{"identity": {"cert": "connector-c.pem", "key": "connector-c.key", "ca": "ca.pem"},
+ "connector": {"relays": ["127.0.0.1:1"], "services": [
+  {"id": "shop", "backend": "127.0.0.1:80", "protocol": "udp"}]}}
+END
+expect a_connector_serves_only_what_its_certificate_names 3 \
+  'shop.json: connector.services?0?.id: the certificate does not name "shop"; issue one with: ztna cert issue --role connector --service shop *' \
+  "$ZTNA" connector --config shop.json
+
+# relay PORT HTTP: r.json
+relay() {
+  cat >r.json <<END
+{"identity": {"cert": "relay-r.pem", "key": "relay-r.key", "ca": "ca.pem"},
+ "state_dir": "state", "http": {"listen": "127.0.0.1:$2"},
+ "relay": {"listen": ["127.0.0.1:$1"], "service_pool": ["10.100.0.0/24"],
+  "agent_pool": ["100.64.0.0/16"]}}
+END
+}
+port=$((20000 + $$ % 10000))
+relay $port $((port + 1))
+"$ZTNA" relay --config r.json >first.log 2>&1 &
+first=$!
+trap 'kill $first 2>/dev/null; rm -rf "$dir"' EXIT
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  grep -q listening first.log && break
+  sleep 0.1
+done
+relay $port $((port + 2))
+expect a_udp_port_in_use_is_told 1 \
+  "* err   udp: 127.0.0.1:$port is in use by another program; choose another port" \
+  timeout 5 "$ZTNA" relay --config r.json
+relay $((port + 3)) $((port + 1))
+expect an_http_port_in_use_is_told 1 \
+  "* err   http: 127.0.0.1:$((port + 1)) is in use by another program; choose another address for http.listen" \
+  timeout 5 "$ZTNA" relay --config r.json
+kill $first
+wait $first
+
+# As nobody, in a directory of theirs, with a copy that they can reach.
+as_nobody=
+if [ "$(id -u)" = 0 ]; then
+  as_nobody="setpriv --reuid nobody --clear-groups --inh-caps=-all"
+  cp "$ZTNA" ztna && chown -R nobody .
+  $as_nobody true 2>/dev/null || as_nobody=no
+else
+  ln -s "$ZTNA" ztna
+fi
+config agent-one.pem agent-one.key ca.pem
+relay 443 $((port + 1))
+chmod a+r ./*.json
+if [ "$as_nobody" = no ]; then
+  echo "skip an_agent_without_rights_says_what_it_needs no setpriv"
+elif [ ! -c /dev/net/tun ]; then
+  echo "skip an_agent_without_rights_says_what_it_needs no /dev/net/tun"
+else
+  expect an_agent_without_rights_says_what_it_needs 1 \
+    '* err   tun: may not *; run as root or give the program CAP_NET_ADMIN' \
+    timeout 5 $as_nobody ./ztna agent --config c.json
+fi
+if [ "$as_nobody" = no ] ||
+  [ "$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start 2>/dev/null)" -le 443 ]; then
+  echo "skip a_low_port_without_rights_says_what_it_needs not forbidden here"
+else
+  expect a_low_port_without_rights_says_what_it_needs 1 \
+    '* err   udp: not allowed to use 127.0.0.1:443; ports below 1024 want root or CAP_NET_BIND_SERVICE' \
+    timeout 5 $as_nobody ./ztna relay --config r.json
+fi
 exit $failed
