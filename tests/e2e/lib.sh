@@ -19,11 +19,17 @@ not_ok() {
     [ -f "$f" ] && echo "# --- ${f##*/}" && tail -n "${LOG_LINES:-25}" "$f" | sed 's/^/# /'
   done
 }
-# check NAME COMMAND...
+# check NAME COMMAND...: in this shell, so that it may start and stop programs;
+# its lines that begin with # are shown
 check() {
-  local name=$1 out
+  local name=$1
   shift
-  if out=$("$@" 2>&1); then ok "$name"; else not_ok "$name" "$* -> $out"; fi
+  if "$@" >"$T/check.out" 2>&1; then
+    grep '^#' "$T/check.out"
+    ok "$name"
+  else
+    not_ok "$name" "$* -> $(cat "$T/check.out")"
+  fi
 }
 # wait_for SECONDS COMMAND...: until it succeeds
 wait_for() {
@@ -40,7 +46,10 @@ cleanup() {
   set +m
   local p h
   for p in $PIDS; do kill -9 "$p" 2>/dev/null; wait "$p" 2>/dev/null; done
-  for h in $HOSTS; do ip netns del "$N-$h" 2>/dev/null; done
+  for h in $HOSTS; do
+    for p in $(ip netns pids "$N-$h" 2>/dev/null); do kill -9 "$p" 2>/dev/null; done
+    ip netns del "$N-$h" 2>/dev/null
+  done
   [ -n "${KEEP:-}" ] || rm -rf "$T"
 }
 trap cleanup EXIT

@@ -32,11 +32,6 @@ echoes_lose() { # ADDRESS FROM TO, percent of 2000
   echo "# lost $lost of 2000 echoes"
   [ $lost -ge $((20 * $2)) ] && [ $lost -le $((20 * $3)) ]
 }
-expect() { # NAME COMMAND...: as check, and what it says is shown
-  local name=$1
-  shift
-  if "$@"; then ok "$name"; else not_ok "$name" "$*"; fi
-}
 opens_a_second_service() {
   local i
   for i in 1 2 3 4 5 6; do
@@ -57,10 +52,10 @@ starts_anew() {
 
 all_up
 start_dns
-expect without_loss_nothing_is_lost echoes_lose 10.100.0.2:9999 0 0
+check without_loss_nothing_is_lost echoes_lose 10.100.0.2:9999 0 0
 lossy 5
-expect echoes_v4_lose_what_the_network_loses echoes_lose 10.100.0.2:9999 6 16
-expect echoes_v6_lose_what_the_network_loses echoes_lose '[fd5a:10::2]:9999' 6 16
+check echoes_v4_lose_what_the_network_loses echoes_lose 10.100.0.2:9999 6 16
+check echoes_v6_lose_what_the_network_loses echoes_lose '[fd5a:10::2]:9999' 6 16
 check a_second_service_opens opens_a_second_service
 check status_says_connected connected
 check packets_were_lost_both_ways dropped_both_ways
