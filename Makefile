@@ -13,6 +13,9 @@ OPT      = -O2 -g
 SAN      =
 PLATFORM = $(if $(filter Darwin,$(shell uname)),darwin,linux)
 FUZZ_SECONDS = 60
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
+endif
 
 comma := ,
 D := build/deps
