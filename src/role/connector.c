@@ -73,6 +73,7 @@ static void on_up(struct uplink *u, void *ud, json_t *self) {
     json_array_append_new(list, service_json(&c->services[i]));
   body = json_pack("{s:s, s:o, s:o}", "instance", c->instance, "services", list,
                    "resume", link_tickets(c, u));
+  link_follow(c, u);
   log_info("connector: relay connected relay=%s identity=%s", uplink_name(u),
            uplink_relay_identity(u));
   if (r) *r = (struct registration){c, u};

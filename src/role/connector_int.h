@@ -110,6 +110,8 @@ void link_request(struct connector *c, struct uplink *u, json_t *e);
 void link_grant_event(struct connector *c, const struct uplink *u,
                       const char *event, json_t *e);
 void link_route_closed(struct connector *c, const struct uplink *u, json_t *e);
+/* The relay is at this address now: its paths come from there. */
+void link_follow(struct connector *c, const struct uplink *u);
 void link_sync(struct connector *c, struct uplink *u, json_t *answer);
 void link_tick(struct connector *c, uint64_t now);
 void link_free(struct link *l);

@@ -316,6 +316,7 @@ static int request_read(struct route_request *r, json_t *e) {
 static struct link *link_make(struct connector *c, struct uplink *u,
                               const struct route_request *r) {
   struct link *l = link_place(c);
+  struct ztna_addr relay;
 
   if (!l) return NULL;
   memcpy(l->route, r->route, sizeof(l->route));
@@ -327,8 +328,11 @@ static struct link *link_make(struct connector *c, struct uplink *u,
   l->reass = reass_new(REASS_BYTES);
   if (l->path && l->reass &&
       path_listen(l->path, l->handle, l->peer_handle, r->rtt + uplink_rtt(u),
-                  c->now) == 0)
+                  c->now) == 0) {
+    relay = uplink_remote(u);
+    path_hear_only(l->path, &relay);
     return l;
+  }
   link_free(l);
   return NULL;
 }
@@ -448,6 +452,14 @@ void link_sync(struct connector *c, struct uplink *u, json_t *answer) {
 
     if (g) grant_take(l, j);
   }
+}
+
+void link_follow(struct connector *c, const struct uplink *u) {
+  struct ztna_addr relay = uplink_remote(u);
+
+  for (size_t i = 0; i < c->n_links; i++)
+    if (c->links[i] && c->uplinks[c->links[i]->relay] == u)
+      path_hear_only(c->links[i]->path, &relay);
 }
 
 json_t *link_tickets(const struct connector *c, const struct uplink *u) {

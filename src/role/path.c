@@ -135,6 +135,10 @@ int path_listen(struct path *p, const uint8_t handle[HANDLE_LEN],
   return p->slot ? 0 : ZTNA_EEXIST;
 }
 
+void path_hear_only(struct path *p, const struct ztna_addr *remote) {
+  if (p->slot) quic_slot_from(p->slot, remote);
+}
+
 int path_dial(struct path *p, const struct ztna_addr *remote,
               const uint8_t handle[HANDLE_LEN],
               const uint8_t peer_handle[HANDLE_LEN], uint64_t initial_rtt,

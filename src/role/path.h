@@ -53,6 +53,8 @@ void path_free(struct path *p, uint64_t now);
 int path_listen(struct path *p, const uint8_t handle[HANDLE_LEN],
                 const uint8_t peer_handle[HANDLE_LEN], uint64_t initial_rtt,
                 uint64_t now);
+/* Connector: hear only this address, the relay's of a relayed path. */
+void path_hear_only(struct path *p, const struct ztna_addr *remote);
 /* Agent: dial through `remote` (a relay). Closes a former connection only when
  * the new one is ready. */
 int path_dial(struct path *p, const struct ztna_addr *remote,

@@ -109,6 +109,10 @@ struct quic_slot *quic_listen(struct quic *q, const uint8_t handle[HANDLE_LEN],
   return s;
 }
 
+void quic_slot_from(struct quic_slot *s, const struct ztna_addr *remote) {
+  s->from = *remote;
+}
+
 void quic_unlisten(struct quic *q, struct quic_slot *s) {
   struct quic_conn *c;
 
@@ -196,6 +200,13 @@ static bool offer_reset(struct quic *q, const struct ztna_addr *remote,
   return false;
 }
 
+static bool is_heard(struct quic *q, const struct quic_slot *s,
+                     const struct ztna_addr *remote) {
+  if (!s->from.family || ztna_addr_equal(&s->from, remote)) return true;
+  quic_drop(q, REASON_WRONG_SOURCE);
+  return false;
+}
+
 static void in_short(struct quic *q, const struct ztna_addr *remote,
                      const struct ztna_addr *local, uint8_t ecn,
                      const uint8_t *data, size_t len) {
@@ -203,7 +214,7 @@ static void in_short(struct quic *q, const struct ztna_addr *remote,
   struct quic_conn *c = s ? slot_find(s, data + 1, QUIC_CID_LEN) : NULL;
 
   if (c) {
-    conn_read(c, remote, local, ecn, data, len);
+    if (is_heard(q, s, remote)) conn_read(c, remote, local, ecn, data, len);
     return;
   }
   if (!s && !q->cfg.accept_ops && offer_reset(q, remote, local, ecn, data, len))
@@ -231,6 +242,7 @@ static void in_long(struct quic *q, const struct ztna_addr *remote,
   }
   s = map_get(&q->handles, vc.dcid);
   if (s) {
+    if (!is_heard(q, s, remote)) return;
     /* Every id of the peer must begin with its handle (PROTOCOL 2): judged
      * before ngtcp2 could send a packet to another. */
     if (s->has_peer_handle &&

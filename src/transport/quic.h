@@ -180,6 +180,10 @@ struct quic_slot *quic_listen(struct quic *q, const uint8_t handle[HANDLE_LEN],
                               const struct quic_ops *ops, void *ud,
                               const struct quic_params *p, uint64_t now,
                               uint64_t accept_for);
+/* Only what comes from this address is the slot's; the rest is dropped as
+ * wrong-source. A copied packet from elsewhere would lead ngtcp2's answers
+ * there before it is validated. Family 0, as at first: any address. */
+void quic_slot_from(struct quic_slot *s, const struct ztna_addr *remote);
 /* Ends its connections silently (after quic_close: with the close frame) and
  * forgets the handle; no callback of them any more. */
 void quic_unlisten(struct quic *q, struct quic_slot *s);

@@ -36,6 +36,7 @@ struct quic_slot {
   uint8_t handle[HANDLE_LEN];
   uint8_t peer_handle[HANDLE_LEN];
   bool has_peer_handle;
+  struct ztna_addr from;  /* only this one is heard; family 0: any */
   bool listening;
   bool dead;              /* unlistened; goes with its last connection */
   uint64_t accept_until;

@@ -333,6 +333,15 @@ void sim_add(struct sim *w, struct sim_node *n) {
   w->nodes[w->n_nodes++] = n;
 }
 
+void sim_remove(struct sim_node *n) {
+  struct sim *w = n->w;
+  int i = 0;
+
+  n->host->on_dgram = NULL;
+  while (w->nodes[i] != n) i++;
+  w->nodes[i] = w->nodes[--w->n_nodes];
+}
+
 /* A host at its own address, or at one behind a NAT's. */
 static struct vnet_host *place(struct sim *w, int net, int i) {
   char v4[48], v6[64];

@@ -103,6 +103,7 @@ struct sim *sim_new(const struct sim_config *cfg);
 void sim_free(struct sim *w);
 /* Hangs another node on the network. */
 void sim_add(struct sim *w, struct sim_node *n);
+void sim_remove(struct sim_node *n);
 
 void sim_run(struct sim *w, uint64_t for_ns);
 /* Until it is true, at most for_ns; whether it is. */
