@@ -79,9 +79,14 @@ static const char admin_path[] = "/v1/admin/";
 
 void relay_api_refuse(struct session *s, struct h3_req *req, enum reason why,
                       const char *detail) {
-  s->relay->n.refused_requests[why]++;
-  log_debug("relay: request refused identity=%s path=%s reason=%s",
-            relay_session_peer(s)->spiffe, h3_path(req), reason_name(why));
+  struct relay *r = s->relay;
+  r->n.refused_requests[why]++;
+  /* What ended meanwhile is often asked for, and nobody's mistake. */
+  if (why != REASON_ROUTE_UNKNOWN && relay_may_log(r, &r->requests_log))
+    log_warn("relay: request refused identity=%s reason=%s detail=%s "
+             "request=\"%s %s\"",
+             relay_session_peer(s)->spiffe, reason_name(why),
+             detail ? detail : reason_text(why), h3_method(req), h3_path(req));
   h3_problem(req, why, detail);
 }
 

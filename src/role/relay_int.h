@@ -205,7 +205,7 @@ struct relay {
   uint64_t party_keys[2][2]; /* of the hash that makes a party's key */
   struct relay_timer told;   /* agents are to be told of services */
   struct relay_counters n;
-  struct log_limit handshakes_log, registrations_log, grants_log;
+  struct log_limit handshakes_log, requests_log, grants_log;
 };
 
 /* --- relay.c --- */

@@ -117,14 +117,6 @@ static json_t *answer(const struct party *p) {
 
 /* --- the request */
 
-static void refuse(struct session *s, struct h3_req *req, enum reason why,
-                   const char *detail) {
-  if (relay_may_log(s->relay, &s->relay->registrations_log))
-    log_warn("relay: registration refused connector=%s reason=%s detail=%s",
-             s->party->spiffe, reason_name(why), detail);
-  relay_api_refuse(s, req, why, detail);
-}
-
 static size_t count_new(const struct relay *r, const struct offer *v,
                         size_t n) {
   size_t fresh = 0;
@@ -159,18 +151,19 @@ static void judge(struct session *s, struct h3_req *req, const json_t *body) {
   enum reason why;
 
   if (!hex_parse(instance, RELAY_ID_LEN, hex)) {
-    refuse(s, req, REASON_MALFORMED, "instance: want 32 hex digits");
+    relay_api_refuse(s, req, REASON_MALFORMED, "instance: want 32 hex digits");
     return;
   }
   why = relay_offers_parse(json_object_get(body, "services"),
                            relay_session_peer(s), &v, &n, text, sizeof(text));
   if (why != REASON_NONE) {
-    refuse(s, req, why, text);
+    relay_api_refuse(s, req, why, text);
     return;
   }
   if (!relay_service_make_room(s->relay, count_new(s->relay, v, n))) {
     relay_offers_free(v, n);
-    refuse(s, req, REASON_TOO_MANY_ROUTES, "the relay knows 4096 services");
+    relay_api_refuse(s, req, REASON_TOO_MANY_ROUTES,
+                     "the relay knows 4096 services");
     return;
   }
   take(s, req, body, instance, v, n);
@@ -184,6 +177,7 @@ void relay_registry_put(struct session *s, struct h3_req *req,
   if (body)
     judge(s, req, body);
   else
-    refuse(s, req, REASON_MALFORMED, "want a JSON object, each key once");
+    relay_api_refuse(s, req, REASON_MALFORMED,
+                     "want a JSON object, each key once");
   json_decref(body);
 }

@@ -141,7 +141,7 @@ a_connector_registers_only_what_its_certificate_names(void **state) {
   client_dial(dc);
   assert_int_equal(connector_put(dc, "web git", ""), 403);
   assert_string_equal(answered_reason(), "identity-mismatch");
-  assert_true(world_logged(w, "relay: registration refused connector=spiffe://"
+  assert_true(world_logged(w, "relay: request refused identity=spiffe://"
                               "example.org/connector/dc "
                               "reason=identity-mismatch"));
   check_refused(agent, "web", 404, "no-such-service"); /* nothing of it */
@@ -229,6 +229,8 @@ static void each_role_has_its_own_requests(void **state) {
   client_dial(admin);
   assert_int_equal(connector_put(agent, "web", ""), 403);
   assert_string_equal(answered_reason(), "identity-mismatch");
+  assert_true(world_logged(w, "request refused identity=spiffe://example.org/"
+                              "agent/laptop reason=identity-mismatch"));
   assert_int_equal(grant(dc, "web"), 403);
   assert_int_equal(grant(admin, "web"), 403);
   assert_int_equal(request(admin, "GET", "/v1/events", NULL), 403);
