@@ -288,9 +288,12 @@ int conn_write(struct quic_conn *c, struct dgram *v, int max, size_t *used,
   if (len < 0 && c->state < CONN_ENDING) engine_failed(c, (int)len);
   if (c->state >= CONN_ENDING) return n;
   *more = len > 0;
-  if (sent) ngtcp2_conn_update_pkt_tx_time(c->conn, c->q->now);
   apply_ping(c, false);
+  /* Before the pacer's deadline begins: nobody waits for it unless there is
+   * more to write, and then the next call finds it. It would cost a wake-up
+   * after each lone packet. */
   conn_rearm(c);
+  if (sent) ngtcp2_conn_update_pkt_tx_time(c->conn, c->q->now);
   return n;
 }
 
