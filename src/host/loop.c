@@ -2,7 +2,8 @@
  *
  * Reading feeds and drains at once, since received bytes are lent to the core
  * until it is drained; all else marks a role dirty, and the prepare hook, which
- * runs before the loop sleeps, drains the dirty ones and sets the timer. */
+ * runs before the loop sleeps, ticks those that are due, drains the dirty ones
+ * and sets the timer. */
 #include "host/loop.h"
 
 #include <signal.h>
@@ -21,6 +22,7 @@ enum {
   MAX_WATCHES = 16, /* of one role */
   READ_BATCHES = 8, /* of one socket per wake-up: others want their turn */
   NEXT_BATCH = 64,
+  DUE_TURNS = 4, /* of roles that are due again, before reading */
 };
 
 /* One descriptor that wakes a role: a socket of its own or a watched one. */
@@ -140,17 +142,11 @@ static void on_source(uv_poll_t *p, int status, int events) {
   }
 }
 
+/* The prepare hook finds who is due. */
 static void on_timer(uv_poll_t *p, int status, int events) {
   struct host *h = p->data;
   timer_ack(h->timer_fd);
   h->timer_at = NEVER;
-  uint64_t now = clock_now();
-  for (int i = 0; i < h->n_roles; i++) {
-    struct host_role *r = h->roles[i];
-    if (r->n_waiting || r->verbs->deadline(r->ctx) > now) continue;
-    r->verbs->tick(r->ctx, now);
-    r->dirty = true;
-  }
 }
 
 static void tell_network_changed(struct host_role *r) {
@@ -201,23 +197,38 @@ static uint64_t host_deadline(const struct host *h) {
   return at;
 }
 
-static void on_prepare(uv_prepare_t *p) {
-  struct host *h = p->data;
-  uint64_t now = clock_now();
-  tell_stopping(h, now);
-  for (int i = 0; i < h->n_roles; i++) {
-    struct host_role *r = h->roles[i];
-    if (r->network_changed) tell_network_changed(r);
-    if (r->dirty && r->n_waiting == 0) role_drain(r, now);
+static void role_turn(struct host_role *r, uint64_t now) {
+  if (r->network_changed) tell_network_changed(r);
+  if (r->n_waiting) return;
+  if (r->verbs->deadline(r->ctx) <= now) {
+    r->verbs->tick(r->ctx, now);
+    r->dirty = true;
   }
-  if (host_is_stopped(h, now)) {
-    uv_stop(&h->uv);
-    return;
-  }
-  uint64_t at = host_deadline(h);
-  if (at == h->timer_at) return; /* saves the system call */
+  if (r->dirty) role_drain(r, now);
+}
+
+/* A timer that fires costs a wake-up, one set for soon an exit of a virtual
+ * machine (7 us; 20 us when it is over already): so one that is armed for
+ * earlier stays, and who is due is ticked without it. */
+static void arm(struct host *h, uint64_t at, uint64_t now) {
+  if (h->timer_at > now && h->timer_at <= at) return;
   h->timer_at = at;
   timer_set(h->timer_fd, at);
+}
+
+static void on_prepare(uv_prepare_t *p) {
+  struct host *h = p->data;
+  uint64_t now = clock_now(), at = 0;
+  tell_stopping(h, now);
+  for (int turn = 0; turn < DUE_TURNS && at <= now; turn++) {
+    for (int i = 0; i < h->n_roles; i++) role_turn(h->roles[i], now);
+    at = host_deadline(h);
+    now = clock_now();
+  }
+  if (host_is_stopped(h, now))
+    uv_stop(&h->uv);
+  else
+    arm(h, at, now);
 }
 
 /* --- signals */
