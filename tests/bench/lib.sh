@@ -51,7 +51,7 @@ counted() {
 }
 
 # Relay, connector and agent, until the agent has its routes.
-tool_flow() {
+chain_up() {
   start echo conn "$CHAIN" echo 127.0.0.1:9999 192.168.2.1:9997
   counted relay relay "$ZTNA" relay --config "$T/relay.json"
   wait_for 5 is_ready relay || give_up "the relay is not ready"

@@ -65,7 +65,7 @@ memory() { # NAME: resident now
 
 part_chain() {
   local size
-  tool_flow
+  chain_up
   route_raw
   sleep 1
   for p in agent connector relay; do memory $p; done
@@ -82,7 +82,7 @@ part_chain() {
 
 part_alloc() {
   alloc_counter || { say "no counter of allocations here"; return; }
-  tool_flow
+  chain_up
   for way in up down; do
     alloc_flow $way 2 >>"$ROWS" || give_up "no flow $way"
   done
