@@ -322,7 +322,7 @@ void agent_links_tick(struct ztna_agent *a, uint64_t now) {
     if (!l) continue;
     if (l->dial_due && l->route[0] && a->up) dial(l);
     path_tick(l->path, now);
-    if (path_fell_quiet(l->path, now))
+    if (path_fell_quiet(l->path))
       uplink_probe(a->uplinks[a->current], now);
     a->sweep_at = time_min(a->sweep_at, path_deadline(l->path));
     check_silence(l, now);

@@ -494,7 +494,7 @@ void link_tick(struct connector *c, uint64_t now) {
         grant_drop(l, &l->grants[k], REASON_EXPIRED);
     path_tick(l->path, now);
     reass_tick(l->reass, now);
-    if (path_fell_quiet(l->path, now) || path_is_silent(l->path, now))
+    if (path_fell_quiet(l->path) || path_is_silent(l->path, now))
       uplink_probe(c->uplinks[l->relay], now);
     c->sweep_at = time_min(c->sweep_at, path_deadline(l->path));
     if (!has_grant(l) && !l->dying) {

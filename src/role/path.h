@@ -86,10 +86,10 @@ size_t path_mtu(const struct path *p);
  * outstanding: the path is suspect. */
 bool path_is_silent(const struct path *p, uint64_t now);
 uint64_t path_silent_since(const struct path *p); /* NEVER when it is not */
-/* True once, when inner packets came and then none for half a second: whoever
- * only answers has nothing under way that would tell it that a relay was
- * restarted. */
-bool path_fell_quiet(struct path *p, uint64_t now);
+/* True once after the tick by which, behind inner packets, none came for half a
+ * second: whoever only answers has nothing under way that would tell it that a
+ * relay was restarted. */
+bool path_fell_quiet(struct path *p);
 /* Asks for an answer now, even on an idle path. */
 void path_probe(struct path *p, uint64_t now);
 

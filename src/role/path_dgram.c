@@ -315,14 +315,11 @@ bool path_is_silent(const struct path *p, uint64_t now) {
   return now >= path_silent_since(p);
 }
 
-bool path_fell_quiet(struct path *p, uint64_t now) {
-  if (p->stats.n_packets_in != p->n_heard) {
-    p->n_heard = p->stats.n_packets_in;
-    p->quiet_at = now + QUIET_AFTER;
-  }
-  if (now < p->quiet_at) return false;
-  p->quiet_at = NEVER;
-  return p->conn;
+bool path_fell_quiet(struct path *p) {
+  bool missed = p->missed && p->conn;
+
+  p->missed = false;
+  return missed;
 }
 
 void path_probe(struct path *p, uint64_t now) {
@@ -332,6 +329,10 @@ void path_probe(struct path *p, uint64_t now) {
 }
 
 void path_tick(struct path *p, uint64_t now) {
+  if (now >= p->quiet_at) {
+    p->quiet_at = NEVER;
+    p->missed = true;
+  }
   if (now < p->probe_at) return;
   p->probe_at = NEVER;
   p->probe_due = p->limit;
@@ -346,6 +347,7 @@ uint64_t path_deadline(const struct path *p) {
 
 static void give(struct path *p, uint64_t context, const uint8_t *ip,
                  size_t len) {
+  p->quiet_at = quic_now(p->quic) + QUIET_AFTER;
   p->stats.n_packets_in++;
   p->stats.n_bytes_in += len;
   p->ev->on_packet(p, p->ud, context, ip, len);

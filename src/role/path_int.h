@@ -69,7 +69,8 @@ struct path {
   unsigned n_big_lost;        /* in a row */
   size_t limit;               /* UDP payload; 0 none */
   uint64_t probe_at, probe_every;
-  uint64_t n_heard, quiet_at; /* inner packets in, and when they are missed */
+  uint64_t quiet_at;          /* no inner packet came until then: missed */
+  bool missed;
   bool probe_due;
 
   struct path_stats stats;

@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include "codec/ip.h"
+#include "codec/ip_frag.h"
 #include "unit/ip_samples.h"
 
 static struct ip_pkt parsed(const uint8_t *data, size_t len) {
@@ -196,6 +197,44 @@ static void fragments_are_told_apart_from_whole_packets(void **state) {
   p = PARSED(frag6_last);
   assert_int_equal(p.frag_off, 24);
   assert_int_equal(PARSED(atomic6).kind, IP_FRAGMENT);
+}
+
+/* The first of a ping that was cut, and the second. */
+static void cut_echo(bool reply, const char *from, const char *to,
+                     struct ip_pkt p[2]) {
+  static uint8_t whole[2048], part[2][1280], data[1900];
+  struct ztna_addr a = test_addr(from), b = test_addr(to);
+  int len = ip_build_echo(whole, sizeof(whole), &a, &b, reply, 0xbeef, 1, data,
+                          sizeof(data));
+  struct ip_cut cut = {
+      .pkt = whole, .len = (size_t)len, .mtu = 1280, .id = 7};
+
+  assert_true(len > 0);
+  for (int i = 0; i < 2; i++) {
+    size_t n = ip_cut_next(&cut, part[i]);
+    assert_int_equal(ip_parse(&p[i], part[i], n), 0);
+  }
+}
+
+static void first_fragments_show_their_ports(void **state) {
+  struct ip_pkt p = PARSED(frag6_first), later = PARSED(frag6_last),
+                whole = PARSED(udp4), v[2];
+  assert_true(ip_first_ports(&p));
+  assert_int_not_equal(p.src.port, 0);
+  assert_int_not_equal(p.dst.port, 0);
+  assert_false(ip_first_ports(&later));
+  assert_false(ip_first_ports(&whole));
+
+  cut_echo(false, "10.100.0.2", "10.100.1.9", v);
+  assert_true(ip_first_ports(&v[0]));
+  assert_int_equal(v[0].src.port, 0xbeef);
+  assert_int_equal(v[0].dst.port, 0);
+  assert_false(ip_first_ports(&v[1]));
+  cut_echo(true, "fd5a:10::2", "fd5a:10:1::9", v);
+  assert_true(ip_first_ports(&v[0]));
+  assert_int_equal(v[0].src.port, 0);
+  assert_int_equal(v[0].dst.port, 0xbeef);
+  assert_false(ip_first_ports(&v[1]));
 }
 
 static void a_protocol_that_we_do_not_carry_is_other(void **state) {
@@ -854,6 +893,7 @@ int main(void) {
       TEST(an_error_tells_about_whom_it_is),
       TEST(too_big_tells_the_mtu),
       TEST(fragments_are_told_apart_from_whole_packets),
+      TEST(first_fragments_show_their_ports),
       TEST(a_protocol_that_we_do_not_carry_is_other),
       TEST(an_echo_with_a_code_is_no_echo),
       TEST(extension_headers_are_refused),

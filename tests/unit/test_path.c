@@ -854,6 +854,36 @@ static void a_probe_finds_out_on_an_idle_path(void **state) {
   world_free(w);
 }
 
+static void missed(struct world *w) {
+  run(w, 400 * MS);
+  assert_false(path_fell_quiet(w->b->path));
+  assert_true(path_deadline(w->b->path) <= w->now + 100 * MS);
+  run(w, 200 * MS);
+  assert_true(path_fell_quiet(w->b->path));
+  assert_false(path_fell_quiet(w->b->path));
+  assert_true(path_deadline(w->b->path) == NEVER);
+}
+
+static void packets_that_stop_coming_are_missed_once(void **state) {
+  struct world *w = live_world();
+
+  run(w, SEC);
+  assert_false(path_fell_quiet(w->b->path));
+  for (int i = 0; i < 100; i++) {
+    send_packet(w, w->a, 300);
+    run(w, 20 * MS);
+    assert_false(path_fell_quiet(w->b->path));
+  }
+  missed(w);
+  run(w, 60 * SEC); /* keep-alives are no packets */
+  assert_false(path_fell_quiet(w->b->path));
+  send_packet(w, w->a, 300);
+  run(w, 20 * MS);
+  assert_false(path_fell_quiet(w->b->path));
+  missed(w);
+  world_free(w);
+}
+
 /* Loss is no silence: others arrive. */
 static void a_lossy_path_is_not_silent(void **state) {
   struct world *w = live_world();
@@ -1096,6 +1126,7 @@ int main(void) {
       TEST(a_path_that_falls_silent_says_so),
       TEST(an_idle_path_is_not_silent),
       TEST(a_probe_finds_out_on_an_idle_path),
+      TEST(packets_that_stop_coming_are_missed_once),
       TEST(a_lossy_path_is_not_silent),
       TEST(a_new_dial_replaces_the_live_connection_without_an_end),
       TEST(traffic_goes_on_while_dialling_anew),
