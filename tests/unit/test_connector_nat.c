@@ -213,20 +213,32 @@ static int n_open(const struct world *w) {
 
 /* --- the wire --- */
 
+/* The relay's forwarding: a packet with a handle of a route goes on to its other
+ * end, from the relay's address. False: it is lost. */
+static bool forward(struct world *w, struct packet *p) {
+  const uint8_t *handle = packet_handle(p->data, p->len);
+
+  for (int i = 0; handle && i < AGENTS; i++) {
+    bool up = !memcmp(handle, w->v[i].connector_handle, HANDLE_LEN);
+
+    if (!up && memcmp(handle, w->v[i].handle, HANDLE_LEN)) continue;
+    p->from = w->relay_addr;
+    p->to = up ? w->c_addr : w->v[i].addr;
+    return !w->cut[i];
+  }
+  return true;
+}
+
 static void put(struct world *w, const struct ztna_addr *from,
                 const struct dgram *d) {
   for (uint32_t off = 0; off < d->len; off += d->seg) {
     struct packet *p = &w->wire[(w->first + w->n_wire) % WIRE];
-    bool cut = false;
 
-    for (int i = 0; i < AGENTS; i++)
-      cut |= w->cut[i] && (ztna_addr_equal(&d->remote, &w->v[i].addr) ||
-                           ztna_addr_equal(from, &w->v[i].addr));
-    if (cut || w->n_wire == WIRE) continue;
-    w->n_wire++;
+    if (w->n_wire == WIRE) continue;
     *p = (struct packet){.at = w->now + 5 * MS, .from = *from, .to = d->remote};
     p->len = d->len - off < d->seg ? d->len - off : d->seg;
     memcpy(p->data, d->data + off, p->len);
+    if (forward(w, p)) w->n_wire++;
   }
 }
 
@@ -408,7 +420,7 @@ static void open_context(struct agent *a, int number) {
 }
 
 static void dial(struct agent *a) {
-  assert_int_equal(path_dial(a->path, &a->w->c_addr, a->handle,
+  assert_int_equal(path_dial(a->path, &a->w->relay_addr, a->handle,
                              a->connector_handle, 10 * MS, a->w->now),
                    0);
   run(a->w, 500 * MS);
@@ -740,7 +752,7 @@ static void another_agent_does_not_get_in(void **state) {
 
   route_request(a);
   quic_set_tls(a->q, tls_agent[1]);
-  path_dial(a->path, &w->c_addr, a->handle, a->connector_handle, 0, w->now);
+  path_dial(a->path, &w->relay_addr, a->handle, a->connector_handle, 0, w->now);
   run(w, SEC);
   assert_string_equal(a->reason, "identity-mismatch");
   assert_true(drops(w, REASON_IDENTITY_MISMATCH) > 0);
