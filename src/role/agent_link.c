@@ -42,6 +42,10 @@ static void say_open(struct link *l, struct service *s) {
   send_and_free(l->path, json_pack("{s:s, s:i, s:s, s:s}", "type", "open",
                                    "context", (int)s->context, "service", s->id,
                                    "grant", s->grant));
+  /* An echo besides, since silence is measured by DATAGRAMs: the other end may
+   * have given up a handshake that is done on ours. */
+  path_probe(l->path, l->owner->now);
+  l->owner->sweep_at = time_min(l->owner->sweep_at, l->owner->now + 100 * MS);
 }
 
 void agent_link_open(struct link *l, struct service *s) {
@@ -295,11 +299,24 @@ void agent_links_calm(struct ztna_agent *a) {
   }
 }
 
+/* `opened` is still to come: the stream's own retries become ever rarer. */
+static bool is_waiting(struct link *l) {
+  struct service *s;
+
+  each_service(l->owner, l, s) if (s->use == USE_OPENING) return true;
+  return false;
+}
+
 static void check_silence(struct link *l, uint64_t now) {
   struct ztna_agent *a = l->owner;
   uint64_t since = path_silent_since(l->path);
 
-  if (since == NEVER) return;
+  if (since == NEVER) {
+    if (!path_is_live(l->path) || !is_waiting(l)) return;
+    path_probe(l->path, now); /* the last one was lost, or answered */
+    a->sweep_at = time_min(a->sweep_at, now + 200 * MS);
+    return;
+  }
   a->sweep_at = time_min(a->sweep_at, now + 50 * MS);
   if (now < since) return;
   uplink_probe(a->uplinks[a->current], now);

@@ -7,6 +7,10 @@
 #include "base/hex.h"
 #include "base/log.h"
 
+/* A relay asks every 5 s whether its connectors are there. One that does not
+ * was started again, and nobody can reach us until we notice. */
+#define KEEP_ALIVE (6 * SEC)
+
 void connector_drop(struct connector *c, enum reason why) {
   c->counters.drops[why]++;
 }
@@ -141,7 +145,8 @@ static int make_uplinks(struct connector *c, const struct connector_options *o) 
                                .trust_domain =
                                    tls_identity(o->tls)->trust_domain,
                                .ev = &uplink_events,
-                               .ud = c};
+                               .ud = c,
+                               .keep_alive = KEEP_ALIVE};
 
     if (!(c->uplinks[c->n_uplinks] = uplink_new(&u))) return -1;
   }

@@ -12,6 +12,7 @@
 #define BACKOFF_MAX (30 * SEC)
 #define PROBE_EVERY (200 * MS)
 #define PROBE_FOR (3 * SEC)
+#define ANSWER_AFTER SEC /* without one: is the relay still there? */
 
 enum { ADDRS_MAX = 8, HOST_MAX = 256 };
 
@@ -29,6 +30,9 @@ struct uplink {
   uint64_t retry_at;
   uint64_t probe_at, probe_since; /* unanswered since; NEVER */
   uint64_t probe_recv;            /* packets received at that time */
+  unsigned n_requests;            /* unanswered */
+  uint64_t waiting_since;         /* for the next answer */
+  uint64_t self_by;               /* dialling: the first answer; NEVER */
   enum reason why;
   char text[320];
   char mismatch[320]; /* what is wrong with the relay's identity, or "" */
@@ -147,6 +151,7 @@ static void on_end(struct h3 *s, void *ud, const struct quic_end *why) {
 /* --- requests --- */
 
 struct request {
+  struct uplink *u;
   uplink_answer_fn fn;
   void *ud;
 };
@@ -156,6 +161,8 @@ static void on_answer(void *ud, struct h3_call *call, int status,
   struct request *r = ud;
   json_t *j = len ? json_loadb(body, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
 
+  r->u->n_requests--;
+  r->u->waiting_since = quic_now(r->u->o.quic);
   if (r->fn) r->fn(r->ud, status, j);
   json_decref(j);
   free(r);
@@ -172,11 +179,12 @@ static bool request(struct uplink *u, const char *method, const char *path,
     free(text);
     return false;
   }
-  *r = (struct request){fn, ud};
+  *r = (struct request){u, fn, ud};
   ok = h3_call(u->session, method, path, text, text ? strlen(text) : 0,
                on_answer, NULL, r);
   free(text);
   if (!ok) free(r);
+  if (ok && !u->n_requests++) u->waiting_since = quic_now(u->o.quic);
   return ok;
 }
 
@@ -242,6 +250,7 @@ static int on_ready(struct h3 *s, void *ud, const struct identity *peer) {
 
   if (!is_our_relay(u, peer)) return REASON_IDENTITY_MISMATCH;
   snprintf(u->identity, sizeof(u->identity), "%s", peer->spiffe);
+  u->self_by = quic_now(u->o.quic) + PROBE_FOR;
   return request(u, "GET", "/v1/self", NULL, on_self, u) ? 0 : REASON_INTERNAL;
 }
 
@@ -256,6 +265,7 @@ static void dial(struct uplink *u, uint64_t now) {
 
   u->remote = u->addrs[u->next_addr++ % u->n_addrs];
   u->mismatch[0] = 0;
+  u->self_by = NEVER;
   u->session = h3_new(false, u->relay, &ops, u);
   if (!u->session) {
     went_down(u, now, REASON_INTERNAL, "no memory");
@@ -264,6 +274,7 @@ static void dial(struct uplink *u, uint64_t now) {
   d.remote = u->remote;
   d.server_name = u->host;
   d.ud = u->session;
+  if (u->o.keep_alive) d.params.keep_alive = u->o.keep_alive;
   c = quic_dial(u->o.quic, &d, now);
   if (!c) {
     h3_free(u->session);
@@ -316,6 +327,23 @@ static void check_probe(struct uplink *u, uint64_t now) {
                "no answer for 3 s");
 }
 
+/* The handshake is done on our side only when the relay died in the middle of
+ * it; no packet of ours makes the next one send a reset. */
+static void check_self(struct uplink *u, uint64_t now) {
+  if (u->state != DIALLING || now < u->self_by) return;
+  u->self_by = NEVER;
+  quic_close(h3_conn(u->session), REASON_RELAY_UNREACHABLE,
+             "no answer after the handshake");
+}
+
+/* When to ask whether somebody is there, because an answer is overdue. */
+static uint64_t ask_at(const struct uplink *u) {
+  uint64_t at = u->waiting_since + ANSWER_AFTER;
+
+  if (u->state != UP || !u->n_requests) return NEVER;
+  return at > u->probe_at ? at : u->probe_at;
+}
+
 void uplink_close(struct uplink *u) {
   if (u->session && h3_conn(u->session))
     quic_close(h3_conn(u->session), REASON_SHUTTING_DOWN, NULL);
@@ -328,11 +356,15 @@ bool uplink_is_closed(const struct uplink *u) {
 
 void uplink_tick(struct uplink *u, uint64_t now) {
   check_probe(u, now);
+  check_self(u, now);
+  if (now >= ask_at(u)) uplink_probe(u, now);
   if (u->state == WAITING && now >= u->retry_at && u->n_addrs) dial(u, now);
 }
 
 uint64_t uplink_deadline(const struct uplink *u) {
   if (u->state == WAITING && u->n_addrs) return u->retry_at;
-  return u->state == UP && u->probe_since != NEVER ? u->probe_since + PROBE_FOR
-                                                   : NEVER;
+  if (u->state == DIALLING) return u->self_by;
+  if (u->state != UP) return NEVER;
+  if (u->probe_since == NEVER) return ask_at(u);
+  return time_min(ask_at(u), u->probe_since + PROBE_FOR);
 }

@@ -30,6 +30,7 @@ struct uplink_options {
   const char *trust_domain; /* ours, lent */
   const struct uplink_events *ev;
   void *ud;
+  uint64_t keep_alive; /* ns; 0: 15 s */
 };
 
 struct uplink *uplink_new(const struct uplink_options *o);

@@ -384,6 +384,51 @@ static void everybody_started_again_finds_together(void **state) {
   done(w);
 }
 
+/* Agent and connector are done with the handshake, the relay is not: nothing
+ * that they send makes its successor answer. */
+static void a_relay_that_dies_in_a_handshake_is_left_soon(void **state) {
+  struct sim *w = sim_new(&plain);
+
+  sim_run(w, 50 * MS);
+  sim_relay_stop(w);
+  sim_run(w, 50 * MS);
+  sim_relay_start(w);
+  app_steady(&w->agents[0].app, "echo", false, STEADY);
+  assert_in_range(back_after(w, 0, 20 * SEC), SEC, 5 * SEC);
+  done(w);
+}
+
+static bool path_is_live_here(struct sim *w, void *ud) {
+  return sim_logged(w, "agent: path live");
+}
+
+/* The same with a path: done on the agent's side alone. */
+static void a_path_that_only_one_end_has_is_made_anew(void **state) {
+  struct sim *w = ready(&plain);
+
+  app_steady(&w->agents[0].app, "echo", false, STEADY);
+  assert_true(sim_until(w, path_is_live_here, NULL, 5 * SEC));
+  w->connectors[0].node.host->off = true;
+  sim_run(w, 3500 * MS); /* its handshake is given up */
+  w->connectors[0].node.host->off = false;
+  assert_false(sim_logged(w, "connector: path live"));
+  assert_in_range(back_after(w, 0, 20 * SEC), 1, 4 * SEC);
+  done(w);
+}
+
+/* Nobody speaks when the relay is started again. */
+static void an_idle_connector_notices_a_new_relay(void **state) {
+  struct sim *w = ready(&plain);
+
+  sim_relay_stop(w);
+  sim_relay_start(w);
+  sim_run(w, 8 * SEC);
+  assert_int_equal(sim_relay_counter(w, "ztna_relay_connectors", NULL), 1);
+  app_steady(&w->agents[0].app, "echo", false, STEADY);
+  assert_in_range(back_after(w, 0, 5 * SEC), 1, 2 * SEC);
+  done(w);
+}
+
 /* When the agent began to dial: a first DCID that was not seen before. */
 struct dials {
   struct ztna_addr from;
@@ -600,7 +645,7 @@ static bool works_in_the_end(uint64_t seed) {
   bad_lines(w, 0, 0, 0);
   sim_run(w, 100 * MS);
   for (int i = 0; i < cfg.n_agents; i++) {
-    uint64_t took = back_after(w, i, 60 * SEC);
+    uint64_t took = back_after(w, i, 15 * SEC);
 
     if (took == NEVER)
       print_error("seed %d: agent %d is not back at %.3f\n", (int)seed, i,
@@ -648,6 +693,9 @@ int main(void) {
       TEST(a_connector_that_is_started_again_is_found),
       TEST(an_agent_that_is_started_again_is_back),
       TEST(everybody_started_again_finds_together),
+      TEST(a_relay_that_dies_in_a_handshake_is_left_soon),
+      TEST(a_path_that_only_one_end_has_is_made_anew),
+      TEST(an_idle_connector_notices_a_new_relay),
       TEST(a_relay_away_is_tried_ever_less),
       TEST(a_minute_without_the_relay_is_survived),
       TEST(a_cable_pulled_for_ten_seconds_is_survived),
