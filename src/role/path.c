@@ -90,6 +90,7 @@ static struct quic_params params_of(uint64_t initial_rtt) {
       .conn_window = 1024 * 1024,
       .dgrams = true,
       .pmtud = true,
+      .lean = true, /* its keys allocate nothing per packet, too */
   };
 }
 

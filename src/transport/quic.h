@@ -113,7 +113,7 @@ struct quic_params {          /* per connection */
   uint64_t conn_window;       /* bytes per connection */
   bool dgrams;                /* DATAGRAM frames are welcome */
   bool pmtud;                 /* look for bigger packets */
-  bool lean;                  /* many idle ones: save memory */
+  bool lean;                  /* small keys, no allocation per packet */
 };
 
 /* What an endpoint decides about the first Initial of an unknown connection. */
