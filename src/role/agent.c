@@ -333,11 +333,17 @@ static const struct metric quic_metrics[] = {
     {0},
 };
 
+static const struct metric path_metrics[] = {PATH_METRICS("agent")};
+
 char *ztna_agent_metrics(const struct ztna_agent *a) {
+  struct path_totals sum = {0};
   struct sbuf b;
 
   sbuf_init(&b, 0);
+  for (int i = 0; i < LINKS_MAX; i++)
+    if (a->links[i]) path_total(a->links[i]->path, &sum);
   metrics_print(&b, metrics, &a->counters);
+  metrics_print(&b, path_metrics, &sum);
   metrics_print(&b, quic_metrics, quic_stats(a->quic));
   if (!b.failed) return b.s;
   sbuf_done(&b);

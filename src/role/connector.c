@@ -314,7 +314,14 @@ static const struct metric quic_metrics[] = {
     {0},
 };
 
+static const struct metric path_metrics[] = {PATH_METRICS("connector")};
+
 void connector_metrics(const struct connector *c, struct sbuf *out) {
+  struct path_totals sum = c->gone;
+
+  for (size_t i = 0; i < c->n_links; i++)
+    if (c->links[i]) path_total(c->links[i]->path, &sum);
+  metrics_print(out, path_metrics, &sum);
   metrics_print(out, metrics, &c->counters);
   metrics_print(out, quic_metrics, quic_stats(c->quic));
 }

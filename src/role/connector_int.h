@@ -103,6 +103,7 @@ struct connector {
   uint64_t now;
   uint64_t sweep_at;         /* next link_tick that does something */
   struct connector_counters counters;
+  struct path_totals gone;   /* of links that ended */
 };
 
 /* connector_link.c */

@@ -256,6 +256,7 @@ void link_free(struct link *l) {
   struct connector *c = l->owner;
 
   nat_forget(l);
+  if (l->path) path_total(l->path, &c->gone);
   path_free(l->path, c->now);
   for (int i = 0; i < LINK_GRANTS; i++) free(l->grants[i]);
   reass_free(l->reass);

@@ -189,6 +189,23 @@ const struct fq_stats *path_queue_stats(const struct path *p) {
   return fq_stats(p->queue);
 }
 
+void path_total(const struct path *p, struct path_totals *sum) {
+  const struct path_stats *s = &p->stats;
+  const struct fq_stats *q = fq_stats(p->queue);
+
+  sum->paths.n_packets_in += s->n_packets_in;
+  sum->paths.n_bytes_in += s->n_bytes_in;
+  sum->paths.n_packets_out += s->n_packets_out;
+  sum->paths.n_bytes_out += s->n_bytes_out;
+  sum->paths.n_split += s->n_split;
+  for (int i = 0; i < REASON_N; i++) sum->paths.drops[i] += s->drops[i];
+  sum->queue.n_in += q->n_in;
+  sum->queue.n_out += q->n_out;
+  sum->queue.n_codel_drops += q->n_codel_drops;
+  sum->queue.n_marks += q->n_marks;
+  sum->queue.n_full_drops += q->n_full_drops;
+}
+
 void path_status(const struct path *p, json_t *into) {
   struct quic_info i;
 

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "base/metrics.h"
 #include "base/pool.h"
 #include "part/fq.h"
 #include "transport/quic.h"
@@ -41,6 +42,31 @@ struct path_stats {
   uint64_t n_split;        /* sent in two DATAGRAMs */
   uint64_t drops[REASON_N];
 };
+
+struct path_totals {
+  struct path_stats paths;
+  struct fq_stats queue;
+};
+
+/* The metrics of a role's paths; base: a struct path_totals. */
+#define PATH_METRICS(role)                                                     \
+  {"ztna_" role "_path_packets_in_total", "inner packets received on paths",   \
+   METRIC_COUNTER, offsetof(struct path_totals, paths.n_packets_in)},          \
+      {"ztna_" role "_path_packets_out_total", "inner packets sent on paths",  \
+       METRIC_COUNTER, offsetof(struct path_totals, paths.n_packets_out)},     \
+      {"ztna_" role "_path_split_total", "inner packets sent in two DATAGRAMs", \
+       METRIC_COUNTER, offsetof(struct path_totals, paths.n_split)},           \
+      {"ztna_" role "_path_drops_total", "inner packets dropped on paths",     \
+       METRIC_REASONS, offsetof(struct path_totals, paths.drops)},             \
+      {"ztna_" role "_queue_marks_total", "ECN marks set by CoDel",            \
+       METRIC_COUNTER, offsetof(struct path_totals, queue.n_marks)},           \
+      {"ztna_" role "_queue_codel_drops_total",                                \
+       "packets dropped because they waited too long", METRIC_COUNTER,         \
+       offsetof(struct path_totals, queue.n_codel_drops)},                     \
+      {"ztna_" role "_queue_full_drops_total",                                 \
+       "packets dropped because a queue was full", METRIC_COUNTER,             \
+       offsetof(struct path_totals, queue.n_full_drops)},                      \
+      {0}
 
 /* pool: of inner packets, lent. NULL: no memory. */
 struct path *path_new(struct quic *q, struct pool *pool, const struct rng *rng,
@@ -97,6 +123,8 @@ void path_tick(struct path *p, uint64_t now);
 uint64_t path_deadline(const struct path *p);
 const struct path_stats *path_stats(const struct path *p);
 const struct fq_stats *path_queue_stats(const struct path *p);
+/* Adds this path's counts. */
+void path_total(const struct path *p, struct path_totals *sum);
 void path_status(const struct path *p, json_t *into);
 
 #endif
