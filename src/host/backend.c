@@ -17,10 +17,14 @@
 
 #include <linux/errqueue.h> /* wants struct timespec */
 
+#include "base/dgram.h"
 #include "base/log.h"
 
 #ifndef UDP_GRO
 #define UDP_GRO 104
+#endif
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
 #endif
 #ifndef ICMP_FILTER
 #define ICMP_FILTER 1
@@ -49,6 +53,15 @@ union control {
   uint8_t room[CMSG_SPACE(sizeof(int))];
 };
 
+/* Datagrams of one flow on their way out: all of one size, but for a shorter
+ * last one. */
+struct train {
+  uint32_t flow;
+  unsigned n;
+  size_t seg, len;
+  uint8_t bytes[DGRAM_MAX_BYTES];
+};
+
 struct backend {
   int epoll_fd;
   uint32_t n_flows;
@@ -57,6 +70,8 @@ struct backend {
   void *ctx;
   struct backend_counters counters;
   bool ping_denied; /* said once */
+  bool no_gso;      /* the system cannot cut trains */
+  struct train train;
 
   uint8_t *rx_room; /* RX_BATCH * RX_ROOM, touched only as far as used */
   struct mmsghdr rx_msgs[RX_BATCH];
@@ -302,6 +317,85 @@ int backend_send(struct backend *b, uint32_t flow, const uint8_t *data,
   if (!f || f->kind != UDP) return ZTNA_ENOENT;
   return flow_send(b, f, &v, 1);
 }
+
+/* --- sending trains */
+
+static int train_send_whole(struct flow *f, struct train *t) {
+  union control room = {0};
+  struct iovec iov = {t->bytes, t->len};
+  struct msghdr h = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &room};
+  uint16_t seg = (uint16_t)t->seg;
+  int rc, tries = 4; /* as in flow_send */
+
+  h.msg_controllen = CMSG_SPACE(sizeof(seg));
+  struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+  c->cmsg_level = IPPROTO_UDP;
+  c->cmsg_type = UDP_SEGMENT;
+  c->cmsg_len = CMSG_LEN(sizeof(seg));
+  memcpy(CMSG_DATA(c), &seg, sizeof(seg));
+  do {
+    rc = (int)sendmsg(f->fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL);
+  } while (rc < 0 && --tries && errno != EAGAIN && errno != ENOBUFS &&
+           errno != EMSGSIZE && errno != EINVAL && errno != EIO);
+  return rc < 0 ? -errno : 0;
+}
+
+static void train_send_singly(struct backend *b, struct train *t) {
+  for (size_t off = 0; off < t->len; off += t->seg) {
+    size_t left = t->len - off;
+    backend_send(b, t->flow, t->bytes + off, left < t->seg ? left : t->seg);
+  }
+}
+
+/* Segments above the interface's MTU cannot leave as a train, and nothing can
+ * where checksums are not offloaded; singly they may. */
+static void train_send(struct backend *b, struct train *t) {
+  struct flow *f = flow_get(b, t->flow);
+  int rc = f && t->n > 1 && !b->no_gso ? train_send_whole(f, t) : -EMSGSIZE;
+
+  if (rc == 0) {
+    b->counters.tx_packets += t->n;
+    b->counters.tx_bytes += t->len;
+  } else if (rc == -EMSGSIZE || rc == -EINVAL || rc == -EIO) {
+    if (rc == -EIO) b->no_gso = true;
+    train_send_singly(b, t);
+  } else {
+    b->counters.tx_dropped += t->n;
+  }
+}
+
+static bool train_takes(const struct train *t, uint32_t flow, size_t len) {
+  if (!t->n) return true;
+  return t->flow == flow && t->len % t->seg == 0 && len <= t->seg &&
+         t->n < DGRAM_MAX_SEGS && t->len + len <= sizeof(t->bytes);
+}
+
+void backend_flush(struct backend *b) {
+  if (b->train.n) train_send(b, &b->train);
+  b->train.n = 0;
+  b->train.len = 0;
+}
+
+void backend_queue(struct backend *b, uint32_t flow, const uint8_t *data,
+                   size_t len) {
+  struct train *t = &b->train;
+  struct flow *f = flow_get(b, flow);
+
+  if (!train_takes(t, flow, len) || !len) backend_flush(b);
+  if (!len || len > sizeof(t->bytes)) {
+    backend_send(b, flow, data, len);
+    return;
+  }
+  if (!f || f->kind != UDP) return;
+  if (!t->n++) {
+    t->flow = flow;
+    t->seg = len;
+  }
+  memcpy(t->bytes + t->len, data, len);
+  t->len += len;
+}
+
+/* --- sending echo requests */
 
 static uint32_t sum16(const uint8_t *p, size_t n) {
   uint32_t sum = 0;

@@ -66,6 +66,13 @@ void backend_close(struct backend *b, uint32_t flow); /* closed is fine */
  * about earlier ones come by on_error only. */
 int backend_send(struct backend *b, uint32_t flow, const uint8_t *data,
                  size_t len);
+/* The same a little later, copied: neighbours of one flow and size leave as one
+ * train (a lone send costs 3.5 us, one in a train of 30 a tenth of that). What
+ * the system does not take is dropped and counted. */
+void backend_queue(struct backend *b, uint32_t flow, const uint8_t *data,
+                   size_t len);
+/* Sends what is queued; call it before the loop sleeps. */
+void backend_flush(struct backend *b);
 /* One echo request on a ping flow; seq is kept, the identifier is the
  * kernel's, which is why a conversation has a socket of its own. */
 int backend_send_echo(struct backend *b, uint32_t flow, uint16_t seq,

@@ -112,6 +112,7 @@ static void open_failed(struct connector_host *p, uint64_t now, uint32_t flow, i
 static void do_op(struct connector_host *p, uint64_t now, const struct backend_op *op) {
   int rc;
 
+  if (op->kind != BACKEND_OP_SEND) backend_flush(p->backend);
   switch (op->kind) {
   case BACKEND_OP_OPEN:
   case BACKEND_OP_OPEN_PING:
@@ -123,7 +124,7 @@ static void do_op(struct connector_host *p, uint64_t now, const struct backend_o
       open_failed(p, now, op->flow, rc, op->kind == BACKEND_OP_OPEN_PING);
     break;
   case BACKEND_OP_SEND:
-    backend_send(p->backend, op->flow, op->data, op->len);
+    backend_queue(p->backend, op->flow, op->data, op->len);
     break;
   case BACKEND_OP_SEND_ECHO:
     backend_send_echo(p->backend, op->flow, op->seq, op->data, op->len);
@@ -141,6 +142,7 @@ static void flush(void *ctx, uint64_t now) {
   struct backend_op op;
 
   while (connector_backend_next(p->core, &op)) do_op(p, now, &op);
+  backend_flush(p->backend);
 }
 
 static void on_udp(void *ctx, uint64_t now, const struct dgram *d) {

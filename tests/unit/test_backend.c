@@ -193,6 +193,50 @@ static void burst_arrives_packet_by_packet(void **state) {
   close(fd);
 }
 
+/* The next datagram is `len` bytes of value `fill`. */
+static void assert_arrives(int fd, uint8_t fill, size_t len) {
+  uint8_t in[2000], want[2000];
+  struct timeval wait = {.tv_sec = 2};
+  memset(want, fill, sizeof(want));
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+  assert_int_equal(recv(fd, in, sizeof(in), 0), len);
+  assert_memory_equal(in, want, len);
+}
+
+/* Sizes that join, end and break trains, and flows that break them. */
+static void queued_datagrams_arrive_one_by_one(void **state) {
+  static const struct {
+    uint32_t flow;
+    size_t len;
+  } sent[] = {{1, 100},  {1, 100}, {1, 50}, {1, 100}, {1, 1200}, {1, 1200},
+              {2, 1200}, {1, 0},   {1, 7},  {1, 7},   {2, 7},    {2, 8}};
+  enum { N = sizeof(sent) / sizeof(*sent), MANY = 140 };
+  struct ztna_addr at[2];
+  int fd[2] = {service("127.0.0.1:0", &at[0]), service("127.0.0.1:0", &at[1])};
+  uint8_t bytes[2000];
+  assert_int_equal(backend_open(b, 1, &at[0]), 0);
+  assert_int_equal(backend_open(b, 2, &at[1]), 0);
+  for (unsigned i = 0; i < N; i++) {
+    memset(bytes, (int)i, sizeof(bytes));
+    backend_queue(b, sent[i].flow, bytes, sent[i].len);
+  }
+  for (unsigned i = 0; i < MANY; i++) { /* more than one train takes */
+    memset(bytes, (int)i, sizeof(bytes));
+    backend_queue(b, 1, bytes, 10);
+  }
+  backend_queue(b, 9, bytes, 5); /* not open */
+  backend_flush(b);
+  backend_flush(b); /* nothing is left */
+  for (unsigned i = 0; i < N; i++)
+    assert_arrives(fd[sent[i].flow - 1], (uint8_t)i, sent[i].len);
+  for (unsigned i = 0; i < MANY; i++) assert_arrives(fd[0], (uint8_t)i, 10);
+  assert_int_equal(recv(fd[0], bytes, 1, MSG_DONTWAIT), -1);
+  assert_int_equal(backend_counters(b)->tx_packets, N + MANY);
+  assert_int_equal(backend_counters(b)->tx_dropped, 0);
+  close(fd[0]);
+  close(fd[1]);
+}
+
 static void empty_datagram_arrives(void **state) {
   struct ztna_addr a;
   int fd = service("127.0.0.1:0", &a);
@@ -283,6 +327,7 @@ int main(void) {
       TEST(refused_port_is_reported_v4),
       TEST(refused_port_is_reported_v6),
       TEST(burst_arrives_packet_by_packet),
+      TEST(queued_datagrams_arrive_one_by_one),
       TEST(empty_datagram_arrives),
       TEST(flow_may_be_closed_inside_its_callback),
       TEST(reopened_flow_hears_nothing_of_its_former_life),
