@@ -186,6 +186,7 @@ static int tagged(int argc, char **argv) {
   while (readable(fd, 1000000)) tally_one(&t, fd);
   printf("tag %s sent %u own %u missing %u foreign %u twice %u odd %u\n",
          t.tag, t.n, t.own, t.n - t.own, t.foreign, t.twice, t.odd);
+  free(t.seen);
   return t.own != t.n || t.foreign || t.twice || t.odd;
 }
 
