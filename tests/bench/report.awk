@@ -28,6 +28,8 @@ END {
   ratio("ratio.lone.relay/plain.cpu", "relay.lone.cpu", "plain.lone.cpu")
   ratio("ratio.lone.relay/plain.rate", "relay.lone.rate", "plain.lone.rate")
   ratio("ratio.paced.relay/plain.cpu", "relay.paced.cpu", "plain.paced.cpu")
+  ratio("ratio.rtt.tunnel/raw.p50", "rtt.tunnel.p50", "rtt.raw.p50")
+  goal("ratio.rtt.tunnel/raw.p50", "<=", 10.7) # 150 us where raw has 14
   goal("ratio.bulk.gro/relay.cpu", ">=", 0.6)
   goal("ratio.bulk.relay/gro.rate", ">=", 0.6)
   goal("ratio.lone.relay/plain.cpu", "<=", 1.25)
@@ -37,6 +39,12 @@ END {
   goal("connector.running.rss", "<=", 15)
   goal("relay.idle.rss", "<=", 20)
   goal("relay.connection.rss", "<=", 48)
+  goal("alloc.up.agent", "<=", 1)
+  goal("alloc.up.relay", "<=", 1)
+  goal("alloc.up.connector", "<=", 1)
+  goal("alloc.down.agent", "<=", 1)
+  goal("alloc.down.relay", "<=", 1)
+  goal("alloc.down.connector", "<=", 1)
   printf "%-34s %14s %-10s %-9s %s\n", "measured", "value", "unit", "goal", ""
   printf "{" >json
   for (i = 1; i <= n; i++) {
