@@ -322,12 +322,19 @@ void conn_settle(struct quic_conn *c) {
   if (c->state == CONN_READY && c->ssl_done) free_tls(c);
 }
 
-void conn_rearm(struct quic_conn *c) {
+/* Whatever is not the pacer's has time until the next millisecond, QUIC's own
+ * granularity (RFC 9002, 6.1.2): ngtcp2 wants to acknowledge after an eighth of
+ * the RTT, which near by is a timer and a packet for each packet. */
+void conn_rearm(struct quic_conn *c, bool paced) {
+  uint64_t at;
+
   if (c->state >= CONN_ENDING) {
     heap_del(&c->q->timers, &c->timer);
     return;
   }
-  heap_set(&c->q->timers, &c->timer, ngtcp2_conn_get_expiry2(c->conn));
+  at = ngtcp2_conn_get_expiry2(c->conn);
+  if (!paced && at < NEVER - MS) at = (at + MS - 1) / MS * MS;
+  heap_set(&c->q->timers, &c->timer, at);
 }
 
 /* --- asked by the user --- */

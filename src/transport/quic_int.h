@@ -157,7 +157,8 @@ void conn_fail(struct quic_conn *c, enum reason why, bool say,
 void conn_finish(struct quic_conn *c);
 void conn_leave_half(struct quic_conn *c);
 void conn_settle(struct quic_conn *c);
-void conn_rearm(struct quic_conn *c);
+/* paced: data waits for the very moment. */
+void conn_rearm(struct quic_conn *c, bool paced);
 void conn_make_cid(struct quic_conn *c, ngtcp2_cid *cid);
 const ngtcp2_mem *quic_mem(void);
 ngtcp2_path *path_of(ngtcp2_path_storage *ps, const struct ztna_addr *remote);

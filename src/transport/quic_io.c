@@ -148,6 +148,7 @@ struct packet {
   ngtcp2_pkt_info pi;
   uint8_t *data;
   size_t room;
+  bool blocked; /* the user's data may not go now */
 };
 
 enum { DONE = 1, AGAIN = 0 }; /* of a step: *n holds the result, or go on */
@@ -182,6 +183,7 @@ static int step_stream(struct quic_conn *c, struct packet *p, ngtcp2_ssize *n,
     return AGAIN;
   }
   if (taken >= 0) c->ops->stream_sent(c, c->ud, id, (size_t)taken);
+  p->blocked = *n == 0;
   return *n == NGTCP2_ERR_WRITE_MORE ? AGAIN : DONE;
 }
 
@@ -202,6 +204,7 @@ static int step_dgram(struct quic_conn *c, struct packet *p, size_t max,
                                    NGTCP2_WRITE_DATAGRAM_FLAG_MORE, id,
                                    (ngtcp2_vec *)v, (size_t)n_vec, c->q->now);
   if (accepted) c->ops->dgram_sent(c, c->ud);
+  p->blocked = *n == 0;
   return *n == NGTCP2_ERR_WRITE_MORE ? AGAIN : DONE;
 }
 
@@ -276,6 +279,7 @@ int conn_write(struct quic_conn *c, struct dgram *v, int max, size_t *used,
     p.data = c->q->arena + *used;
     p.room = 1500;
     p.pi.ecn = 0;
+    p.blocked = false;
     len = write_packet(c, &p);
     if (len <= 0 || c->state >= CONN_ENDING) break;
     if (!leaves_rightly(c, p.data, (size_t)len)) break;
@@ -292,7 +296,7 @@ int conn_write(struct quic_conn *c, struct dgram *v, int max, size_t *used,
   /* Before the pacer's deadline begins: nobody waits for it unless there is
    * more to write, and then the next call finds it. It would cost a wake-up
    * after each lone packet. */
-  conn_rearm(c);
+  conn_rearm(c, p.blocked);
   if (sent) ngtcp2_conn_update_pkt_tx_time(c->conn, c->q->now);
   return n;
 }
