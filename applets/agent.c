@@ -56,9 +56,7 @@ static int sync_list(struct program *p, struct ztna_addr *have, int n_have,
   return n_want;
 }
 
-static int compare(const void *a, const void *b) {
-  return ztna_addr_cmp(a, b);
-}
+static int compare(const void *a, const void *b) { return ztna_addr_cmp(a, b); }
 
 static struct ztna_prefix host_prefix(const struct ztna_addr *a) {
   return (struct ztna_prefix){*a, a->family == 4 ? 32 : 128};
@@ -140,7 +138,7 @@ struct lookup {
 };
 
 static void take_addresses(void *ctx, const struct ztna_addr *v, int n,
-                        const char *why) {
+                           const char *why) {
   struct lookup l = *(struct lookup *)ctx;
 
   free(ctx);
@@ -161,7 +159,8 @@ static void look_up_relays(struct program *p) {
 
     if (!l) return;
     *l = (struct lookup){p, (size_t)i};
-    resolve_name(host_resolver(p->host), p->config->relays[i], 4433, take_addresses, l);
+    resolve_name(host_resolver(p->host), p->config->relays[i], 4433,
+                 take_addresses, l);
   }
 }
 
@@ -309,8 +308,7 @@ static int run(struct program *p) {
   p->host = host_new();
   if (!p->host) return EXIT_FAILED;
   p->role = host_add(p->host, &verbs, p, p->udp);
-  if (!p->role ||
-      host_watch(p->role, p->tun.fd, on_tun_readable, p) < 0 ||
+  if (!p->role || host_watch(p->role, p->tun.fd, on_tun_readable, p) < 0 ||
       host_watch_network(p->host, p->tun.ifindex) < 0)
     return EXIT_FAILED;
   code = role_pages(p->call->config, p->host, &pages, p, &p->http);
@@ -350,11 +348,13 @@ const struct applet applet_agent = {
     .name = "agent",
     .summary = "reach services from this machine through a TUN device",
     .usage = "--config FILE [--tun NAME]",
-    .about =
-        "Runs on a person's machine. It dials its relays, learns which services\n"
-        "it may use, and makes their addresses reachable through a TUN device;\n"
-        "all other traffic stays as it is. Needs root or CAP_NET_ADMIN. Device,\n"
-        "addresses and routes vanish with the process.\n",
+    .about = "Runs on a person's machine. It dials its relays, learns which "
+             "services\n"
+             "it may use, and makes their addresses reachable through a TUN "
+             "device;\n"
+             "all other traffic stays as it is. Needs root or CAP_NET_ADMIN. "
+             "Device,\n"
+             "addresses and routes vanish with the process.\n",
     .example = "  sudo ztna agent --config /etc/ztna/agent.json --tun ztna0\n",
     .exits = "3 wrong configuration",
     .config = APPLET_CONFIG,

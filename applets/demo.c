@@ -23,8 +23,8 @@ extern const struct applet applet_demo;
 enum {
   AGENT_PORT = 40000,
   SAMPLES_MAX = 65536,
-  PAYLOAD = 1200,  /* of a bulk packet */
-  WINDOW = 64,     /* bulk packets on their way */
+  PAYLOAD = 1200, /* of a bulk packet */
+  WINDOW = 64,    /* bulk packets on their way */
   LOST_AFTER_MS = 300,
 };
 
@@ -46,14 +46,14 @@ struct demo {
   uint64_t began_at, phase_at;
   bool told_relay;
   struct ztna_addr from, to;
-  uint64_t tried_at;       /* CONNECT: last request */
-  uint64_t first_reply;    /* ns after the start */
-  uint64_t seq;            /* of the next request */
-  uint64_t n_sent, n_got;  /* RTT phase, for loss */
+  uint64_t tried_at;      /* CONNECT: last request */
+  uint64_t first_reply;   /* ns after the start */
+  uint64_t seq;           /* of the next request */
+  uint64_t n_sent, n_got; /* RTT phase, for loss */
   uint64_t n_bulk_sent, n_bulk_got, bulk_bytes, bulk_ns, bulk_last_at;
   uint64_t n_bulk_lost;
   char group[32], cipher[48];
-  double *samples;         /* ms */
+  double *samples; /* ms */
   size_t n_samples;
 };
 
@@ -116,8 +116,9 @@ static void print_json(const struct demo *d) {
       "schema", "ztna.demo/1", "ok", !d->failed, "seconds_to_first_reply",
       (double)d->first_reply / (double)SEC, "rtt_ms", "min", percentile(d, 0),
       "p50", percentile(d, 0.5), "p99", percentile(d, 0.99), "loss", loss(d),
-      "throughput_mbps", mbps(d), "group", d->group, "cipher", d->cipher, "sent", (json_int_t)(d->n_sent + d->n_bulk_sent),
-      "received", (json_int_t)(d->n_got + d->n_bulk_got));
+      "throughput_mbps", mbps(d), "group", d->group, "cipher", d->cipher,
+      "sent", (json_int_t)(d->n_sent + d->n_bulk_sent), "received",
+      (json_int_t)(d->n_got + d->n_bulk_got));
 
   json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
   putchar('\n');
@@ -315,8 +316,8 @@ static int demo_start(struct applet_call *c) {
 }
 
 static const struct field fields[] = {
-    FIELD(demo_opts, seconds, .type = F_INT, .dflt = "2", .min = 1,
-          .max = 60, .help = "how long to measure throughput"),
+    FIELD(demo_opts, seconds, .type = F_INT, .dflt = "2", .min = 1, .max = 60,
+          .help = "how long to measure throughput"),
     FIELD(demo_opts, json, .type = F_BOOL, .help = "one JSON object"),
     FIELD_END,
 };
@@ -328,8 +329,10 @@ const struct applet applet_demo = {
     .about =
         "Shows that it works on this machine: makes certificates in memory,\n"
         "starts a relay, a connector with an echo service, and an agent, all\n"
-        "over real UDP sockets on loopback, and tells what happens with times:\n"
-        "round-trip time, loss and throughput through the tunnel. Needs no root\n"
+        "over real UDP sockets on loopback, and tells what happens with "
+        "times:\n"
+        "round-trip time, loss and throughput through the tunnel. Needs no "
+        "root\n"
         "and leaves no file.\n",
     .example = "  ztna demo\n  ztna demo --seconds 5 --json\n",
     .fields = fields,

@@ -190,8 +190,7 @@ int applet_exit(int err) {
 /* --- main */
 
 static int list(void) {
-  for (size_t i = 0; i < n_applets; i++)
-    puts(applets[i]->name);
+  for (size_t i = 0; i < n_applets; i++) puts(applets[i]->name);
   return EXIT_DONE;
 }
 

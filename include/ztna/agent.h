@@ -35,11 +35,11 @@ struct ztna_agent_config {
   const struct ztna_prefix *networks; /* where addresses are accepted from a
                                          relay */
   size_t n_networks;
-  bool cubic;                /* congestion control instead of BBR */
-  uint16_t mtu;              /* of the tunnel; 0: 1280 */
+  bool cubic;   /* congestion control instead of BBR */
+  uint16_t mtu; /* of the tunnel; 0: 1280 */
   void (*random)(void *ctx, void *buf, size_t len); /* cryptographic */
   void *random_ctx;
-  int64_t unix_now;          /* seconds since 1970 */
+  int64_t unix_now; /* seconds since 1970 */
 };
 
 /* Once per process before the first agent. 0 or ZTNA_ETLS. */

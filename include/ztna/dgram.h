@@ -20,9 +20,9 @@ struct dgram {
   struct ztna_addr local;  /* where it arrived, or leaves from; family 0: any
                               address of the socket of remote's family */
   const uint8_t *data;
-  uint32_t len;   /* of all segments */
-  uint16_t seg;   /* size of each segment but the last; never 0 */
-  uint8_t ecn;    /* the two ECN bits of RFC 3168 */
+  uint32_t len; /* of all segments */
+  uint16_t seg; /* size of each segment but the last; never 0 */
+  uint8_t ecn;  /* the two ECN bits of RFC 3168 */
 };
 
 #endif

@@ -10,8 +10,12 @@
 
 #include <stdint.h>
 
-enum log_level { LOG_LEVEL_ERR, LOG_LEVEL_WARN, LOG_LEVEL_INFO,
-                 LOG_LEVEL_DEBUG };
+enum log_level {
+  LOG_LEVEL_ERR,
+  LOG_LEVEL_WARN,
+  LOG_LEVEL_INFO,
+  LOG_LEVEL_DEBUG
+};
 
 /* Gets one line without newline, bytes outside printable ASCII escaped. */
 typedef void (*log_sink_fn)(void *ud, enum log_level level, const char *line);
@@ -28,10 +32,10 @@ void log_line(enum log_level level, const char *fmt, ...)
 #define log_err(...) log_line(LOG_LEVEL_ERR, __VA_ARGS__)
 #define log_warn(...) log_line(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_debug(...)                                                         \
-  do {                                                                         \
-    if (log_get_level() >= LOG_LEVEL_DEBUG)                                    \
-      log_line(LOG_LEVEL_DEBUG, __VA_ARGS__);                                  \
+#define log_debug(...)                        \
+  do {                                        \
+    if (log_get_level() >= LOG_LEVEL_DEBUG)   \
+      log_line(LOG_LEVEL_DEBUG, __VA_ARGS__); \
   } while (0)
 
 /* Lets `burst` lines through per `every` ns; the next one that passes tells how
@@ -41,7 +45,7 @@ struct log_limit {
   uint32_t n, n_hidden;
 };
 /* True when the caller may log now. *hidden: lines left out before this one. */
-int log_allow(struct log_limit *l, uint64_t now, uint32_t burst,
-              uint64_t every, uint32_t *hidden);
+int log_allow(struct log_limit *l, uint64_t now, uint32_t burst, uint64_t every,
+              uint32_t *hidden);
 
 #endif

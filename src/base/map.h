@@ -7,12 +7,12 @@
 #include "base/rng.h"
 
 struct map {
-  uint64_t k[2];    /* hash key */
-  size_t key_len;   /* bytes; 8 is the fast case */
-  size_t n, cap;    /* entries, slots (a power of two or 0) */
-  size_t max;       /* most entries */
-  uint8_t *keys;    /* cap * key_len */
-  void **values;    /* NULL: free slot */
+  uint64_t k[2];  /* hash key */
+  size_t key_len; /* bytes; 8 is the fast case */
+  size_t n, cap;  /* entries, slots (a power of two or 0) */
+  size_t max;     /* most entries */
+  uint8_t *keys;  /* cap * key_len */
+  void **values;  /* NULL: free slot */
 };
 
 /* max: most entries it will ever hold. Allocates nothing yet. */

@@ -15,11 +15,11 @@ enum {
 
 struct pkt {
   struct pkt *next;
-  uint64_t at;      /* when it was queued, ns */
-  uint32_t tag;     /* owner's use: context, flow */
-  uint16_t off;     /* where the bytes begin in buf */
+  uint64_t at;  /* when it was queued, ns */
+  uint32_t tag; /* owner's use: context, flow */
+  uint16_t off; /* where the bytes begin in buf */
   uint16_t len;
-  uint16_t skip;    /* fq's: bytes of ours in front of the IP packet */
+  uint16_t skip; /* fq's: bytes of ours in front of the IP packet */
   uint8_t buf[PKT_HEADROOM + PKT_ROOM];
 };
 
@@ -32,7 +32,8 @@ struct pool {
 /* 0 or ZTNA_ENOMEM. */
 int pool_init(struct pool *p, size_t cap);
 void pool_done(struct pool *p);
-/* An empty packet with PKT_HEADROOM bytes in front, or NULL when all are out. */
+/* An empty packet with PKT_HEADROOM bytes in front, or NULL when all are out.
+ */
 struct pkt *pool_get(struct pool *p);
 void pool_put(struct pool *p, struct pkt *k);
 

@@ -19,8 +19,7 @@
   X(PORT_NOT_ALLOWED, "port-not-allowed", 403,                                 \
     "the service is allowed, but not on this protocol and port",               \
     "the administrator of the policy")                                         \
-  X(EXPIRED, "expired", 403, "the grant's lease ran out",                      \
-    "nobody; ask again")                                                       \
+  X(EXPIRED, "expired", 403, "the grant's lease ran out", "nobody; ask again") \
   X(REVOKED, "revoked", 403, "the permission was taken back",                  \
     "the administrator of the policy")                                         \
   X(REPLACED, "replaced", 409,                                                 \
@@ -82,8 +81,7 @@
     "the network, or nobody when it was not needed any more")                  \
   X(NETWORK_UNREACHABLE, "network-unreachable", 503,                           \
     "this machine has no way to that address", "the network's administrator")  \
-  X(RELAY_UNREACHABLE, "relay-unreachable", 503,                               \
-    "the relay does not answer",                                               \
+  X(RELAY_UNREACHABLE, "relay-unreachable", 503, "the relay does not answer",  \
     "whoever runs the relay, or a firewall that blocks UDP")                   \
   X(INTERNAL, "internal", 500, "a mistake in this program or no memory",       \
     "the authors of ztna: please report it")

@@ -7,9 +7,9 @@
 #include <stddef.h>
 
 struct sbuf {
-  char *s;       /* NUL terminated when len > 0 */
+  char *s; /* NUL terminated when len > 0 */
   size_t len, cap, max;
-  bool failed;   /* no memory or past max */
+  bool failed; /* no memory or past max */
 };
 
 /* max 0: 16 MiB. Zeroed storage is a valid empty buffer too. */

@@ -19,38 +19,38 @@ enum {
 };
 
 enum ip_kind {
-  IP_OTHER,         /* well-formed, nothing we carry */
+  IP_OTHER, /* well-formed, nothing we carry */
   IP_UDP,
-  IP_TCP,           /* flags are in tcp_flags */
-  IP_ECHO_REQUEST,  /* src.port is the echo identifier, dst.port 0 */
-  IP_ECHO_REPLY,    /* dst.port is the echo identifier, src.port 0 */
-  IP_ICMP_ERROR,    /* inner* describe the packet it is about */
-  IP_FRAGMENT,      /* not the whole packet: reassemble first. Also an IPv6
-                       packet whose fragment header says that it is whole */
+  IP_TCP,          /* flags are in tcp_flags */
+  IP_ECHO_REQUEST, /* src.port is the echo identifier, dst.port 0 */
+  IP_ECHO_REPLY,   /* dst.port is the echo identifier, src.port 0 */
+  IP_ICMP_ERROR,   /* inner* describe the packet it is about */
+  IP_FRAGMENT,     /* not the whole packet: reassemble first. Also an IPv6
+                      packet whose fragment header says that it is whole */
 };
 
 /* One parsed packet; points into the bytes it was parsed from. */
 struct ip_pkt {
-  uint8_t version;     /* 4 or 6 */
-  uint8_t proto;       /* of the payload, after an IPv6 fragment header too */
-  uint8_t tos;         /* DSCP and ECN */
+  uint8_t version; /* 4 or 6 */
+  uint8_t proto;   /* of the payload, after an IPv6 fragment header too */
+  uint8_t tos;     /* DSCP and ECN */
   uint8_t ttl;
   enum ip_kind kind;
   struct ztna_addr src, dst; /* with ports for UDP and TCP */
-  uint16_t len;        /* of the whole packet by its own header */
-  uint16_t header_len; /* up to the transport header */
-  const uint8_t *payload; /* UDP: its data; any ICMP: what is behind 8 bytes,
-                             so an echo's data or the quoted packet as far as
-                             it is there; else transport */
+  uint16_t len;              /* of the whole packet by its own header */
+  uint16_t header_len;       /* up to the transport header */
+  const uint8_t *payload;    /* UDP: its data; any ICMP: what is behind 8 bytes,
+                                so an echo's data or the quoted packet as far as
+                                it is there; else transport */
   uint16_t payload_len;
   uint16_t icmp_seq;
   uint8_t icmp_type, icmp_code;
-  uint32_t icmp_mtu;   /* of "fragmentation needed" / "packet too big" */
+  uint32_t icmp_mtu; /* of "fragmentation needed" / "packet too big" */
   uint8_t tcp_flags;
-  bool df;             /* IPv4 don't fragment */
+  bool df; /* IPv4 don't fragment */
   /* fragments */
   uint32_t frag_id;
-  uint16_t frag_off;   /* bytes */
+  uint16_t frag_off; /* bytes */
   bool frag_more;
   /* ICMP errors: the quoted packet as far as it is there (8 bytes of transport
    * header at least). An error about extension headers, or about ICMP that is
@@ -67,8 +67,8 @@ struct ip_pkt {
 int ip_parse(struct ip_pkt *p, const uint8_t *data, size_t len);
 
 /* Reads the ports, or an echo's identifier, that the first fragment of a packet
- * shows into src and dst, as ip_parse does for whole ones. False: it is none, or
- * shows none. */
+ * shows into src and dst, as ip_parse does for whole ones. False: it is none,
+ * or shows none. */
 bool ip_first_ports(struct ip_pkt *p);
 
 /* The internet checksum (RFC 1071) of bytes, continued from sum (0 at first);

@@ -9,8 +9,8 @@
 struct ip_cut {
   const uint8_t *pkt;
   size_t len, mtu;
-  uint32_t id;    /* of all fragments of this packet */
-  size_t off;     /* payload bytes given so far; start with 0 */
+  uint32_t id; /* of all fragments of this packet */
+  size_t off;  /* payload bytes given so far; start with 0 */
 };
 
 /* Writes the next fragment, at most mtu bytes (68 for v4, 1280 for v6 at

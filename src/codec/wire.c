@@ -30,8 +30,8 @@ uint16_t rd_u16(struct rd *r) {
 uint32_t rd_u32(struct rd *r) {
   const uint8_t *p = rd_bytes(r, 4);
 
-  return p ? (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
-                 (uint32_t)p[2] << 8 | p[3]
+  return p ? (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 |
+                 p[3]
            : 0;
 }
 

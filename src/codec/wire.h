@@ -37,7 +37,7 @@ static inline size_t rd_left(const struct rd *r) {
 uint8_t rd_u8(struct rd *r);
 uint16_t rd_u16(struct rd *r);
 uint32_t rd_u32(struct rd *r);
-uint64_t rd_varint(struct rd *r); /* RFC 9000, 16 */
+uint64_t rd_varint(struct rd *r);                /* RFC 9000, 16 */
 const uint8_t *rd_bytes(struct rd *r, size_t n); /* NULL when short */
 
 /* Bytes written: 1, 2, 4 or 8. */
@@ -46,20 +46,21 @@ size_t varint_len(uint64_t v);
 
 /* A DATAGRAM payload taken apart. */
 struct wire_dgram {
-  uint64_t context;      /* 0: the link's own, see type */
+  uint64_t context; /* 0: the link's own, see type */
   uint8_t type;
   const uint8_t *cookie; /* echo */
   uint64_t frag_context; /* fragment */
   uint16_t frag_id;
   uint8_t frag_index;
   bool frag_last;
-  const uint8_t *data;   /* IP packet, fragment's bytes, padding */
+  const uint8_t *data; /* IP packet, fragment's bytes, padding */
   size_t len;
 };
 
 /* 0 or ZTNA_EMALFORMED; unknown types of context 0 are malformed. */
 int wire_parse(struct wire_dgram *d, const uint8_t *data, size_t len);
-/* Everything before `data`; returns its length. room: WIRE_FRAGMENT_HEAD + 8. */
+/* Everything before `data`; returns its length. room: WIRE_FRAGMENT_HEAD + 8.
+ */
 size_t wire_write_head(uint8_t *to, const struct wire_dgram *d);
 
 #endif

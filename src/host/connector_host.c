@@ -18,7 +18,7 @@ struct lookup {
 };
 
 static void take_addresses(void *ctx, const struct ztna_addr *v, int n,
-                        const char *why) {
+                           const char *why) {
   struct lookup l = *(struct lookup *)ctx;
   const struct connector_config *c = l.p->config;
   const char *name =
@@ -45,7 +45,8 @@ static void look_up(struct connector_host *p, bool relay, size_t i, size_t k) {
   if (!l) return;
   *l = (struct lookup){p, relay, i, k};
   if (relay) {
-    resolve_name(host_resolver(p->host), p->config->relays[i], 4433, take_addresses, l);
+    resolve_name(host_resolver(p->host), p->config->relays[i], 4433,
+                 take_addresses, l);
     return;
   }
   /* A backend for ICMP is a host without port. */
@@ -94,8 +95,8 @@ static void on_backend_readable(void *ctx, uint64_t now) {
   backend_run(((struct connector_host *)ctx)->backend);
 }
 
-static void open_failed(struct connector_host *p, uint64_t now, uint32_t flow, int rc,
-                        bool ping) {
+static void open_failed(struct connector_host *p, uint64_t now, uint32_t flow,
+                        int rc, bool ping) {
   static bool told;
 
   if (ping && rc == ZTNA_EPERM && !told) {
@@ -103,13 +104,13 @@ static void open_failed(struct connector_host *p, uint64_t now, uint32_t flow, i
     log_err("connector: cannot ping backends: give the process CAP_NET_RAW, or "
             "its group in sysctl net.ipv4.ping_group_range");
   }
-  connector_backend_failed(p->core, now, flow,
-                           rc == ZTNA_EPERM ? CONNECTOR_PROHIBITED
-                                            : CONNECTOR_UNREACHABLE,
-                           0);
+  connector_backend_failed(
+      p->core, now, flow,
+      rc == ZTNA_EPERM ? CONNECTOR_PROHIBITED : CONNECTOR_UNREACHABLE, 0);
 }
 
-static void do_op(struct connector_host *p, uint64_t now, const struct backend_op *op) {
+static void do_op(struct connector_host *p, uint64_t now,
+                  const struct backend_op *op) {
   int rc;
 
   if (op->kind != BACKEND_OP_SEND) backend_flush(p->backend);
@@ -239,8 +240,8 @@ static int make_core(struct connector_host *p, struct tls *tls) {
 }
 
 int connector_host_start(struct connector_host *p, struct host *h,
-                         const struct connector_config *config,
-                         struct tls *tls, struct udp *udp) {
+                         const struct connector_config *config, struct tls *tls,
+                         struct udp *udp) {
   int rc;
 
   p->config = config;
@@ -251,8 +252,8 @@ int connector_host_start(struct connector_host *p, struct host *h,
     return rc;
   }
   p->role = host_add(h, &verbs, p, udp);
-  if (!p->role || host_watch(p->role, backend_fd(p->backend),
-                             on_backend_readable, p) < 0)
+  if (!p->role ||
+      host_watch(p->role, backend_fd(p->backend), on_backend_readable, p) < 0)
     return ZTNA_EIO;
   for (size_t i = 0; i < config->n_services; i++)
     for (size_t k = 0; k < config->services[i].n_backends; k++)

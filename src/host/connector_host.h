@@ -19,8 +19,8 @@ struct connector_host {
 /* p is zeroed. config and tls are lent, udp is taken over. 0 or an error,
  * logged; connector_host_free is right after both, when the host is gone. */
 int connector_host_start(struct connector_host *p, struct host *h,
-                         const struct connector_config *config,
-                         struct tls *tls, struct udp *udp);
+                         const struct connector_config *config, struct tls *tls,
+                         struct udp *udp);
 void connector_host_free(struct connector_host *p);
 
 #endif

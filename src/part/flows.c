@@ -17,7 +17,7 @@ struct flows {
   struct flow *v;
   uint32_t n, n_used, n_fresh, free; /* free: list through all.newer */
   struct ends all, *own;             /* own: one of each owner */
-  uint32_t *slots; /* number + 1, 0 free */
+  uint32_t *slots;                   /* number + 1, 0 free */
   uint32_t mask;
   uint64_t idle_after;
   uint64_t hash_key[2];

@@ -13,8 +13,8 @@
 enum { FLOWS_NONE = UINT32_MAX };
 
 struct flow_key {
-  uint32_t owner;  /* a link's number */
-  uint8_t proto;   /* IP_PROTO_ */
+  uint32_t owner;            /* a link's number */
+  uint8_t proto;             /* IP_PROTO_ */
   struct ztna_addr src, dst; /* as in the packet that began it, with ports */
 };
 
@@ -31,7 +31,8 @@ struct flow {
 
 struct flows;
 
-/* owners: their numbers are below this. idle_after: ns. NULL: no memory. Memory of unused flows is not touched. */
+/* owners: their numbers are below this. idle_after: ns. NULL: no memory. Memory
+ * of unused flows is not touched. */
 struct flows *flows_new(uint32_t n, uint32_t owners, uint64_t idle_after,
                         const struct rng *rng);
 void flows_free(struct flows *t);

@@ -364,8 +364,8 @@ static json_t *service_status(const struct service *s) {
 
   for (int i = 0; i < 2; i++)
     if (s->addrs[i].family)
-      json_array_append_new(
-          addrs, json_string(ztna_addr_print(&s->addrs[i], text)));
+      json_array_append_new(addrs,
+                            json_string(ztna_addr_print(&s->addrs[i], text)));
   j = json_pack("{s:s, s:s, s:s, s:o}", "id", s->id, "state", s->state, "use",
                 use_name(s), "addresses", addrs);
   if (s->use != USE_REFUSED) return j;
@@ -382,15 +382,14 @@ char *ztna_agent_status(const struct ztna_agent *a) {
 
   for (int i = 0; i < 2; i++)
     if (a->addrs[i].family)
-      json_array_append_new(
-          addrs, json_string(ztna_addr_print(&a->addrs[i], text)));
+      json_array_append_new(addrs,
+                            json_string(ztna_addr_print(&a->addrs[i], text)));
   for (size_t i = 0; i < a->n_services; i++)
     json_array_append_new(list, service_status(a->services[i]));
   agent_links_status(a, links);
   json_object_set_new(j, "schema", json_string("ztna.status/1"));
   json_object_set_new(j, "role", json_string("agent"));
-  json_object_set_new(j, "identity",
-                      json_string(tls_identity(a->tls)->spiffe));
+  json_object_set_new(j, "identity", json_string(tls_identity(a->tls)->spiffe));
   json_object_set_new(j, "addresses", addrs);
   json_object_set_new(j, "relay", uplink_status(a->uplinks[a->current]));
   json_object_set_new(j, "services", list);

@@ -20,8 +20,8 @@ enum {
   LINKS_MAX = 64,
   FLOWS_MAX = 8192,
   POOL_PACKETS = 4096,
-  OUT_MAX = 2048,        /* packets waiting for the TUN */
-  HELD_MAX = 64 * 1024,  /* bytes per service until it is open */
+  OUT_MAX = 2048,       /* packets waiting for the TUN */
+  HELD_MAX = 64 * 1024, /* bytes per service until it is open */
   FRAGS_MAX = 16,
   NETWORKS_MAX = 16,
   PATTERNS_MAX = 64,
@@ -29,27 +29,27 @@ enum {
 
 /* What a service's use is waiting for. */
 enum use {
-  USE_NONE,     /* nobody asked for it yet */
-  USE_ASKING,   /* POST /v1/grants is under way or waits for a relay */
-  USE_OPENING,  /* granted; waits for the path, or for `opened` */
+  USE_NONE,    /* nobody asked for it yet */
+  USE_ASKING,  /* POST /v1/grants is under way or waits for a relay */
+  USE_OPENING, /* granted; waits for the path, or for `opened` */
   USE_OPEN,
-  USE_REFUSED,  /* until retry_at */
+  USE_REFUSED, /* until retry_at */
 };
 
 struct service {
   char id[64];
-  struct ztna_addr addrs[2];   /* v4, v6 */
-  bool listed;                 /* in the relay's last list */
-  char state[16];              /* as the relay says: "up" */
+  struct ztna_addr addrs[2]; /* v4, v6 */
+  bool listed;               /* in the relay's last list */
+  char state[16];            /* as the relay says: "up" */
   enum use use;
-  bool asked;                  /* a request of ours is under way */
+  bool asked; /* a request of ours is under way */
   char grant[ID_TEXT];
   struct link *link;
   uint16_t context;
   enum reason why;
   uint64_t retry_at;
-  unsigned n_refused;          /* in a row */
-  uint64_t used_at;            /* last packet of this machine */
+  unsigned n_refused; /* in a row */
+  uint64_t used_at;   /* last packet of this machine */
   struct pktq held;
 };
 
@@ -57,15 +57,15 @@ struct service {
 struct link {
   struct ztna_agent *owner;
   char connector[IDENTITY_SPIFFE_MAX + 1];
-  char route[ID_TEXT];         /* empty: none */
+  char route[ID_TEXT]; /* empty: none */
   char *ticket;
   uint8_t handle[HANDLE_LEN], peer_handle[HANDLE_LEN];
-  uint64_t rtt;                /* connector to relay, ns */
+  uint64_t rtt; /* connector to relay, ns */
   struct path *path;
-  char id[ID_TEXT];            /* of the link, from hello */
+  char id[ID_TEXT]; /* of the link, from hello */
   bool dial_due;
   uint16_t next_context;
-  uint64_t calm_at;            /* silence counts from here at the earliest */
+  uint64_t calm_at; /* silence counts from here at the earliest */
 };
 
 struct frag {
@@ -87,8 +87,8 @@ struct ztna_agent {
   struct pool pool;
   struct flows *flows;
   struct uplink **uplinks;
-  size_t n_uplinks, current;   /* the one that is used or tried */
-  bool up;                     /* addresses are known */
+  size_t n_uplinks, current; /* the one that is used or tried */
+  bool up;                   /* addresses are known */
   char *patterns[PATTERNS_MAX];
   size_t n_patterns;
   struct ztna_prefix networks[NETWORKS_MAX];
@@ -99,11 +99,11 @@ struct ztna_agent {
   uint32_t generation;
   struct service *services[SERVICES_MAX];
   size_t n_services;
-  struct map by_addr;          /* family + address -> service */
+  struct map by_addr; /* family + address -> service */
   struct link *links[LINKS_MAX];
   struct frag frags[FRAGS_MAX];
   unsigned next_frag;
-  struct pktq out;             /* for the TUN */
+  struct pktq out; /* for the TUN */
   struct pkt *lent;
   uint64_t sweep_at;
   uint64_t now;
@@ -114,17 +114,19 @@ struct ztna_agent {
 /* agent_service.c */
 void agent_services_take(struct ztna_agent *a, json_t *list);
 struct service *agent_service_by_addr(struct ztna_agent *a,
-                                const struct ztna_addr *addr);
+                                      const struct ztna_addr *addr);
 void agent_service_want(struct ztna_agent *a, struct service *s);
-void agent_service_hold(struct ztna_agent *a, struct service *s, const uint8_t *ip,
-                  size_t len);
+void agent_service_hold(struct ztna_agent *a, struct service *s,
+                        const uint8_t *ip, size_t len);
 void agent_service_flush(struct service *s, struct link *l);
-void agent_service_refuse(struct ztna_agent *a, struct service *s, enum reason why);
+void agent_service_refuse(struct ztna_agent *a, struct service *s,
+                          enum reason why);
 void agent_service_lost(struct ztna_agent *a, struct service *s);
 void agent_services_resume(struct ztna_agent *a);
 void agent_services_tick(struct ztna_agent *a, uint64_t now);
 void agent_services_free(struct ztna_agent *a);
-bool agent_address_acceptable(const struct ztna_agent *a, const struct ztna_addr *v);
+bool agent_address_acceptable(const struct ztna_agent *a,
+                              const struct ztna_addr *v);
 
 /* agent_link.c */
 struct link *agent_link_take(struct ztna_agent *a, json_t *granted);
@@ -137,10 +139,10 @@ void agent_links_calm(struct ztna_agent *a);
 void agent_links_status(const struct ztna_agent *a, json_t *into);
 
 /* agent_packet.c */
-void agent_packet_to_tun(struct ztna_agent *a, struct service *s, const uint8_t *ip,
-                   size_t len);
+void agent_packet_to_tun(struct ztna_agent *a, struct service *s,
+                         const uint8_t *ip, size_t len);
 void agent_packet_error(struct ztna_agent *a, enum ip_error err, uint32_t mtu,
-                  const uint8_t *about, size_t len);
+                        const uint8_t *about, size_t len);
 enum ip_error agent_packet_error_of(enum reason why);
 void agent_drop(struct ztna_agent *a, enum reason why);
 

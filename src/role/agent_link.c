@@ -17,15 +17,15 @@
 
 /* --- services of a link --- */
 
-#define each_service(a, l, s)                                                  \
-  for (size_t i_ = 0; i_ < (a)->n_services; i_++)                              \
+#define each_service(a, l, s)                     \
+  for (size_t i_ = 0; i_ < (a)->n_services; i_++) \
     if ((s = (a)->services[i_])->link == (l))
 
 static struct service *by_context(struct link *l, uint64_t context) {
   struct service *s;
 
-  each_service(l->owner, l, s) if (s->context == context &&
-                                   s->use >= USE_OPENING) return s;
+  each_service(l->owner, l,
+               s) if (s->context == context && s->use >= USE_OPENING) return s;
   return NULL;
 }
 
@@ -94,8 +94,8 @@ static void on_live(struct path *p, void *ud) {
            quic_group(path_conn(p)));
   send_and_free(p, json_pack("{s:s, s:i, s:o}", "type", "hello", "version", 1,
                              "addresses", addrs_json(l->owner->addrs)));
-  each_service(l->owner, l, s) if (s->use >= USE_OPENING &&
-                                   s->use <= USE_OPEN) say_open(l, s);
+  each_service(l->owner, l, s) if (s->use >= USE_OPENING && s->use <= USE_OPEN)
+      say_open(l, s);
 }
 
 static void on_opened(struct link *l, struct service *s) {
@@ -185,8 +185,8 @@ static void on_end(struct path *p, void *ud, const struct quic_end *why) {
   struct link *l = ud;
 
   l->owner->now = quic_now(l->owner->quic);
-  log_info("agent: path ended connector=%s reason=%s text=\"%s\"",
-           l->connector, reason_name(why->reason), why->text);
+  log_info("agent: path ended connector=%s reason=%s text=\"%s\"", l->connector,
+           reason_name(why->reason), why->text);
   if (!l->owner->stopping) link_lost(l, why->reason);
 }
 
@@ -339,8 +339,7 @@ void agent_links_tick(struct ztna_agent *a, uint64_t now) {
     if (!l) continue;
     if (l->dial_due && l->route[0] && a->up) dial(l);
     path_tick(l->path, now);
-    if (path_fell_quiet(l->path))
-      uplink_probe(a->uplinks[a->current], now);
+    if (path_fell_quiet(l->path)) uplink_probe(a->uplinks[a->current], now);
     a->sweep_at = time_min(a->sweep_at, path_deadline(l->path));
     check_silence(l, now);
   }
@@ -373,8 +372,8 @@ void agent_links_status(const struct ztna_agent *a, json_t *into) {
       continue;
     }
     path_status(l->path, p);
-    json_array_append_new(
-        into, json_pack("{s:s, s:s, s:s, s:o}", "connector", l->connector,
-                        "link", l->id, "route", l->route, "path", p));
+    json_array_append_new(into, json_pack("{s:s, s:s, s:s, s:o}", "connector",
+                                          l->connector, "link", l->id, "route",
+                                          l->route, "path", p));
   }
 }

@@ -1,6 +1,6 @@
-/* agent_packet.c - this machine's packets into links, and what comes back out of
- * them. What comes back is checked as strictly as a connector checks what goes
- * in: only answers to conversations that began here reach this machine. */
+/* agent_packet.c - this machine's packets into links, and what comes back out
+ * of them. What comes back is checked as strictly as a connector checks what
+ * goes in: only answers to conversations that began here reach this machine. */
 #include "role/agent_int.h"
 
 #include <string.h>
@@ -36,7 +36,7 @@ size_t ztna_agent_ip_next(struct ztna_agent *a, const uint8_t **pkt) {
 /* An ICMP error about a packet of this machine, as if its destination's router
  * had sent it. */
 void agent_packet_error(struct ztna_agent *a, enum ip_error err, uint32_t mtu,
-                  const uint8_t *about, size_t len) {
+                        const uint8_t *about, size_t len) {
   struct pkt *k = pool_get(&a->pool);
   struct ip_pkt p;
   int n = 0;
@@ -84,8 +84,11 @@ static struct frag *frag_find(struct ztna_agent *a, const struct ip_pkt *p) {
 }
 
 static void frag_admit(struct ztna_agent *a, const struct ip_pkt *p) {
-  a->frags[a->next_frag++ % FRAGS_MAX] = (struct frag){
-      .src = p->src, .dst = p->dst, .id = p->frag_id, .until = a->now + FRAG_FOR};
+  a->frags[a->next_frag++ % FRAGS_MAX] =
+      (struct frag){.src = p->src,
+                    .dst = p->dst,
+                    .id = p->frag_id,
+                    .until = a->now + FRAG_FOR};
 }
 
 static bool begun_here(struct ztna_agent *a, uint8_t proto,
@@ -120,8 +123,8 @@ static bool is_of(const struct ztna_addr v[2], const struct ztna_addr *addr) {
   return mine->family && ztna_addr_same_ip(mine, addr);
 }
 
-void agent_packet_to_tun(struct ztna_agent *a, struct service *s, const uint8_t *ip,
-                   size_t len) {
+void agent_packet_to_tun(struct ztna_agent *a, struct service *s,
+                         const uint8_t *ip, size_t len) {
   struct ip_pkt p;
   struct pkt *k;
 
@@ -163,7 +166,8 @@ static void send(struct ztna_agent *a, struct service *s, const uint8_t *ip,
 
   if (len > path_mtu(s->link->path)) {
     agent_drop(a, REASON_PACKET_TOO_BIG);
-    agent_packet_error(a, IP_ERR_TOO_BIG, (uint32_t)path_mtu(s->link->path), ip, len);
+    agent_packet_error(a, IP_ERR_TOO_BIG, (uint32_t)path_mtu(s->link->path), ip,
+                       len);
     return;
   }
   k = pool_get(&a->pool);

@@ -23,7 +23,7 @@ static void addr_key(uint8_t key[ADDR_KEY], const struct ztna_addr *a) {
 }
 
 struct service *agent_service_by_addr(struct ztna_agent *a,
-                                const struct ztna_addr *addr) {
+                                      const struct ztna_addr *addr) {
   uint8_t key[ADDR_KEY];
 
   addr_key(key, addr);
@@ -34,7 +34,8 @@ struct service *agent_service_by_addr(struct ztna_agent *a,
 
 /* Only inside the configured networks, and never what would hurt this machine:
  * a relay must not divert other traffic into the tunnel. */
-bool agent_address_acceptable(const struct ztna_agent *a, const struct ztna_addr *v) {
+bool agent_address_acceptable(const struct ztna_agent *a,
+                              const struct ztna_addr *v) {
   if (ztna_addr_is_loopback(v) || ztna_addr_is_multicast(v) ||
       ztna_addr_is_link_local(v) || ztna_addr_is_unspecified(v))
     return false;
@@ -179,8 +180,8 @@ void agent_services_take(struct ztna_agent *a, json_t *list) {
 
 /* --- use --- */
 
-void agent_service_hold(struct ztna_agent *a, struct service *s, const uint8_t *ip,
-                  size_t len) {
+void agent_service_hold(struct ztna_agent *a, struct service *s,
+                        const uint8_t *ip, size_t len) {
   struct pkt *k;
 
   while (s->held.n && s->held.bytes + len > HELD_MAX)
@@ -206,7 +207,8 @@ void agent_service_flush(struct service *s, struct link *l) {
 }
 
 /* The person's program hears at once, and reads why in log and status. */
-void agent_service_refuse(struct ztna_agent *a, struct service *s, enum reason why) {
+void agent_service_refuse(struct ztna_agent *a, struct service *s,
+                          enum reason why) {
   unsigned n = s->n_refused < 6 ? s->n_refused : 6;
   uint64_t wait = RETRY_FIRST << n;
   struct pkt *k;

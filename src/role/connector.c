@@ -31,9 +31,9 @@ static json_t *service_json(const struct service *s) {
 
     seen |= b->protocol;
     if (b->protocol == PROTO_ICMP) continue;
-    json_array_append_new(json_object_get(j, "ports"),
-                          json_pack("[s, i]", protocol_name(b->protocol),
-                                    (int)b->port));
+    json_array_append_new(
+        json_object_get(j, "ports"),
+        json_pack("[s, i]", protocol_name(b->protocol), (int)b->port));
   }
   for (unsigned bit = PROTO_UDP; bit <= PROTO_ICMP; bit <<= 1)
     if (seen & bit)
@@ -135,7 +135,8 @@ static int copy_services(struct connector *c,
   return 0;
 }
 
-static int make_uplinks(struct connector *c, const struct connector_options *o) {
+static int make_uplinks(struct connector *c,
+                        const struct connector_options *o) {
   c->uplinks = calloc(o->n_relays + 1, sizeof(*c->uplinks));
   if (!c->uplinks) return -1;
   for (; c->n_uplinks < o->n_relays; c->n_uplinks++) {
@@ -156,8 +157,11 @@ static int make_uplinks(struct connector *c, const struct connector_options *o) 
 struct connector *connector_new(const struct connector_options *o,
                                 uint64_t now) {
   struct connector *c = calloc(1, sizeof(*c));
-  struct quic_config q = {.tls = o->tls, .rng = o->rng, .ud = c,
-                          .retry = QUIC_RETRY_NEVER, .cubic = o->cubic};
+  struct quic_config q = {.tls = o->tls,
+                          .rng = o->rng,
+                          .ud = c,
+                          .retry = QUIC_RETRY_NEVER,
+                          .cubic = o->cubic};
   uint8_t raw[ID_LEN];
 
   if (!c) return NULL;
@@ -281,9 +285,11 @@ bool connector_ready(const struct connector *c, enum reason *why) {
   return false;
 }
 
-#define COUNTER(member, text)                                                  \
-  {"ztna_connector_" #member, text, METRIC_GAUGE,                              \
-   offsetof(struct connector_counters, n_##member)}
+#define COUNTER(member, text)                           \
+  {                                                     \
+    "ztna_connector_" #member, text, METRIC_GAUGE,      \
+        offsetof(struct connector_counters, n_##member) \
+  }
 
 static const struct metric metrics[] = {
     COUNTER(links, "agents with a route here"),

@@ -14,8 +14,8 @@
 struct connector;
 
 struct connector_backend {
-  unsigned protocol;      /* one PROTO_ bit of policy.h */
-  uint16_t port;          /* as agents dial it; 0 for ICMP */
+  unsigned protocol; /* one PROTO_ bit of policy.h */
+  uint16_t port;     /* as agents dial it; 0 for ICMP */
 };
 
 struct connector_service {
@@ -28,15 +28,15 @@ struct connector_service {
 };
 
 struct connector_options {
-  struct tls *tls;            /* lent; role connector */
-  const struct rng *rng;      /* lent */
-  const char *const *relays;  /* "host:port" */
+  struct tls *tls;           /* lent; role connector */
+  const struct rng *rng;     /* lent */
+  const char *const *relays; /* "host:port" */
   size_t n_relays;
   const struct connector_service *services; /* copied */
   size_t n_services;
   uint32_t max_flows, max_flows_per_agent;
-  uint64_t udp_idle_after;    /* ns */
-  bool cubic;                 /* congestion control instead of BBR */
+  uint64_t udp_idle_after; /* ns */
+  bool cubic;              /* congestion control instead of BBR */
   int64_t unix_at_start;
 };
 
@@ -76,10 +76,10 @@ struct backend_op {
 };
 
 enum connector_backend_error { /* of a flow, as ICMP or the system said */
-  CONNECTOR_REFUSED,
-  CONNECTOR_UNREACHABLE,
-  CONNECTOR_PROHIBITED,
-  CONNECTOR_TOO_BIG,
+                               CONNECTOR_REFUSED,
+                               CONNECTOR_UNREACHABLE,
+                               CONNECTOR_PROHIBITED,
+                               CONNECTOR_TOO_BIG,
 };
 
 /* The next operation; its bytes are lent until the next call. False: none. */

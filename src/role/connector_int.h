@@ -54,18 +54,18 @@ struct context {
 /* The association with one agent, by one route. */
 struct link {
   struct connector *owner;
-  uint32_t number;           /* owner of its flows */
+  uint32_t number; /* owner of its flows */
   char route[ID_TEXT];
   char agent[IDENTITY_SPIFFE_MAX + 1];
-  char *ticket;              /* hex, as the relay gave it */
+  char *ticket; /* hex, as the relay gave it */
   uint8_t handle[HANDLE_LEN], peer_handle[HANDLE_LEN];
-  struct ztna_addr allowed[2];   /* tunnel addresses by the relay */
-  struct ztna_addr addrs[2];     /* as the agent said hello */
-  size_t relay;              /* index of the uplink */
+  struct ztna_addr allowed[2]; /* tunnel addresses by the relay */
+  struct ztna_addr addrs[2];   /* as the agent said hello */
+  size_t relay;                /* index of the uplink */
   struct path *path;
   struct reass *reass;
   uint8_t id[ID_LEN];
-  bool dying;                /* freed by the next tick */
+  bool dying; /* freed by the next tick */
   struct grant *grants[LINK_GRANTS];
   struct context contexts[LINK_CONTEXTS];
   uint32_t n_flows;
@@ -93,17 +93,17 @@ struct connector {
   struct uplink **uplinks;
   size_t n_uplinks;
   struct link *links[LINKS_MAX];
-  size_t n_links;            /* highest index in use + 1 */
-  struct op *ops;            /* ring */
+  size_t n_links; /* highest index in use + 1 */
+  struct op *ops; /* ring */
   size_t op_head, n_ops;
-  struct op lent;            /* the operation given last */
-  uint8_t *scratch;          /* a whole packet before it is fragmented */
+  struct op lent;   /* the operation given last */
+  uint8_t *scratch; /* a whole packet before it is fragmented */
   char instance[ID_TEXT];
   bool stopping;
   uint64_t now;
-  uint64_t sweep_at;         /* next link_tick that does something */
+  uint64_t sweep_at; /* next link_tick that does something */
   struct connector_counters counters;
-  struct path_totals gone;   /* of links that ended */
+  struct path_totals gone; /* of links that ended */
 };
 
 /* connector_link.c */

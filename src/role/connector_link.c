@@ -180,8 +180,8 @@ static int on_open(struct link *l, json_t *m) {
   if (number <= 0 || !service || !grant) return ZTNA_EMALFORMED;
   why = open_context(l, (uint64_t)number, service, grant);
   if (!why) {
-    send_and_free(l->path, json_pack("{s:s, s:I}", "type", "opened", "context",
-                                     number));
+    send_and_free(l->path,
+                  json_pack("{s:s, s:I}", "type", "opened", "context", number));
     return 0;
   }
   connector_drop(l->owner, why);
@@ -418,11 +418,9 @@ void link_grant_event(struct connector *c, const struct uplink *u,
     grant_drop(l, g, REASON_MALFORMED); /* rather nothing than the old rights */
 }
 
-void link_route_closed(struct connector *c, const struct uplink *u,
-                       json_t *e) {
+void link_route_closed(struct connector *c, const struct uplink *u, json_t *e) {
   const char *reason = json_string_value(json_object_get(e, "reason"));
-  struct link *l =
-      link_find(c, json_string_value(json_object_get(e, "route")));
+  struct link *l = link_find(c, json_string_value(json_object_get(e, "route")));
 
   if (!l || c->uplinks[l->relay] != u) return;
   log_info("connector: route closed route=%s agent=%s reason=%s", l->route,
@@ -448,8 +446,8 @@ void link_sync(struct connector *c, struct uplink *u, json_t *answer) {
   }
   json_array_foreach(list, n, j) {
     struct link *l = NULL;
-    struct grant **g = grant_of_relay(
-        c, u, json_string_value(json_object_get(j, "id")), &l);
+    struct grant **g =
+        grant_of_relay(c, u, json_string_value(json_object_get(j, "id")), &l);
 
     if (g) grant_take(l, j);
   }
@@ -502,7 +500,8 @@ void link_tick(struct connector *c, uint64_t now) {
       path_close(l->path, REASON_EXPIRED);
       l->dying = true;
     }
-    if (path_silent_since(l->path) != NEVER) c->sweep_at = time_min(c->sweep_at, now + 100 * MS);
+    if (path_silent_since(l->path) != NEVER)
+      c->sweep_at = time_min(c->sweep_at, now + 100 * MS);
     if (l->dying) link_free(l);
   }
 }

@@ -122,9 +122,8 @@ void nat_tick(struct connector *c, uint64_t now) {
     if (!flow_drop(c, i)) return;
 }
 
-static const struct backend_place *backend_for(const struct service *s,
-                                               unsigned protocol,
-                                               uint16_t port) {
+static const struct backend_place *
+backend_for(const struct service *s, unsigned protocol, uint16_t port) {
   for (size_t i = 0; i < s->n_backends; i++) {
     const struct backend_place *b = &s->backends[i];
 
@@ -213,8 +212,8 @@ static void forward(struct link *l, const struct context *x,
                     const uint8_t *about) {
   struct connector *c = l->owner;
   uint16_t port = protocol == PROTO_UDP ? p->dst.port : 0;
-  struct flow_key key = {.owner = l->number, .proto = p->proto, .src = p->src,
-                         .dst = p->dst};
+  struct flow_key key = {
+      .owner = l->number, .proto = p->proto, .src = p->src, .dst = p->dst};
   const struct backend_place *b;
   uint32_t i;
 
@@ -235,8 +234,8 @@ static void forward(struct link *l, const struct context *x,
     i = flow_open(l, &key, b);
   }
   if (i == FLOWS_NONE) {
-    refuse(l, (uint32_t)x->number, p, REASON_TOO_MANY_ROUTES,
-           IP_ERR_PROHIBITED, about);
+    refuse(l, (uint32_t)x->number, p, REASON_TOO_MANY_ROUTES, IP_ERR_PROHIBITED,
+           about);
     return;
   }
   flows_at(c->flows, i)->context = (uint32_t)x->number; /* may be a new one */
@@ -328,7 +327,9 @@ static struct flow *flow_answering(struct connector *c, uint32_t flow) {
 
 static void send_cut(struct link *l, const struct flow *f, size_t len) {
   struct connector *c = l->owner;
-  struct ip_cut cut = {.pkt = c->scratch, .len = len, .mtu = TUNNEL_MTU,
+  struct ip_cut cut = {.pkt = c->scratch,
+                       .len = len,
+                       .mtu = TUNNEL_MTU,
                        .id = (uint32_t)rng_u64(c->o.rng)};
   struct pkt *k;
 
@@ -400,8 +401,7 @@ static int about_flow(uint8_t *to, size_t room, const struct flow *f) {
 }
 
 void connector_backend_failed(struct connector *c, uint64_t now, uint32_t flow,
-                              enum connector_backend_error kind,
-                              uint32_t mtu) {
+                              enum connector_backend_error kind, uint32_t mtu) {
   static const struct {
     enum reason why;
     enum ip_error err;

@@ -77,8 +77,8 @@ int grant_json_read(struct grant_json *g, json_t *j) {
   g->rule = json_string_value(json_object_get(j, "rule"));
   if (!hex_parse(raw, sizeof(raw), id) || !g->service) return ZTNA_EMALFORMED;
   strcpy(g->id, id); /* 32 digits, judged above */
-  json_array_foreach(json_object_get(j, "protocols"), n, p)
-    g->may.protocols |= protocol_bit(json_string_value(p));
+  json_array_foreach(json_object_get(j, "protocols"), n, p) g->may.protocols |=
+      protocol_bit(json_string_value(p));
   g->may.rule = NULL;
   g->lease = ms_json_read(json_object_get(j, "lease"));
   if (!g->lease || read_ports(&g->may, json_object_get(j, "ports")) < 0)

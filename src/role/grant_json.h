@@ -13,7 +13,7 @@ struct grant_json {
   const char *service, *rule; /* lent by the object */
   struct ztna_addr addrs[2];  /* v4 and v6, family 0 when there is none */
   struct permission may;
-  uint64_t lease;             /* ns */
+  uint64_t lease; /* ns */
 };
 
 /* 0 or ZTNA_EMALFORMED. */

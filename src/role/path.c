@@ -1,5 +1,6 @@
 /* path.c - a path's connection and its queue of inner packets. The control
- * stream is in path_stream.c, DATAGRAM formats and fragments in path_dgram.c. */
+ * stream is in path_stream.c, DATAGRAM formats and fragments in path_dgram.c.
+ */
 #include "role/path_int.h"
 
 #include <stdlib.h>
@@ -167,7 +168,9 @@ void path_close(struct path *p, enum reason why) {
 }
 
 bool path_is_live(const struct path *p) { return p->conn; }
-struct quic_conn *path_conn(const struct path *p) { return p->conn; }
+struct quic_conn *path_conn(const struct path *p) {
+  return p->conn;
+}
 void path_set_ud(struct path *p, void *ud) { p->ud = ud; }
 
 /* --- inner packets --- */
@@ -217,7 +220,8 @@ void path_status(const struct path *p, json_t *into) {
                       json_real((double)i.min_rtt / (double)MS));
   json_object_set_new(into, "group", json_string(quic_group(p->conn)));
   json_object_set_new(into, "cipher", json_string(quic_cipher(p->conn)));
-  json_object_set_new(into, "udp_payload", json_integer((json_int_t)i.udp_payload));
+  json_object_set_new(into, "udp_payload",
+                      json_integer((json_int_t)i.udp_payload));
   json_object_set_new(into, "sent", json_integer((json_int_t)i.n_sent));
   json_object_set_new(into, "received", json_integer((json_int_t)i.n_recv));
   json_object_set_new(into, "lost", json_integer((json_int_t)i.n_lost));

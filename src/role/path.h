@@ -12,7 +12,7 @@
 #include "transport/quic.h"
 
 enum {
-  PATH_MSG_MAX = 65536, /* a control message */
+  PATH_MSG_MAX = 65536,      /* a control message */
   PATH_CONTEXT_MAX = 0x3fff, /* two bytes of varint */
   PATH_QUEUE = 512 * 1024,   /* bytes of inner packets that may wait */
   PATH_QUEUE_PACKETS = 1024, /* so that small ones leave some of the pool */
@@ -39,7 +39,7 @@ struct path_events {
 
 struct path_stats {
   uint64_t n_packets_in, n_bytes_in, n_packets_out, n_bytes_out;
-  uint64_t n_split;        /* sent in two DATAGRAMs */
+  uint64_t n_split; /* sent in two DATAGRAMs */
   uint64_t drops[REASON_N];
 };
 
@@ -49,24 +49,27 @@ struct path_totals {
 };
 
 /* The metrics of a role's paths; base: a struct path_totals. */
-#define PATH_METRICS(role)                                                     \
-  {"ztna_" role "_path_packets_in_total", "inner packets received on paths",   \
-   METRIC_COUNTER, offsetof(struct path_totals, paths.n_packets_in)},          \
-      {"ztna_" role "_path_packets_out_total", "inner packets sent on paths",  \
-       METRIC_COUNTER, offsetof(struct path_totals, paths.n_packets_out)},     \
-      {"ztna_" role "_path_split_total", "inner packets sent in two DATAGRAMs", \
-       METRIC_COUNTER, offsetof(struct path_totals, paths.n_split)},           \
-      {"ztna_" role "_path_drops_total", "inner packets dropped on paths",     \
-       METRIC_REASONS, offsetof(struct path_totals, paths.drops)},             \
-      {"ztna_" role "_queue_marks_total", "ECN marks set by CoDel",            \
-       METRIC_COUNTER, offsetof(struct path_totals, queue.n_marks)},           \
-      {"ztna_" role "_queue_codel_drops_total",                                \
-       "packets dropped because they waited too long", METRIC_COUNTER,         \
-       offsetof(struct path_totals, queue.n_codel_drops)},                     \
-      {"ztna_" role "_queue_full_drops_total",                                 \
-       "packets dropped because a queue was full", METRIC_COUNTER,             \
-       offsetof(struct path_totals, queue.n_full_drops)},                      \
-      {0}
+#define PATH_METRICS(role)                                                    \
+  {"ztna_" role "_path_packets_in_total", "inner packets received on paths",  \
+   METRIC_COUNTER, offsetof(struct path_totals, paths.n_packets_in)},         \
+      {"ztna_" role "_path_packets_out_total", "inner packets sent on paths", \
+       METRIC_COUNTER, offsetof(struct path_totals, paths.n_packets_out)},    \
+      {"ztna_" role "_path_split_total",                                      \
+       "inner packets sent in two DATAGRAMs", METRIC_COUNTER,                 \
+       offsetof(struct path_totals, paths.n_split)},                          \
+      {"ztna_" role "_path_drops_total", "inner packets dropped on paths",    \
+       METRIC_REASONS, offsetof(struct path_totals, paths.drops)},            \
+      {"ztna_" role "_queue_marks_total", "ECN marks set by CoDel",           \
+       METRIC_COUNTER, offsetof(struct path_totals, queue.n_marks)},          \
+      {"ztna_" role "_queue_codel_drops_total",                               \
+       "packets dropped because they waited too long", METRIC_COUNTER,        \
+       offsetof(struct path_totals, queue.n_codel_drops)},                    \
+      {"ztna_" role "_queue_full_drops_total",                                \
+       "packets dropped because a queue was full", METRIC_COUNTER,            \
+       offsetof(struct path_totals, queue.n_full_drops)},                     \
+  {                                                                           \
+    0                                                                         \
+  }
 
 /* pool: of inner packets, lent. NULL: no memory. */
 struct path *path_new(struct quic *q, struct pool *pool, const struct rng *rng,

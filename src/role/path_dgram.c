@@ -12,13 +12,14 @@
 #define QUIET_AFTER (500 * MS)
 
 enum {
-  NARROW = 1200,            /* UDP payload that every path carries */
+  NARROW = 1200, /* UDP payload that every path carries */
   BIG_LOST = 3,
-  ID_BIG = 1, ID_PROBE = 2, /* bits of a DATAGRAM's id */
-  FRAME_HEAD = 3,           /* of a DATAGRAM: type and length */
+  ID_BIG = 1,
+  ID_PROBE = 2,                            /* bits of a DATAGRAM's id */
+  FRAME_HEAD = 3,                          /* of a DATAGRAM: type and length */
   HEAD = QUIC_DGRAM_OVERHEAD - FRAME_HEAD, /* of a packet, with its tag */
-  OTHERS = 64,              /* ACK and other frames in front of ours */
-  FULL = 65535,             /* nothing more into this packet */
+  OTHERS = 64,  /* ACK and other frames in front of ours */
+  FULL = 65535, /* nothing more into this packet */
 };
 
 static void frag_clear(struct path *p, struct frag_slot *f) {
@@ -154,7 +155,8 @@ static int offer_packet(struct path *p, size_t max, struct quic_vec v[2]) {
       if (!p->head) return 0;
     }
     total = p->head->len + varint_len(p->head->tag);
-    if (!p->head_index) p->head_split = total > max ? (p->head->len + 1) / 2 : 0;
+    if (!p->head_index)
+      p->head_split = total > max ? (p->head->len + 1) / 2 : 0;
     if (!p->head_split) return offer_whole(p, v);
     if (p->head_split <= part && p->head->len - p->head_split <= part)
       return offer_fragment(p, v);
@@ -170,8 +172,8 @@ static int offer_probe(struct path *p, struct quic_vec v[2]) {
   return offer_echo(p, i.udp_payload - QUIC_DGRAM_OVERHEAD, v);
 }
 
-/* When all that we send is too big nothing comes back, and QUIC cannot tell what
- * was lost: something small must go in between. */
+/* When all that we send is too big nothing comes back, and QUIC cannot tell
+ * what was lost: something small must go in between. */
 static void want_witness(struct path *p, uint64_t now) {
   if (!path_is_silent(p, now) || now < p->witness_at) return;
   p->witness_at = now + SILENT_MIN;
@@ -298,7 +300,8 @@ void path_on_dgram_lost(struct quic_conn *c, void *ud, uint64_t id) {
   }
   if (!(id & ID_BIG)) return;
   /* A small one is the witness: without traffic of that size, send it. */
-  if (++p->n_big_lost >= BIG_LOST && !p->limit) path_probe(p, quic_now(p->quic));
+  if (++p->n_big_lost >= BIG_LOST && !p->limit)
+    path_probe(p, quic_now(p->quic));
 }
 
 uint64_t path_silent_since(const struct path *p) {
@@ -382,15 +385,15 @@ static void on_fragment(struct path *p, const struct wire_dgram *d) {
   }
   memcpy(pkt_data(k), d->data, d->len);
   k->len = (uint16_t)d->len;
-  *f = (struct frag_slot){.at = now, .context = d->frag_context,
+  *f = (struct frag_slot){.at = now,
+                          .context = d->frag_context,
                           .id = d->frag_id,
                           .have = (uint8_t)(f->have | 1 << d->frag_index),
                           .k = {f->k[0], f->k[1]}};
   f->k[d->frag_index] = k;
   if (f->have != 3) return;
   memcpy(pkt_data(f->k[0]) + f->k[0]->len, pkt_data(f->k[1]), f->k[1]->len);
-  give(p, f->context, pkt_data(f->k[0]),
-       (size_t)f->k[0]->len + f->k[1]->len);
+  give(p, f->context, pkt_data(f->k[0]), (size_t)f->k[0]->len + f->k[1]->len);
   frag_clear(p, f);
 }
 

@@ -19,7 +19,7 @@ struct frag_slot {
   uint64_t at;
   uint64_t context;
   uint16_t id;
-  uint8_t have;        /* bits of indices */
+  uint8_t have; /* bits of indices */
   uint16_t first_len;
   struct pkt *k[2];
 };
@@ -30,16 +30,16 @@ struct path {
   const struct rng *rng;
   const struct path_events *ev;
   void *ud;
-  struct quic_slot *slot;     /* listening */
-  struct quic_conn *conn;     /* live */
+  struct quic_slot *slot; /* listening */
+  struct quic_conn *conn; /* live */
   struct quic_conn *dialling;
-  struct quic_conn *former;   /* dialled, replaced, its end still to come */
+  struct quic_conn *former; /* dialled, replaced, its end still to come */
 
   /* control stream */
   int64_t stream;
   struct chunk *tx_first, *tx_last, *tx_next;
-  size_t tx_off;              /* sent bytes of tx_next */
-  uint64_t tx_base;           /* stream offset where tx_first begins */
+  size_t tx_off;    /* sent bytes of tx_next */
+  uint64_t tx_base; /* stream offset where tx_first begins */
   size_t tx_bytes;
   bool tx_blocked;
   uint8_t *rx;
@@ -47,29 +47,36 @@ struct path {
 
   /* DATAGRAMs out */
   struct fq *queue;
-  struct pkt *head;           /* taken from the queue, not yet sent */
-  size_t head_split;          /* bytes in its first fragment; 0: whole */
-  uint8_t head_index;         /* next fragment */
+  struct pkt *head;   /* taken from the queue, not yet sent */
+  size_t head_split;  /* bytes in its first fragment; 0: whole */
+  uint8_t head_index; /* next fragment */
   uint16_t frag_id;
-  enum { OUT_NONE, OUT_REPLY, OUT_ECHO, OUT_PROBE, OUT_WHOLE, OUT_FRAGMENT } out;
+  enum {
+    OUT_NONE,
+    OUT_REPLY,
+    OUT_ECHO,
+    OUT_PROBE,
+    OUT_WHOLE,
+    OUT_FRAGMENT
+  } out;
   size_t out_len;
   uint8_t out_head[WIRE_FRAGMENT_HEAD + WIRE_COOKIE_LEN + 8];
   uint8_t replies[ECHO_REPLIES][WIRE_COOKIE_LEN];
   size_t n_replies;
   bool echo_due;
-  uint64_t packet;            /* packets sent before the one being filled */
-  size_t fill;                /* bytes of our frames in it */
+  uint64_t packet; /* packets sent before the one being filled */
+  size_t fill;     /* bytes of our frames in it */
 
   /* DATAGRAMs in */
   struct frag_slot frags[REASS_SLOTS];
 
   /* is it alive, does it still carry what it carried */
   uint64_t n_outstanding, progress_at;
-  uint64_t witness_at;        /* no other before */
-  unsigned n_big_lost;        /* in a row */
-  size_t limit;               /* UDP payload; 0 none */
+  uint64_t witness_at; /* no other before */
+  unsigned n_big_lost; /* in a row */
+  size_t limit;        /* UDP payload; 0 none */
   uint64_t probe_at, probe_every;
-  uint64_t quiet_at;          /* no inner packet came until then: missed */
+  uint64_t quiet_at; /* no inner packet came until then: missed */
   bool missed;
   bool probe_due;
 

@@ -137,8 +137,8 @@ void path_on_stream_close(struct quic_conn *c, void *ud, int64_t id,
 /* --- in --- */
 
 static int one_message(struct path *p, const uint8_t *text, size_t len) {
-  json_t *msg = json_loadb((const char *)text, len, JSON_REJECT_DUPLICATES,
-                           NULL);
+  json_t *msg =
+      json_loadb((const char *)text, len, JSON_REJECT_DUPLICATES, NULL);
   int rv;
 
   if (!json_is_object(msg)) {

@@ -19,26 +19,27 @@ struct relay_fixed_service { /* addresses by configuration */
 };
 
 struct relay_options {
-  struct tls *tls;            /* lent; role relay */
-  const struct rng *rng;      /* lent */
-  uint8_t state_key[32];      /* resets, Retry and tickets derive from it */
+  struct tls *tls;       /* lent; role relay */
+  const struct rng *rng; /* lent */
+  uint8_t state_key[32]; /* resets, Retry and tickets derive from it */
   struct ztna_prefix service_pool[2], agent_pool[2]; /* bits 0: none */
-  const struct relay_fixed_service *services; /* copied */
+  const struct relay_fixed_service *services;        /* copied */
   size_t n_services;
-  struct policy *policy;      /* taken over; NULL: default deny */
+  struct policy *policy; /* taken over; NULL: default deny */
   enum quic_retry retry;
   size_t max_connections, max_routes;
   uint64_t route_rate, route_burst; /* bytes/s and bytes; 0: no limit */
-  const char *const *relays;  /* the fleet's others, copied */
+  const char *const *relays;        /* the fleet's others, copied */
   size_t n_relays;
-  int64_t unix_at_start;      /* seconds since 1970 at `now` of relay_new */
+  int64_t unix_at_start; /* seconds since 1970 at `now` of relay_new */
 };
 
 /* NULL: no memory or no usable pool; logged. */
 struct relay *relay_new(const struct relay_options *o, uint64_t now);
 void relay_free(struct relay *r);
 
-/* The four verbs (DESIGN 6). Bytes given to udp_in stay until next returned 0. */
+/* The four verbs (DESIGN 6). Bytes given to udp_in stay until next returned 0.
+ */
 void relay_udp_in(struct relay *r, uint64_t now, const struct dgram *d);
 void relay_tick(struct relay *r, uint64_t now);
 int relay_next(struct relay *r, uint64_t now, struct dgram *v, int max);

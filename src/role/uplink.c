@@ -25,7 +25,7 @@ struct uplink {
   struct ztna_addr remote;
   enum { WAITING, DIALLING, UP, CLOSED } state;
   struct h3 *session;
-  unsigned n_failed;      /* attempts since the last success */
+  unsigned n_failed; /* attempts since the last success */
   bool wants_addrs;
   uint64_t retry_at;
   uint64_t probe_at, probe_since; /* unanswered since; NEVER */
@@ -68,7 +68,9 @@ void uplink_free(struct uplink *u) { free(u); }
 const char *uplink_name(const struct uplink *u) { return u->relay; }
 bool uplink_is_up(const struct uplink *u) { return u->state == UP; }
 void uplink_confirm(struct uplink *u) { u->n_failed = 0; }
-struct ztna_addr uplink_remote(const struct uplink *u) { return u->remote; }
+struct ztna_addr uplink_remote(const struct uplink *u) {
+  return u->remote;
+}
 const char *uplink_relay_identity(const struct uplink *u) {
   return u->identity;
 }
@@ -289,8 +291,7 @@ static void dial(struct uplink *u, uint64_t now) {
 
 bool uplink_request(struct uplink *u, const char *method, const char *path,
                     json_t *body, uplink_answer_fn fn, void *ud) {
-  return u->state == UP && u->session &&
-         request(u, method, path, body, fn, ud);
+  return u->state == UP && u->session && request(u, method, path, body, fn, ud);
 }
 
 enum reason uplink_problem(int status, json_t *body) {

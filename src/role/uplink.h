@@ -26,7 +26,7 @@ struct uplink_events {
 struct uplink_options {
   struct quic *quic;
   const struct rng *rng;
-  const char *relay;       /* "host:port" as configured, copied */
+  const char *relay;        /* "host:port" as configured, copied */
   const char *trust_domain; /* ours, lent */
   const struct uplink_events *ev;
   void *ud;
@@ -48,7 +48,7 @@ bool uplink_wants_addrs(struct uplink *u);
 bool uplink_is_up(const struct uplink *u);
 void uplink_confirm(struct uplink *u); /* it worked: next backoff is short */
 struct ztna_addr uplink_remote(const struct uplink *u);
-uint64_t uplink_rtt(const struct uplink *u); /* ns; 0 unknown */
+uint64_t uplink_rtt(const struct uplink *u);               /* ns; 0 unknown */
 const char *uplink_relay_identity(const struct uplink *u); /* SPIFFE or "" */
 /* Why it is down. */
 enum reason uplink_why(const struct uplink *u, const char **text);

@@ -48,15 +48,15 @@ struct h3 *h3_new(bool server, const char *authority, const struct h3_ops *ops,
                   void *ud);
 /* Only for a session whose connection was never made (quic_dial failed). */
 void h3_free(struct h3 *s);
-struct quic_conn *h3_conn(const struct h3 *s); /* NULL before it is known */
+struct quic_conn *h3_conn(const struct h3 *s);     /* NULL before it is known */
 void h3_attach(struct h3 *s, struct quic_conn *c); /* after quic_dial/accept */
 void *h3_ud(const struct h3 *s);
 
 /* --- server --- */
 const char *h3_method(const struct h3_req *r);
-const char *h3_path(const struct h3_req *r);        /* with query */
+const char *h3_path(const struct h3_req *r);              /* with query */
 const char *h3_body(const struct h3_req *r, size_t *len); /* NUL terminated */
-void h3_set_tag(struct h3_req *r, void *tag);       /* user's own */
+void h3_set_tag(struct h3_req *r, void *tag);             /* user's own */
 void *h3_tag(const struct h3_req *r);
 /* Ends the request. json may be NULL (204 style answers). Copies the body. */
 void h3_respond(struct h3_req *r, int status, const char *json, size_t len);

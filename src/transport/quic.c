@@ -245,9 +245,8 @@ static void in_long(struct quic *q, const struct ztna_addr *remote,
     if (!is_heard(q, s, remote)) return;
     /* Every id of the peer must begin with its handle (PROTOCOL 2): judged
      * before ngtcp2 could send a packet to another. */
-    if (s->has_peer_handle &&
-        (vc.scidlen != QUIC_CID_LEN ||
-         memcmp(vc.scid, s->peer_handle, HANDLE_LEN))) {
+    if (s->has_peer_handle && (vc.scidlen != QUIC_CID_LEN ||
+                               memcmp(vc.scid, s->peer_handle, HANDLE_LEN))) {
       quic_drop(q, REASON_MALFORMED);
       return;
     }
@@ -276,9 +275,9 @@ void quic_udp_in(struct quic *q, uint64_t now, const struct ztna_addr *remote,
   q->now = now;
   q->stats.n_in++;
   if (!packet_handle(data, len)) {
-    bool versioned = len >= 7 && (data[0] & 0xc0) == 0xc0 &&
-                     !(data[1] == 0 && data[2] == 0 && data[3] == 0 &&
-                       data[4] == 1);
+    bool versioned =
+        len >= 7 && (data[0] & 0xc0) == 0xc0 &&
+        !(data[1] == 0 && data[2] == 0 && data[3] == 0 && data[4] == 1);
     quic_drop(q, versioned ? REASON_UNSUPPORTED_VERSION : REASON_MALFORMED);
     return;
   }
@@ -323,7 +322,7 @@ void quic_wake(struct quic_conn *c) {
   if (c->state < CONN_TOMB) quic_wake_conn(c);
 }
 
-#define conn_of(node)                                                          \
+#define conn_of(node) \
   ((struct quic_conn *)((char *)(node)-offsetof(struct quic_conn, timer)))
 
 void quic_tick(struct quic *q, uint64_t now) {
@@ -347,8 +346,10 @@ static int next_strays(struct quic *q, struct dgram *v, int max, size_t *used) {
     struct stray *s = &q->strays[q->stray_head];
 
     memcpy(q->arena + *used, s->data, s->len);
-    v[n++] = (struct dgram){.remote = s->remote, .local = s->local,
-                            .data = q->arena + *used, .len = s->len,
+    v[n++] = (struct dgram){.remote = s->remote,
+                            .local = s->local,
+                            .data = q->arena + *used,
+                            .len = s->len,
                             .seg = s->len};
     *used += s->len;
     q->stray_head = (q->stray_head + 1) % STRAY_MAX;

@@ -22,9 +22,9 @@
 #include "transport/tls.h"
 
 enum {
-  QUIC_CID_LEN = 12,          /* of every id we issue */
-  QUIC_DGRAM_OVERHEAD = 36,   /* short header 1 + CID 12 + packet number 4 +
-                                 DATAGRAM type and length 3 + tag 16 */
+  QUIC_CID_LEN = 12,        /* of every id we issue */
+  QUIC_DGRAM_OVERHEAD = 36, /* short header 1 + CID 12 + packet number 4 +
+                               DATAGRAM type and length 3 + tag 16 */
 };
 
 struct quic;      /* an endpoint */
@@ -125,10 +125,14 @@ struct quic_initial {
 };
 
 struct quic_config {
-  struct tls *tls;            /* lent; may be changed by quic_set_tls */
-  const struct rng *rng;      /* lent */
-  uint8_t secret[32];         /* stateless reset and Retry keys derive from it */
-  enum quic_retry { QUIC_RETRY_AUTO, QUIC_RETRY_ALWAYS, QUIC_RETRY_NEVER } retry;
+  struct tls *tls;       /* lent; may be changed by quic_set_tls */
+  const struct rng *rng; /* lent */
+  uint8_t secret[32];    /* stateless reset and Retry keys derive from it */
+  enum quic_retry {
+    QUIC_RETRY_AUTO,
+    QUIC_RETRY_ALWAYS,
+    QUIC_RETRY_NEVER
+  } retry;
   /* Accept connections of clients that chose a DCID of their own (a relay's
    * control connections): their handle is minted here. NULL: none. */
   const struct quic_ops *accept_ops;
@@ -144,10 +148,10 @@ struct quic_config {
 };
 
 struct quic_stats {
-  uint64_t n_in, n_out;            /* QUIC packets */
-  uint64_t n_trains_out;           /* dgrams given to the skin */
+  uint64_t n_in, n_out;  /* QUIC packets */
+  uint64_t n_trains_out; /* dgrams given to the skin */
   uint64_t n_handshakes, n_refused, n_retries, n_resets_out, n_resets_in;
-  uint64_t n_half_open, n_conns;   /* gauges */
+  uint64_t n_half_open, n_conns; /* gauges */
   uint64_t n_discarded; /* of n_in: damaged, replayed, or of no use to their
                            connection */
   uint64_t drops[REASON_N];
@@ -190,9 +194,9 @@ void quic_unlisten(struct quic *q, struct quic_slot *s);
 
 struct quic_dial {
   struct ztna_addr remote;
-  const char *server_name;            /* SNI, may be NULL */
-  const uint8_t *handle;              /* own; NULL: a random one */
-  const uint8_t *peer_handle;         /* NULL: control, DCID of 16 random bytes */
+  const char *server_name;    /* SNI, may be NULL */
+  const uint8_t *handle;      /* own; NULL: a random one */
+  const uint8_t *peer_handle; /* NULL: control, DCID of 16 random bytes */
   const struct quic_ops *ops;
   void *ud;
   struct quic_params params;
@@ -240,7 +244,7 @@ const struct identity *quic_peer(const struct quic_conn *c); /* after ready */
 struct ztna_addr quic_remote(const struct quic_conn *c); /* last validated */
 struct ztna_addr quic_local(const struct quic_conn *c);
 const uint8_t *quic_handle(const struct quic_conn *c); /* own, 8 bytes */
-const char *quic_group(const struct quic_conn *c);   /* "X25519MLKEM768" */
+const char *quic_group(const struct quic_conn *c);     /* "X25519MLKEM768" */
 const char *quic_cipher(const struct quic_conn *c);
 
 struct quic_info {
@@ -248,7 +252,7 @@ struct quic_info {
   uint64_t cwnd, in_flight;
   uint64_t n_sent, n_lost, n_recv; /* packets */
   uint64_t bytes_sent, bytes_recv;
-  size_t udp_payload;              /* current largest */
+  size_t udp_payload; /* current largest */
 };
 void quic_info(const struct quic_conn *c, struct quic_info *i);
 

@@ -70,8 +70,8 @@ void answer_reset(struct quic *q, const struct ztna_addr *remote,
 
   if (len < 22 || !may_reset(q)) return;
   ngtcp2_cid_init(&cid, data + 1, QUIC_CID_LEN);
-  if (ngtcp2_crypto_generate_stateless_reset_token(
-          token, q->cfg.secret, sizeof(q->cfg.secret), &cid))
+  if (ngtcp2_crypto_generate_stateless_reset_token(token, q->cfg.secret,
+                                                   sizeof(q->cfg.secret), &cid))
     return;
   rng_fill(q->cfg.rng, random, sizeof(random));
   n = ngtcp2_pkt_write_stateless_reset(buf, sizeof(buf), token, random,
@@ -192,7 +192,8 @@ static struct quic_conn *accept_control(struct quic *q,
                                         const struct ztna_addr *remote,
                                         const struct ztna_addr *local,
                                         const struct first_initial *in) {
-  struct quic_initial first = {.remote = *remote, .local = *local,
+  struct quic_initial first = {.remote = *remote,
+                               .local = *local,
                                .dcid = in->hd->dcid.data,
                                .dcid_len = in->hd->dcid.datalen,
                                .validated = in->retried};

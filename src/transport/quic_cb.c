@@ -187,8 +187,8 @@ static int on_stop_sending(ngtcp2_conn *conn, int64_t id, uint64_t app_error,
   return result(c, 0);
 }
 
-static int on_stream_room(ngtcp2_conn *conn, int64_t id, uint64_t max,
-                          void *ud, void *stream_ud) {
+static int on_stream_room(ngtcp2_conn *conn, int64_t id, uint64_t max, void *ud,
+                          void *stream_ud) {
   struct quic_conn *c = ud;
 
   if (!OVER(c) && c->ops->on_stream_room) c->ops->on_stream_room(c, c->ud, id);
@@ -215,8 +215,7 @@ static int on_dgram(ngtcp2_conn *conn, uint32_t flags, const uint8_t *data,
 static int on_dgram_acked(ngtcp2_conn *conn, uint64_t id, void *ud) {
   struct quic_conn *c = ud;
 
-  if (!OVER(c) && c->ops->on_dgram_acked)
-    c->ops->on_dgram_acked(c, c->ud, id);
+  if (!OVER(c) && c->ops->on_dgram_acked) c->ops->on_dgram_acked(c, c->ud, id);
   return result(c, 0);
 }
 
@@ -227,38 +226,38 @@ static int on_dgram_lost(ngtcp2_conn *conn, uint64_t id, void *ud) {
   return result(c, 0);
 }
 
-#define COMMON_CALLBACKS                                                       \
-  .recv_crypto_data = on_crypto,                                               \
-  .handshake_completed = on_handshake_completed,                               \
-  .handshake_confirmed = on_handshake_confirmed,                               \
-  .recv_stream_data = on_stream_data,                                          \
-  .acked_stream_data_offset = on_stream_acked,                                 \
-  .stream_close = on_stream_close, .stream_reset = on_stream_reset,            \
-  .recv_stop_sending = on_stop_sending,                                        \
-  .extend_max_stream_data = on_stream_room,                                    \
-  .extend_max_local_streams_bidi = on_local_streams, .rand = on_rand,          \
-  .get_new_connection_id2 = on_new_cid,                                        \
-  .update_key = ngtcp2_crypto_update_key_cb,                                   \
-  .get_path_challenge_data2 = on_challenge_data,                               \
-  .path_validation = on_path_validation, .recv_stateless_reset2 = on_reset,    \
-  .recv_datagram = on_dgram, .ack_datagram = on_dgram_acked,                   \
-  .lost_datagram = on_dgram_lost,                                              \
+#define COMMON_CALLBACKS                                                    \
+  .recv_crypto_data = on_crypto,                                            \
+  .handshake_completed = on_handshake_completed,                            \
+  .handshake_confirmed = on_handshake_confirmed,                            \
+  .recv_stream_data = on_stream_data,                                       \
+  .acked_stream_data_offset = on_stream_acked,                              \
+  .stream_close = on_stream_close, .stream_reset = on_stream_reset,         \
+  .recv_stop_sending = on_stop_sending,                                     \
+  .extend_max_stream_data = on_stream_room,                                 \
+  .extend_max_local_streams_bidi = on_local_streams, .rand = on_rand,       \
+  .get_new_connection_id2 = on_new_cid,                                     \
+  .update_key = ngtcp2_crypto_update_key_cb,                                \
+  .get_path_challenge_data2 = on_challenge_data,                            \
+  .path_validation = on_path_validation, .recv_stateless_reset2 = on_reset, \
+  .recv_datagram = on_dgram, .ack_datagram = on_dgram_acked,                \
+  .lost_datagram = on_dgram_lost,                                           \
   .version_negotiation = ngtcp2_crypto_version_negotiation_cb
 
-#define STOCK_KEYS                                                             \
-  .encrypt = ngtcp2_crypto_encrypt_cb, .decrypt = ngtcp2_crypto_decrypt_cb,    \
-  .hp_mask = ngtcp2_crypto_hp_mask_cb,                                         \
-  .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,           \
+#define STOCK_KEYS                                                          \
+  .encrypt = ngtcp2_crypto_encrypt_cb, .decrypt = ngtcp2_crypto_decrypt_cb, \
+  .hp_mask = ngtcp2_crypto_hp_mask_cb,                                      \
+  .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,        \
   .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb
 
-#define LEAN_KEYS                                                              \
-  .encrypt = quic_lean_encrypt, .decrypt = quic_lean_decrypt,                  \
-  .hp_mask = quic_lean_mask, .delete_crypto_aead_ctx = quic_lean_delete_aead,  \
+#define LEAN_KEYS                                                             \
+  .encrypt = quic_lean_encrypt, .decrypt = quic_lean_decrypt,                 \
+  .hp_mask = quic_lean_mask, .delete_crypto_aead_ctx = quic_lean_delete_aead, \
   .delete_crypto_cipher_ctx = quic_lean_delete_cipher
 
 #define SERVER .recv_client_initial = ngtcp2_crypto_recv_client_initial_cb
-#define CLIENT                                                                 \
-  .client_initial = ngtcp2_crypto_client_initial_cb,                           \
+#define CLIENT                                       \
+  .client_initial = ngtcp2_crypto_client_initial_cb, \
   .recv_retry = ngtcp2_crypto_recv_retry_cb
 
 const ngtcp2_callbacks *conn_callbacks(bool server, bool lean) {

@@ -161,9 +161,9 @@ int conn_make_client(struct quic_conn *c, const struct quic_dial *d) {
   c->lean = d->params.lean;
   fill_settings(c, &d->params, &settings);
   fill_params(c, &d->params, &params);
-  if (ngtcp2_conn_client_new(&c->conn, &dcid, &scid, path_of(&ps, &d->remote),
-                             NGTCP2_PROTO_VER_V1, conn_callbacks(false, c->lean),
-                             &settings, &params, quic_mem(), c))
+  if (ngtcp2_conn_client_new(
+          &c->conn, &dcid, &scid, path_of(&ps, &d->remote), NGTCP2_PROTO_VER_V1,
+          conn_callbacks(false, c->lean), &settings, &params, quic_mem(), c))
     return ZTNA_ENOMEM;
   return attach_tls(c, d->server_name);
 }
@@ -402,16 +402,16 @@ void quic_limit_size(struct quic_conn *c, size_t udp_payload) {
 }
 
 uint64_t quic_time(const struct quic_conn *c) { return c->q->now; }
-bool quic_is_ready(const struct quic_conn *c) {
-  return c->state == CONN_READY;
-}
+bool quic_is_ready(const struct quic_conn *c) { return c->state == CONN_READY; }
 bool quic_is_server(const struct quic_conn *c) { return c->server; }
 void *quic_ud(const struct quic_conn *c) { return c->ud; }
-const struct identity *quic_peer(const struct quic_conn *c) {
-  return &c->peer;
+const struct identity *quic_peer(const struct quic_conn *c) { return &c->peer; }
+struct ztna_addr quic_remote(const struct quic_conn *c) {
+  return c->remote;
 }
-struct ztna_addr quic_remote(const struct quic_conn *c) { return c->remote; }
-struct ztna_addr quic_local(const struct quic_conn *c) { return c->local; }
+struct ztna_addr quic_local(const struct quic_conn *c) {
+  return c->local;
+}
 const uint8_t *quic_handle(const struct quic_conn *c) {
   return c->slot->handle;
 }

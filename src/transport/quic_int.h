@@ -12,16 +12,16 @@
 #include "transport/quic.h"
 
 enum {
-  CLIENT_DCID_LEN = 16,        /* of a first Initial */
-  HALF_OPEN_MAX = 256,         /* 97 KB each at the handshake's peak */
-  HALF_OPEN_RETRY = 32,        /* from here on Retry is asked for */
-  HALF_KEY_LEN = 40,           /* family, port, address, DCID */
-  ARENA = 256 * 1024,          /* packets of one quic_next */
-  STRAY_MAX = 64,              /* Retry and reset packets waiting */
+  CLIENT_DCID_LEN = 16, /* of a first Initial */
+  HALF_OPEN_MAX = 256,  /* 97 KB each at the handshake's peak */
+  HALF_OPEN_RETRY = 32, /* from here on Retry is asked for */
+  HALF_KEY_LEN = 40,    /* family, port, address, DCID */
+  ARENA = 256 * 1024,   /* packets of one quic_next */
+  STRAY_MAX = 64,       /* Retry and reset packets waiting */
   STRAY_LEN = 256,
-  STRAY_DRAIN = 16,            /* of them in one quic_next */
+  STRAY_DRAIN = 16, /* of them in one quic_next */
   CLOSE_LEN = 1200,
-  PREFIX_BUCKETS = 1024,       /* handshake rate per source prefix */
+  PREFIX_BUCKETS = 1024, /* handshake rate per source prefix */
 };
 
 /* Where a connection is in its life. */
@@ -36,9 +36,9 @@ struct quic_slot {
   uint8_t handle[HANDLE_LEN];
   uint8_t peer_handle[HANDLE_LEN];
   bool has_peer_handle;
-  struct ztna_addr from;  /* only this one is heard; family 0: any */
+  struct ztna_addr from; /* only this one is heard; family 0: any */
   bool listening;
-  bool dead;              /* unlistened; goes with its last connection */
+  bool dead; /* unlistened; goes with its last connection */
   uint64_t accept_until;
   const struct quic_ops *ops;
   void *ud;
@@ -56,33 +56,33 @@ struct quic_conn {
 
   ngtcp2_conn *conn;
   ngtcp2_crypto_conn_ref ref;
-  struct WOLFSSL *ssl;       /* NULL once the handshake is confirmed */
+  struct WOLFSSL *ssl; /* NULL once the handshake is confirmed */
   const struct quic_ops *ops;
   void *ud;
   enum conn_state state;
   bool server;
-  bool lean;                 /* small key contexts (quic_keys.c) */
-  bool control;              /* not on a handle that somebody gave */
-  bool in_half;              /* its key stands in the half-open table */
-  bool ssl_done;             /* confirmed: ssl may be freed */
+  bool lean;     /* small key contexts (quic_keys.c) */
+  bool control;  /* not on a handle that somebody gave */
+  bool in_half;  /* its key stands in the half-open table */
+  bool ssl_done; /* confirmed: ssl may be freed */
   bool ping;
   bool was_ready;
-  bool say_close;            /* send a close frame when ending */
-  uint8_t tag[2];            /* tells this handle's connections apart */
+  bool say_close; /* send a close frame when ending */
+  uint8_t tag[2]; /* tells this handle's connections apart */
   uint16_t cid_seq;
-  uint8_t odcid[20];         /* the client's first DCID */
+  uint8_t odcid[20]; /* the client's first DCID */
   size_t odcid_len;
   uint8_t half_key[HALF_KEY_LEN];
   uint64_t began_at;
   uint64_t keep_alive;
-  struct ztna_addr remote;   /* validated */
+  struct ztna_addr remote; /* validated */
   struct ztna_addr local;
-  size_t limit;              /* UDP payload; 0 none */
+  size_t limit; /* UDP payload; 0 none */
   struct identity peer;
   char group[24], cipher[40];
   struct quic_end end;
   ngtcp2_ccerr ccerr;
-  uint8_t *close_pkt;        /* a tomb's answer */
+  uint8_t *close_pkt; /* a tomb's answer */
   size_t close_len;
   uint32_t n_strays;
 };
@@ -102,14 +102,14 @@ struct quic {
   struct quic_config cfg;
   struct quic_stats stats;
   uint64_t n_discarded; /* by connections that are gone */
-  struct map handles;        /* handle -> slot */
-  struct map half;           /* source + DCID -> connection */
+  struct map handles;   /* handle -> slot */
+  struct map half;      /* source + DCID -> connection */
   struct heap timers;
   struct quic_conn *wake_head, *wake_tail;
   struct quic_conn *pings;
-  size_t n_conns;            /* of all states */
+  size_t n_conns; /* of all states */
   uint64_t hash_key[2];
-  uint64_t now;              /* of the running verb */
+  uint64_t now; /* of the running verb */
   uint64_t reset_tokens, reset_filled_at;
   struct prefix_bucket *prefixes;
   struct stray *strays;

@@ -251,16 +251,20 @@ static int add_packet(struct quic_conn *c, struct dgram *v, int n,
     t->len += (uint32_t)len;
     return n;
   }
-  v[n] = (struct dgram){.remote = remote, .local = c->local, .data = p->data,
-                        .len = (uint32_t)len, .seg = (uint16_t)len,
+  v[n] = (struct dgram){.remote = remote,
+                        .local = c->local,
+                        .data = p->data,
+                        .len = (uint32_t)len,
+                        .seg = (uint16_t)len,
                         .ecn = (uint8_t)p->pi.ecn};
   return n + 1;
 }
 
 static void apply_ping(struct quic_conn *c, bool on) {
   if (!c->ping) return;
-  ngtcp2_conn_set_keep_alive_timeout(
-      c->conn, on ? 1 : c->keep_alive ? c->keep_alive : NEVER);
+  ngtcp2_conn_set_keep_alive_timeout(c->conn, on              ? 1
+                                              : c->keep_alive ? c->keep_alive
+                                                              : NEVER);
   if (!on) c->ping = false;
 }
 

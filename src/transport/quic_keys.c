@@ -7,9 +7,9 @@
  *
  * ngtcp2's crypto helper makes contexts deep inside itself, without saying for
  * whom. So its five functions that make and free them are wrapped by the linker
- * (--wrap, see Makefile), and while a lean connection is at work they make small
- * ones. Its callbacks know theirs. Ciphers other than AES-GCM keep the stock
- * context inside. */
+ * (--wrap, see Makefile), and while a lean connection is at work they make
+ * small ones. Its callbacks know theirs. Ciphers other than AES-GCM keep the
+ * stock context inside. */
 #include "transport/quic_int.h"
 
 #include <stdlib.h>
@@ -24,8 +24,8 @@
 enum { TAG_LEN = 16, SAMPLE_LEN = 16 };
 
 struct lean_key {
-  void *stock;     /* another cipher: the helper's own context */
-  uint8_t len;     /* of an AES key: 16 or 32 */
+  void *stock; /* another cipher: the helper's own context */
+  uint8_t len; /* of an AES key: 16 or 32 */
   uint8_t key[32];
 };
 
@@ -131,7 +131,8 @@ int __wrap_ngtcp2_crypto_cipher_ctx_encrypt_init(
     const uint8_t *key) {
   struct lean_key *k;
 
-  if (!lean) return __real_ngtcp2_crypto_cipher_ctx_encrypt_init(c, cipher, key);
+  if (!lean)
+    return __real_ngtcp2_crypto_cipher_ctx_encrypt_init(c, cipher, key);
   k = key_new(key, aes_len(cipher->native_handle));
   if (!k) return -1;
   if (!k->len) {

@@ -94,8 +94,8 @@ void hostile_prepare(const char *cert, size_t cert_len, const char *key,
   if (!hostile.no_cert) {
     wolfSSL_CTX_use_certificate_chain_buffer(bare, (const uint8_t *)cert,
                                              (long)cert_len);
-    wolfSSL_CTX_use_PrivateKey_buffer(bare, (const uint8_t *)key,
-                                      (long)key_len, WOLFSSL_FILETYPE_PEM);
+    wolfSSL_CTX_use_PrivateKey_buffer(bare, (const uint8_t *)key, (long)key_len,
+                                      WOLFSSL_FILETYPE_PEM);
   }
   if (hostile.resume) ticket = own_ticket(cert, cert_len, key, key_len);
 }

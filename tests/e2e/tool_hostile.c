@@ -130,7 +130,8 @@ static void take(struct end *e, const struct ztna_addr *local) {
   socklen_t len = sizeof(ss);
   struct ztna_addr from;
   uint8_t buf[2048];
-  ssize_t n = recvfrom(e->fd, buf, sizeof(buf), 0, (struct sockaddr *)&ss, &len);
+  ssize_t n =
+      recvfrom(e->fd, buf, sizeof(buf), 0, (struct sockaddr *)&ss, &len);
 
   if (n > 0 && ztna_addr_from_sockaddr(&from, &ss) == 0)
     quic_udp_in(e->q, clock_now(), &from, local, 0, buf, (size_t)n);
@@ -181,8 +182,8 @@ static int dial(int argc, char **argv) {
   struct file *cert = file_of(argv[1]), *key = file_of(argv[2]);
   struct quic_config cfg = {0};
   struct end e = {.fd = open_socket(&any)};
-  struct quic_dial d = {.remote = to, .ops = h3_client_ops(),
-                        .params = h3_params(false)};
+  struct quic_dial d = {
+      .remote = to, .ops = h3_client_ops(), .params = h3_params(false)};
 
   for (int i = 3; i < argc; i++) {
     if (!strcmp(argv[i], "no-cert")) hostile.no_cert = true;
@@ -235,8 +236,8 @@ static int serve(char **v) {
 
 static int flood(char **v) {
   struct ztna_addr to = addr_of(v[0]), from = addr_of(v[1]);
-  struct quic_dial d = {.remote = to, .ops = h3_client_ops(),
-                        .params = h3_params(false)};
+  struct quic_dial d = {
+      .remote = to, .ops = h3_client_ops(), .params = h3_params(false)};
   int n = atoi(v[2]), fd = raw_open();
   struct quic_config cfg = {0};
 

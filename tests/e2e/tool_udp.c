@@ -184,8 +184,8 @@ static int tagged(int argc, char **argv) {
         given_up = i + 1 - t.own;
   }
   while (readable(fd, 1000000)) tally_one(&t, fd);
-  printf("tag %s sent %u own %u missing %u foreign %u twice %u odd %u\n",
-         t.tag, t.n, t.own, t.n - t.own, t.foreign, t.twice, t.odd);
+  printf("tag %s sent %u own %u missing %u foreign %u twice %u odd %u\n", t.tag,
+         t.n, t.own, t.n - t.own, t.foreign, t.twice, t.odd);
   free(t.seen);
   return t.own != t.n || t.foreign || t.twice || t.odd;
 }
@@ -252,8 +252,10 @@ int main(int argc, char **argv) {
     const char *name;
     int min;
     int (*run)(int argc, char **argv);
-  } modes[] = {{"echo", 1, echo},     {"sizes", 3, sizes},
-               {"tagged", 4, tagged}, {"count", 3, count},
+  } modes[] = {{"echo", 1, echo},
+               {"sizes", 3, sizes},
+               {"tagged", 4, tagged},
+               {"count", 3, count},
                {"stream", 2, stream}};
 
   for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(*modes); i++)

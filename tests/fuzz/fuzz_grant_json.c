@@ -1,5 +1,6 @@
 /* fuzz_grant_json.c - any JSON as a grant: what is taken has all its parts
- * within bounds, opens only ports that stand in it, and reads the same twice. */
+ * within bounds, opens only ports that stand in it, and reads the same twice.
+ */
 #include <string.h>
 
 #include "base/time.h"
@@ -7,7 +8,8 @@
 #include "role/grant_json.h"
 
 #define ID "\"id\":\"00112233445566778899aabbccddeeff\""
-#define SEED(text) {text, sizeof(text) - 1}
+#define SEED(text) \
+  { text, sizeof(text) - 1 }
 const struct fuzz_seed fuzz_seeds[] = {
     SEED("{" ID ",\"service\":\"web\",\"lease\":60000,\"rule\":\"r\","
          "\"addresses\":[\"fd5a:10::2\",\"10.100.0.2\"],\"protocols\":[\"udp\","
@@ -15,7 +17,8 @@ const struct fuzz_seed fuzz_seeds[] = {
     SEED("{" ID ",\"service\":\"w\",\"lease\":0.5,\"protocols\":[\"tcp\"]}"),
     SEED("{" ID ",\"service\":\"w\",\"lease\":1e99,\"ports\":[[0,65535,"
          "\"udp\"]]}"),
-    SEED("{" ID ",\"service\":\"w\",\"lease\":1,\"ports\":[[\"1\",2,\"udp\"]]}"),
+    SEED("{" ID
+         ",\"service\":\"w\",\"lease\":1,\"ports\":[[\"1\",2,\"udp\"]]}"),
 };
 const size_t n_fuzz_seeds = sizeof(fuzz_seeds) / sizeof(*fuzz_seeds);
 

@@ -1,8 +1,9 @@
 /* fuzz_link.c - what is said on a path: a hostile agent to a connector that
- * granted it something, a hostile connector to an agent that opened its service.
- * Both have good certificates and routes of an honest relay, and write to the
- * control stream and into DATAGRAMs what the input makes of true messages and
- * packets. One world serves many inputs; who was thrown out comes back.
+ * granted it something, a hostile connector to an agent that opened its
+ * service. Both have good certificates and routes of an honest relay, and write
+ * to the control stream and into DATAGRAMs what the input makes of true
+ * messages and packets. One world serves many inputs; who was thrown out comes
+ * back.
  *
  * Any bytes are a list of choices, so there are no seeds.
  *
@@ -94,8 +95,8 @@ static void heard_by_connector(struct raw *r, const json_t *m) {
                           "00112233445566778899aabbccddeeff"));
   if (strcmp(type, "open")) return;
   r->context = (uint16_t)json_integer_value(json_object_get(m, "context"));
-  say_json(r, json_pack("{s:s, s:i}", "type", "opened", "context",
-                        (int)r->context));
+  say_json(
+      r, json_pack("{s:s, s:i}", "type", "opened", "context", (int)r->context));
   r->opened = true;
 }
 
@@ -225,10 +226,13 @@ static const struct quic_ops ops = {
     .dgram_sent = dgram_sent,
 };
 
-static const struct quic_params params = {
-    .idle_timeout = 30 * SEC, .keep_alive = 15 * SEC,
-    .handshake_timeout = 3 * SEC, .streams_bidi = 4,
-    .stream_window = 256 * 1024, .conn_window = 1024 * 1024, .dgrams = true};
+static const struct quic_params params = {.idle_timeout = 30 * SEC,
+                                          .keep_alive = 15 * SEC,
+                                          .handshake_timeout = 3 * SEC,
+                                          .streams_bidi = 4,
+                                          .stream_window = 256 * 1024,
+                                          .conn_window = 1024 * 1024,
+                                          .dgrams = true};
 
 /* --- the honest agent's machine --- */
 
@@ -293,14 +297,16 @@ static bool handle_of(const json_t *o, const char *path, uint8_t *to) {
   return hex_parse(to, HANDLE_LEN, evil_text(o, path));
 }
 
-static bool is_live(struct sim *s, void *ud) { return ((struct raw *)ud)->live; }
+static bool is_live(struct sim *s, void *ud) {
+  return ((struct raw *)ud)->live;
+}
 static bool is_open(struct sim *s, void *ud) {
   return ((struct raw *)ud)->opened;
 }
 
 static bool dial(void) {
-  struct quic_dial d = {.remote = sim_relay_addr(w), .ops = &ops, .ud = &agent,
-                        .params = params};
+  struct quic_dial d = {
+      .remote = sim_relay_addr(w), .ops = &ops, .ud = &agent, .params = params};
   uint8_t own[HANDLE_LEN], peer[HANDLE_LEN];
 
   assert(handle_of(agent.e->grant, "handles.agent", own));
@@ -493,8 +499,9 @@ static int packet(struct raw *r, struct garble *g, uint8_t *to, size_t room) {
   case 1:
     mine = some_port(g, mine, APP_PORT);
     theirs = some_port(g, theirs, SIM_PORT);
-    n = is_agent ? ip_build_udp(about, sizeof(about), &theirs, &mine, 0, data, 9)
-                 : ip_build_udp(about, sizeof(about), &mine, &theirs, 0, data, 9);
+    n = is_agent
+            ? ip_build_udp(about, sizeof(about), &theirs, &mine, 0, data, 9)
+            : ip_build_udp(about, sizeof(about), &mine, &theirs, 0, data, 9);
     return ip_build_error(to, room, is_agent ? &mine : &theirs,
                           (enum ip_error)garble_pick(g, 7),
                           garble_pick(g, 65536), about, (size_t)n);
@@ -520,8 +527,7 @@ static void dgram_add(struct raw *r, const uint8_t *head, size_t n,
 static uint64_t some_context(struct raw *r, struct garble *g) {
   uint64_t usual = r == &agent ? 2 : r->context;
 
-  return garble_pick(g, 8) ? usual
-                           : UINT64_C(1) << garble_pick(g, 62) >> 1;
+  return garble_pick(g, 8) ? usual : UINT64_C(1) << garble_pick(g, 62) >> 1;
 }
 
 /* In IP fragments, in the link's own halves, or whole. */
@@ -623,8 +629,8 @@ static void world_begin(void) {
   checked = false;
   w->agents[0].node.drain = agent_drain;
   agent.e = evil_new(w, ROLE_AGENT, "mallory", NULL, "192.0.2.66:6666", NULL);
-  connector.e = evil_new(w, ROLE_CONNECTOR, "trudy", any, "192.0.2.67:6667",
-                         NULL);
+  connector.e =
+      evil_new(w, ROLE_CONNECTOR, "trudy", any, "192.0.2.67:6667", NULL);
   evil_serve(connector.e, "other");
   evil_drain = connector.e->node.drain;
   connector.e->node.drain = connector_drain;
@@ -653,12 +659,31 @@ static void check(void) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static const char *words[] = {
-      "hello", "open", "opened", "refused", "close", "type", "echo", "other",
-      "100.64.0.1", "fd5a:64::1", "100.64.0.2", "10.100.0.10", "::1", "0.0.0.0",
-      "not-allowed", "expired", "idle", "revoked", "identity-mismatch",
-      "no-connector", "2", "00112233445566778899aabbccddeeff",
-      "spiffe://example.org/agent/agent-0", other_grant, NULL};
+  static const char *words[] = {"hello",
+                                "open",
+                                "opened",
+                                "refused",
+                                "close",
+                                "type",
+                                "echo",
+                                "other",
+                                "100.64.0.1",
+                                "fd5a:64::1",
+                                "100.64.0.2",
+                                "10.100.0.10",
+                                "::1",
+                                "0.0.0.0",
+                                "not-allowed",
+                                "expired",
+                                "idle",
+                                "revoked",
+                                "identity-mismatch",
+                                "no-connector",
+                                "2",
+                                "00112233445566778899aabbccddeeff",
+                                "spiffe://example.org/agent/agent-0",
+                                other_grant,
+                                NULL};
   struct garble g = {data, size, words, sizeof(words) / sizeof(*words)};
   struct raw *r;
 

@@ -14,7 +14,8 @@ enum { NOW = 1700000000 };
 
 static struct seeded rnd;
 static struct tls *tls;
-static const uint8_t handle[HANDLE_LEN] = "handle0", peer[HANDLE_LEN] = "handle1";
+static const uint8_t handle[HANDLE_LEN] = "handle0",
+                     peer[HANDLE_LEN] = "handle1";
 
 static int64_t now_unix(void) { return NOW; }
 
@@ -27,9 +28,12 @@ static void on_dgram(struct quic_conn *c, void *ud, const uint8_t *data,
                      size_t len) {}
 
 static const struct quic_ops ops = {.alpn = "ztna/1", .on_dgram = on_dgram};
-static const struct quic_params params = {
-    .idle_timeout = 30 * SEC, .handshake_timeout = 3 * SEC, .streams_bidi = 4,
-    .stream_window = 65536, .conn_window = 65536, .dgrams = true};
+static const struct quic_params params = {.idle_timeout = 30 * SEC,
+                                          .handshake_timeout = 3 * SEC,
+                                          .streams_bidi = 4,
+                                          .stream_window = 65536,
+                                          .conn_window = 65536,
+                                          .dgrams = true};
 
 static void setup(void) {
   const char *services[] = {"web", NULL};
@@ -96,8 +100,8 @@ static void feed(struct quic *q, const uint8_t *data, size_t len) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  struct quic_config cfg = {.rng = &rnd.rng, .accept_params = params,
-                            .resets = true, .ud = &cfg};
+  struct quic_config cfg = {
+      .rng = &rnd.rng, .accept_params = params, .resets = true, .ud = &cfg};
   struct quic *q;
 
   setup();
@@ -116,8 +120,9 @@ static const uint8_t initial[] = "\2\0\200\0ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHI"
                                  "JKLMNOPQRSTUVWXYZ";
 static const uint8_t known[] = "\0\0\200\1ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJ"
                                "KLMNOPQRSTUVWXYZ";
-static const uint8_t shorty[] = "\2\0\60\3ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJK"
-                                "LMNOPQRSTUVWXYZ\0\60\100ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+static const uint8_t shorty[] =
+    "\2\0\60\3ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJK"
+    "LMNOPQRSTUVWXYZ\0\60\100ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const struct fuzz_seed fuzz_seeds[] = {{initial, sizeof(initial)},
                                        {known, sizeof(known)},
                                        {shorty, sizeof(shorty)}};

@@ -6,15 +6,24 @@
 #include "codec/wire.h"
 #include "fuzz/fuzz.h"
 
-#define SEED(text) {text, sizeof(text) - 1}
+#define SEED(text) \
+  { text, sizeof(text) - 1 }
 const struct fuzz_seed fuzz_seeds[] = {
-    SEED("\x02" "E\0\0\x14 a packet"),
-    SEED("\x7f\xfe" "E\0\0\x14 of a far context"),
-    SEED("\xc0\0\0\0\0\0\0\x04" "in a long form"),
-    SEED("\0\x01" "cookies!" "\0\0\0\0"),
-    SEED("\0\x02" "cookies!"),
-    SEED("\0\x03\x02\0\x07\x00" "first"),
-    SEED("\0\x03\x40\x80\0\x07\x81" "last"),
+    SEED("\x02"
+         "E\0\0\x14 a packet"),
+    SEED("\x7f\xfe"
+         "E\0\0\x14 of a far context"),
+    SEED("\xc0\0\0\0\0\0\0\x04"
+         "in a long form"),
+    SEED("\0\x01"
+         "cookies!"
+         "\0\0\0\0"),
+    SEED("\0\x02"
+         "cookies!"),
+    SEED("\0\x03\x02\0\x07\x00"
+         "first"),
+    SEED("\0\x03\x40\x80\0\x07\x81"
+         "last"),
 };
 const size_t n_fuzz_seeds = sizeof(fuzz_seeds) / sizeof(*fuzz_seeds);
 

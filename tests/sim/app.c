@@ -46,8 +46,8 @@ static bool ask(struct app *a, const char *service, bool v6, size_t len,
   int n;
 
   if (!own_address(a, v6, &from)) return false;
-  *q = (struct app_ask){.sent_at = a->w->now, .to = to, .len = (uint16_t)len,
-                        .ping = ping};
+  *q = (struct app_ask){
+      .sent_at = a->w->now, .to = to, .len = (uint16_t)len, .ping = ping};
   question(a, a->n_asks, data, len);
   from.port = APP_PORT;
   to.port = SIM_PORT;
@@ -91,7 +91,8 @@ void app_steady(struct app *a, const char *service, bool v6, uint64_t every) {
 static bool is_mine(struct app *a, const struct ip_pkt *p) {
   struct ztna_addr own;
 
-  if (!own_address(a, p->version == 6, &own) || !ztna_addr_same_ip(&own, &p->dst))
+  if (!own_address(a, p->version == 6, &own) ||
+      !ztna_addr_same_ip(&own, &p->dst))
     return false;
   if (p->payload_len < APP_HEAD || memcmp(p->payload, magic, 4)) return false;
   return p->payload[4] == a->agent &&

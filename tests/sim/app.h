@@ -15,7 +15,7 @@ enum {
   APP_ASKS = 16384,
   APP_PORT = 40000, /* the same in every agent */
   APP_ECHO_ID = 77,
-  APP_HEAD = 16,    /* of a question: who asks, and which */
+  APP_HEAD = 16, /* of a question: who asks, and which */
 };
 
 struct app_ask {
@@ -37,8 +37,8 @@ struct app {
   uint32_t turn; /* of the steady questions: an older timer is void */
   /* What came. */
   uint64_t n_got, n_dup, n_foreign, n_errors, n_strange;
-  uint64_t newest;   /* when the newest question with an answer was sent */
-  uint64_t slowest, last_rtt; /* ns */
+  uint64_t newest; /* when the newest question with an answer was sent */
+  uint64_t slowest, last_rtt;     /* ns */
   uint8_t error_type, error_code; /* of the last ICMP error */
 };
 

@@ -243,9 +243,9 @@ int evil_request(struct evil *e, const char *method, const char *path,
 }
 
 int evil_ask(struct evil *e, const char *service) {
-  return evil_request(e, "POST", "/v1/grants",
-                      json_pack("{s:s, s:s}", "service", service, "instance",
-                                e->instance));
+  return evil_request(
+      e, "POST", "/v1/grants",
+      json_pack("{s:s, s:s}", "service", service, "instance", e->instance));
 }
 
 void evil_dial(struct evil *e, const struct ztna_addr *to, const uint8_t *own,

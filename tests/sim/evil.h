@@ -26,11 +26,11 @@ struct evil {
   json_t *asked;             /* the last route-request, or NULL */
   int status;                /* of the last request */
   bool live;
-  json_t *said;              /* the last message on the path, or NULL */
-  uint16_t context;          /* of the last open that came */
+  json_t *said;     /* the last message on the path, or NULL */
+  uint16_t context; /* of the last open that came */
   struct quic_end end;
-  int n_ends, n_packets;     /* path ends, inner packets received */
-  uint8_t last[2048];        /* of these */
+  int n_ends, n_packets; /* path ends, inner packets received */
+  uint8_t last[2048];    /* of these */
   size_t last_len;
 };
 

@@ -26,8 +26,25 @@ const char *garble_word(struct garble *g) {
 
 static json_t *number(struct garble *g) {
   static const json_int_t ints[] = {
-      0, -1, 1, 2, 3, 63, 64, 255, 1024, 1025, 16382, 16383, 16384, 65535,
-      65536, INT32_MAX, INT64_C(1) << 32, (INT64_C(1) << 53) + 1, INT64_MAX,
+      0,
+      -1,
+      1,
+      2,
+      3,
+      63,
+      64,
+      255,
+      1024,
+      1025,
+      16382,
+      16383,
+      16384,
+      65535,
+      65536,
+      INT32_MAX,
+      INT64_C(1) << 32,
+      (INT64_C(1) << 53) + 1,
+      INT64_MAX,
       INT64_MIN,
   };
   static const double reals[] = {-0.0, 0.5, 1e-300, 2.0, 1e18, 1e308, -1e308};
@@ -81,8 +98,8 @@ static json_t *many(struct garble *g) {
 }
 
 static json_t *value(struct garble *g) {
-  static const char *const odd[] = {"", " ", "\n\x1b[2J", "%s%n", "\xc3\xa9",
-                                    "\x7f", "*", "a\"b\\"};
+  static const char *const odd[] = {"",         " ",    "\n\x1b[2J", "%s%n",
+                                    "\xc3\xa9", "\x7f", "*",         "a\"b\\"};
 
   switch (garble_pick(g, 14)) {
   case 0:
@@ -244,10 +261,10 @@ static size_t damage(struct garble *g, char *to, size_t len) {
   static const struct {
     const char *s;
     size_t n;
-  } bits[] = {{"\xff", 1},         {"\0", 1},       {"\xc3", 1},
-              {"\xed\xa0\x80", 3}, {"\\u0000", 6},  {"\\ud800", 6},
-              {"\"", 1},           {"}", 1},        {"1e999", 5},
-              {",", 1},            {"\"type\":1,", 9}};
+  } bits[] = {
+      {"\xff", 1},    {"\0", 1},      {"\xc3", 1},       {"\xed\xa0\x80", 3},
+      {"\\u0000", 6}, {"\\ud800", 6}, {"\"", 1},         {"}", 1},
+      {"1e999", 5},   {",", 1},       {"\"type\":1,", 9}};
   size_t where = len ? garble_pick(g, 65536) % len : 0;
   unsigned k;
 
@@ -282,8 +299,8 @@ size_t garble_json(struct garble *g, json_t *o, char to[GARBLE_ROOM]) {
   if (garble_pick(g, 3) == 0) n = 0; /* as it should be */
   while (n--) change(g, o);
   len = json_dumpb(o, to, GARBLE_ROOM - 1,
-                   JSON_COMPACT | (garble_pick(g, 8) == 7 ? JSON_ENSURE_ASCII
-                                                          : 0));
+                   JSON_COMPACT |
+                       (garble_pick(g, 8) == 7 ? JSON_ENSURE_ASCII : 0));
   if (len >= GARBLE_ROOM) len = 0;
   json_decref(o);
   if (garble_pick(g, 12) == 11) len = damage(g, to, len);

@@ -63,10 +63,10 @@ static void say_services(struct liar_session *s) {
   for (int i = 0; i < 2; i++) {
     const char *id = i ? "other" : "echo";
 
-    json_array_append_new(
-        list, json_pack("{s:s, s:o, s:[s, s], s:s}", "id", id, "addresses",
-                        service_addrs(id), "protocols", "udp", "icmp", "state",
-                        "up"));
+    json_array_append_new(list,
+                          json_pack("{s:s, s:o, s:[s, s], s:s}", "id", id,
+                                    "addresses", service_addrs(id), "protocols",
+                                    "udp", "icmp", "state", "up"));
   }
   line(s, json_pack("{s:s, s:i, s:o, s:o}", "event", "snapshot", "n", 0,
                     "services", list, "addresses", addrs_json(s->tunnel)));
@@ -227,8 +227,10 @@ static bool forward(struct liar *l, const struct dgram *d, const uint8_t *data,
 
   for (int i = 31; h && i >= 0; i--) { /* the newest of a handle */
     struct liar_route *r = &l->routes[i];
-    struct dgram out = {.data = data, .len = (uint32_t)len,
-                        .seg = (uint16_t)len, .ecn = d->ecn};
+    struct dgram out = {.data = data,
+                        .len = (uint32_t)len,
+                        .seg = (uint16_t)len,
+                        .ecn = d->ecn};
 
     if (!r->to || memcmp(r->handle, h, HANDLE_LEN)) continue;
     out.remote = quic_remote(h3_conn(r->to->h3));

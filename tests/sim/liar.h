@@ -19,7 +19,7 @@ struct liar_side { /* of a route, as one of its ends is told */
 
 /* One agent's request for a service. What it holds at first is true. */
 struct lie {
-  int agent;                         /* number by order of arrival */
+  int agent; /* number by order of arrival */
   const char *service;
   char route[33], grant[33];
   struct liar_side to_agent, to_connector;
@@ -47,10 +47,10 @@ struct liar {
   struct liar_route routes[32];
   size_t n_sessions, n_routes;
   int n_agents;
-  bool same_tunnel;       /* all agents get one address */
+  bool same_tunnel; /* all agents get one address */
   /* NULL: tells the truth. */
   void (*bend)(struct liar *l, struct lie *what);
-  struct lie last[4];     /* by agent, as they were told */
+  struct lie last[4]; /* by agent, as they were told */
   uint64_t n_forwarded;
 };
 

@@ -177,8 +177,7 @@ static void send_one(struct vnet_host *h, const struct dgram *d,
   uint64_t at, in;
 
   if (!from->family || h->off) return; /* network unreachable */
-  if (!knows(h, &d->remote))
-    h->peers[h->n_peers++ % VNET_PEERS] = d->remote;
+  if (!knows(h, &d->remote)) h->peers[h->n_peers++ % VNET_PEERS] = d->remote;
   if (h->n_peers > VNET_PEERS) h->n_peers = VNET_PEERS;
   note(n, from, &d->remote, data, len);
   at = cross(n, &h->up, &h->up_last, n->now, len);
@@ -224,8 +223,8 @@ static bool accepted(struct vnet *n, const struct event *e) {
 /* May b follow a in one train? */
 static bool follows(const struct event *a, const struct event *b, size_t seg,
                     size_t total) {
-  return b && !b->fn && b->node.at <= a->node.at + TOGETHER &&
-         b->len <= seg && total % seg == 0 && total + b->len < DGRAM_MAX_BYTES &&
+  return b && !b->fn && b->node.at <= a->node.at + TOGETHER && b->len <= seg &&
+         total % seg == 0 && total + b->len < DGRAM_MAX_BYTES &&
          total / seg < DGRAM_MAX_SEGS && a->ecn == b->ecn &&
          ztna_addr_equal(&a->from, &b->from) && ztna_addr_equal(&a->to, &b->to);
 }

@@ -14,7 +14,7 @@
 
 struct vnet;
 
-struct vnet_line { /* one direction */
+struct vnet_line {           /* one direction */
   uint64_t delay, jitter;    /* ns; jitter is uniform on top */
   double loss, dup, reorder; /* probabilities */
   uint64_t reorder_by;       /* ns more, uniform, for those reordered */
@@ -30,7 +30,8 @@ enum { VNET_HOSTS = 16, VNET_PEERS = 32 };
 struct vnet_host {
   struct vnet *net;
   int number;
-  struct ztna_addr inner[2]; /* v4, v6: what the host believes; family 0: none */
+  struct ztna_addr
+      inner[2]; /* v4, v6: what the host believes; family 0: none */
   struct ztna_addr outer[2]; /* what others see */
   bool nat;                  /* lets in only whom the host has sent to */
   struct ztna_addr peers[VNET_PEERS]; /* whom it has sent to since */

@@ -45,8 +45,11 @@ static void make_pem(struct pki *p, const struct wish *wish, enum role role,
   char spiffe[256], text[4][128];
   const char *dns[4];
   struct ztna_addr ips[4];
-  struct cert_spec spec = {.spiffe = spiffe, .dns = dns, .ips = ips,
-                           .not_before = wish->from, .not_after = wish->to};
+  struct cert_spec spec = {.spiffe = spiffe,
+                           .dns = dns,
+                           .ips = ips,
+                           .not_before = wish->from,
+                           .not_after = wish->to};
 
   memset(to, 0, sizeof(*to));
   snprintf(spiffe, sizeof(spiffe), "spiffe://%s/%s/%s", wish->domain,
@@ -59,8 +62,8 @@ static void make_pem(struct pki *p, const struct wish *wish, enum role role,
     if (role == ROLE_RELAY)
       snprintf(text[spec.n_dns], sizeof(text[0]), "%s", *names);
     else
-      snprintf(text[spec.n_dns], sizeof(text[0]), "%s.%s.ztna",
-               role_name(role), *names);
+      snprintf(text[spec.n_dns], sizeof(text[0]), "%s.%s.ztna", role_name(role),
+               *names);
     dns[spec.n_dns] = text[spec.n_dns];
     spec.n_dns++;
   }
@@ -93,8 +96,8 @@ static struct tls *make(struct pki *p, const struct wish *wish, enum role role,
 
 void pki_pem(struct pki *p, enum role role, const char *name,
              const char *const *names, struct pki_pem *to) {
-  struct wish w = {.domain = p->domain, .from = p->now - 3600,
-                   .to = p->now + 86400 * 30};
+  struct wish w = {
+      .domain = p->domain, .from = p->now - 3600, .to = p->now + 86400 * 30};
 
   make_pem(p, &w, role, name, names, to);
 }
@@ -108,15 +111,17 @@ struct tls *pki_tls_at(struct pki *p, enum role role, const char *name,
 
 struct tls *pki_tls_of(struct pki *p, const char *trust_domain, enum role role,
                        const char *name) {
-  struct wish w = {.domain = trust_domain, .from = p->now - 3600,
-                   .to = p->now + 86400};
+  struct wish w = {
+      .domain = trust_domain, .from = p->now - 3600, .to = p->now + 86400};
 
   return make(p, &w, role, name, NULL);
 }
 
 struct tls *pki_tls_trusting(struct pki *p, const struct pki *also,
                              enum role role, const char *name) {
-  struct wish w = {.domain = p->domain, .also = also, .from = p->now - 3600,
+  struct wish w = {.domain = p->domain,
+                   .also = also,
+                   .from = p->now - 3600,
                    .to = p->now + 86400};
 
   return make(p, &w, role, name, NULL);

@@ -36,7 +36,8 @@ static struct sim *victims(int n) {
 
   assert_true(sim_until(w, have_routes, NULL, 5 * SEC));
   sim_run(w, 100 * MS);
-  for (int i = 0; i < n; i++) assert_true(app_udp(&w->agents[i].app, "echo", 0, 64));
+  for (int i = 0; i < n; i++)
+    assert_true(app_udp(&w->agents[i].app, "echo", 0, 64));
   sim_run(w, 2 * SEC);
   for (int i = 0; i < n; i++) assert_int_equal(w->agents[i].app.n_got, 1);
   return w;
@@ -149,7 +150,6 @@ static void a_source_id_of_another_route_gets_no_packet(void **state) {
   sim_free(w);
 }
 
-
 /* Mallory's slot, by the handle of her grant. */
 static struct quic_slot *own_slot(struct evil *m, uint8_t own[HANDLE_LEN]) {
   struct quic_slot *s;
@@ -165,8 +165,10 @@ static void move(ngtcp2_conn *c, const struct ztna_addr *relay, uint64_t now) {
   struct ztna_addr local = test_addr("198.51.9.7:7");
   struct sockaddr_storage from, to;
   ngtcp2_path path = {
-      .local = {(void *)&from, (ngtcp2_socklen)ztna_addr_to_sockaddr(&local, &from)},
-      .remote = {(void *)&to, (ngtcp2_socklen)ztna_addr_to_sockaddr(relay, &to)}};
+      .local = {(void *)&from,
+                (ngtcp2_socklen)ztna_addr_to_sockaddr(&local, &from)},
+      .remote = {(void *)&to,
+                 (ngtcp2_socklen)ztna_addr_to_sockaddr(relay, &to)}};
 
   assert_int_equal(ngtcp2_conn_initiate_immediate_migration(c, &path, now), 0);
 }
@@ -253,8 +255,8 @@ static void a_train_of_many_handles_is_judged_packet_by_packet(void **state) {
   struct tap t = {.from = sim_relay_addr(w),
                   .to = sim_outer(w, &w->connectors[0].node)};
   uint64_t foreign = sim_relay_counter(w, DROPS_RELAY, "wrong-source");
-  uint64_t stray = sim_relay_counter(w, "ztna_relay_stray_packets_total",
-                                     "route-unknown");
+  uint64_t stray =
+      sim_relay_counter(w, "ztna_relay_stray_packets_total", "route-unknown");
 
   assert_true(
       hex_parse(own, HANDLE_LEN, evil_text(m->grant, "handles.connector")));
@@ -269,9 +271,9 @@ static void a_train_of_many_handles_is_judged_packet_by_packet(void **state) {
   assert_int_equal(t.n, 2);
   assert_int_equal(sim_relay_counter(w, DROPS_RELAY, "wrong-source"),
                    foreign + 1);
-  assert_int_equal(sim_relay_counter(w, "ztna_relay_stray_packets_total",
-                                     "route-unknown"),
-                   stray + 1);
+  assert_int_equal(
+      sim_relay_counter(w, "ztna_relay_stray_packets_total", "route-unknown"),
+      stray + 1);
   assert_victims_are_well(w);
   evil_free(m);
   sim_free(w);
@@ -284,10 +286,10 @@ static void a_train_of_many_handles_is_judged_packet_by_packet(void **state) {
 struct copier {
   struct sim *w;
   struct ztna_addr agent, own; /* whose packets are copied; the copies' */
-  struct ztna_addr target;    /* where the copies go */
-  const uint8_t *path_handle; /* of packets to the agent by its path */
-  const uint8_t *to_path;     /* of packets of the path to the connector */
-  bool of_path;               /* copies these, else those of control */
+  struct ztna_addr target;     /* where the copies go */
+  const uint8_t *path_handle;  /* of packets to the agent by its path */
+  const uint8_t *to_path;      /* of packets of the path to the connector */
+  bool of_path;                /* copies these, else those of control */
   int n_copied, n_stolen, n_to_own;
 };
 
@@ -515,8 +517,8 @@ static void the_machine_behind_an_agent_gets_only_answers(void **state) {
   struct ztna_addr own = core->addrs[0], echo = sim_service_addr("echo", false);
   struct ztna_addr other = sim_service_addr("other", false);
   struct ztna_addr far = test_addr("192.0.2.77"), a, b;
-  uint64_t out = sim_agent_counter(w, 0, "ztna_agent_ip_out_packets_total",
-                                   NULL);
+  uint64_t out =
+      sim_agent_counter(w, 0, "ztna_agent_ip_out_packets_total", NULL);
   uint8_t p[2048], big[2048], data[1400] = {0};
   uint8_t syn[40] = {0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6};
   uint64_t sum;
@@ -550,9 +552,11 @@ static void the_machine_behind_an_agent_gets_only_answers(void **state) {
   assert_int_equal(DROPS("wrong-destination"), 2);
   /* Echo: a reply to no request, and a request. */
   a = echo, b = own;
-  n = (size_t)ip_build_echo(p, sizeof(p), &a, &b, true, APP_ECHO_ID, 1, data, 64);
+  n = (size_t)ip_build_echo(p, sizeof(p), &a, &b, true, APP_ECHO_ID, 1, data,
+                            64);
   SEND(e->context, n);
-  n = (size_t)ip_build_echo(p, sizeof(p), &a, &b, false, APP_ECHO_ID, 1, data, 64);
+  n = (size_t)ip_build_echo(p, sizeof(p), &a, &b, false, APP_ECHO_ID, 1, data,
+                            64);
   SEND(e->context, n);
   /* An error about a packet that was never sent. */
   n = udp(big, &own, APP_PORT + 9, &echo, SIM_PORT);
@@ -627,8 +631,8 @@ static void an_answer_to_anothers_route_request_is_unknown(void **state) {
 /* --- a relay that lies --- */
 
 static void a_relay_with_an_agents_certificate_is_refused(void **state) {
-  struct sim_config cfg = {.seed = 13, .n_agents = 1, .n_connectors = 1,
-                           .relay_role = ROLE_AGENT};
+  struct sim_config cfg = {
+      .seed = 13, .n_agents = 1, .n_connectors = 1, .relay_role = ROLE_AGENT};
   struct sim *w = sim_new(&cfg);
   const char *why;
 
@@ -643,7 +647,9 @@ static void a_relay_with_an_agents_certificate_is_refused(void **state) {
 
 static struct sim *lied_to(struct liar **l, int n_agents,
                            void (*bend)(struct liar *l, struct lie *what)) {
-  struct sim_config cfg = {.seed = 14, .n_agents = n_agents, .n_connectors = 2,
+  struct sim_config cfg = {.seed = 14,
+                           .n_agents = n_agents,
+                           .n_connectors = 2,
                            .services = {"echo", "other"}};
   struct sim *w = sim_new(&cfg);
 
@@ -770,8 +776,8 @@ static void foreign_tunnel(struct liar *l, struct lie *what) {
   what->to_connector.tunnel[1].ip[15] ^= 0x55;
 }
 
-static void a_tunnel_address_that_differs_on_both_sides_opens_nothing(
-    void **state) {
+static void
+a_tunnel_address_that_differs_on_both_sides_opens_nothing(void **state) {
   struct liar *l;
   struct sim *w = lied_to(&l, 1, foreign_tunnel);
 
@@ -859,8 +865,7 @@ static void noise_on_all_ports_is_counted_and_changes_nothing(void **state) {
   w->net->on_wire = on_keep;
   w->net->wire_ud = z;
   asked = w->agents[0].app.n_asks + w->agents[1].app.n_asks;
-  for (int i = 0; i < 2; i++)
-    app_steady(&w->agents[i].app, "echo", i, 20 * MS);
+  for (int i = 0; i < 2; i++) app_steady(&w->agents[i].app, "echo", i, 20 * MS);
   for (int i = 0; i < 3000; i++) {
     sim_run(w, 5 * MS);
     disturb(z, &r);
@@ -870,8 +875,7 @@ static void noise_on_all_ports_is_counted_and_changes_nothing(void **state) {
       rubbish(w, &r, &to);
     }
   }
-  for (int i = 0; i < 2; i++)
-    app_steady(&w->agents[i].app, "echo", i, 0);
+  for (int i = 0; i < 2; i++) app_steady(&w->agents[i].app, "echo", i, 0);
   sim_run(w, SEC);
   asked = w->agents[0].app.n_asks + w->agents[1].app.n_asks - asked;
   for (int i = 0; i < 2; i++) {
@@ -881,12 +885,12 @@ static void noise_on_all_ports_is_counted_and_changes_nothing(void **state) {
   assert_int_equal(got, asked);
   assert_false(sim_logged(w, "relay lost"));
   assert_false(sim_logged(w, "path ended"));
-  assert_true(sim_relay_counter(w, "ztna_relay_stray_packets_total",
-                                "malformed") > 0);
+  assert_true(
+      sim_relay_counter(w, "ztna_relay_stray_packets_total", "malformed") > 0);
   assert_true(sim_connector_counter(w, 0, "ztna_connector_quic_drops_total",
                                     "malformed") > 0);
-  assert_true(sim_agent_counter(w, 0, "ztna_agent_quic_drops_total",
-                                "malformed") > 0);
+  assert_true(
+      sim_agent_counter(w, 0, "ztna_agent_quic_drops_total", "malformed") > 0);
   w->net->on_wire = NULL;
   free(z);
   sim_free(w);

@@ -172,8 +172,7 @@ static void replies_find_the_agent_that_asked(void **state) {
     sim_run(w, 200 * US);
   }
   sim_run(w, SEC);
-  for (int k = 0; k < 2; k++)
-    assert_int_equal(w->agents[k].app.n_got, 5002);
+  for (int k = 0; k < 2; k++) assert_int_equal(w->agents[k].app.n_got, 5002);
   done(w);
 }
 
@@ -264,7 +263,7 @@ struct watch {
   struct sim_node *mover, *other;
   uint8_t handles[8][HANDLE_LEN]; /* in packets of the other to the relay */
   int n_handles;
-  struct ztna_addr was;  /* where the mover was */
+  struct ztna_addr was; /* where the mover was */
   uint64_t moved_at;
   uint64_t first_at;     /* first packet from the new address */
   uint64_t first_to_new; /* first one forwarded there */
@@ -516,7 +515,9 @@ static void a_second_connector_takes_over_from_a_dead_one(void **state) {
 }
 
 static void services_of_two_connectors_are_kept_apart(void **state) {
-  struct sim_config cfg = {.seed = 6, .n_agents = 2, .n_connectors = 2,
+  struct sim_config cfg = {.seed = 6,
+                           .n_agents = 2,
+                           .n_connectors = 2,
                            .services = {"echo", "other"}};
   struct sim *w = ready(&cfg);
 

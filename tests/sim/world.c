@@ -69,8 +69,9 @@ struct ztna_addr sim_service_addr(const char *service, bool v6) {
   bool echo = !strcmp(service, "echo");
   struct ztna_addr a;
 
-  ztna_addr_parse(&a, v6 ? echo ? "fd5a:10::10" : "fd5a:10::11"
-                         : echo ? "10.100.0.10" : "10.100.0.11");
+  ztna_addr_parse(&a, v6     ? echo ? "fd5a:10::10" : "fd5a:10::11"
+                      : echo ? "10.100.0.10"
+                             : "10.100.0.11");
   return a;
 }
 
@@ -90,8 +91,7 @@ void sim_relay_start(struct sim *w) {
                             .unix_at_start = unix_now()};
 
   for (int i = 0; i < SIM_SERVICES; i++)
-    for (int k = 0; k < 2; k++)
-      addrs[i][k] = sim_service_addr(fixed[i].id, k);
+    for (int k = 0; k < 2; k++) addrs[i][k] = sim_service_addr(fixed[i].id, k);
   memcpy(o.state_key, w->relay.state_key, sizeof(o.state_key));
   ztna_prefix_parse(&o.service_pool[0], "10.100.0.0/24");
   ztna_prefix_parse(&o.service_pool[1], "fd5a:10::/64");
@@ -140,10 +140,8 @@ void sim_connector_start(struct sim *w, int i) {
   struct sim_connector *c = &w->connectors[i];
   struct connector_backend backends[] = {{PROTO_UDP, SIM_PORT},
                                          {PROTO_ICMP, 0}};
-  struct connector_service service = {.id = c->service,
-                                      .backends = backends,
-                                      .n_backends = 2,
-                                      .weight = 1};
+  struct connector_service service = {
+      .id = c->service, .backends = backends, .n_backends = 2, .weight = 1};
   struct connector_options o = {.tls = c->tls,
                                 .rng = &w->rnd.rng,
                                 .relays = relays,
@@ -207,8 +205,9 @@ static void echo_later(struct sim_connector *c, const struct backend_op *op) {
 
   need(b->open, "a packet for a backend that is not open");
   c->n_asked++;
-  *e = (struct echo){c, c->core, op->flow, b->times,
-                     op->kind == BACKEND_OP_SEND_ECHO, op->seq, op->len};
+  *e = (struct echo){
+      c,       c->core, op->flow, b->times, op->kind == BACKEND_OP_SEND_ECHO,
+      op->seq, op->len};
   memcpy(e->data, op->data, op->len);
   vnet_at(c->node.w->net, c->node.w->now + BACKEND_DELAY, on_echo, e, 0);
 }
@@ -264,14 +263,19 @@ void sim_agent_start(struct sim *w, int i) {
   static const char *const relays[] = {RELAY_HOST};
   struct sim_agent *g = &w->agents[i];
   struct ztna_prefix networks[4];
-  struct ztna_agent_config cfg = {
-      .cert = g->pem.cert.s, .cert_len = g->pem.cert.len,
-      .key = g->pem.key.s,   .key_len = g->pem.key.len,
-      .ca = g->pem.ca.s,     .ca_len = g->pem.ca.len,
-      .relays = relays,      .n_relays = 1,
-      .networks = networks,  .n_networks = 4,
-      .random = agent_random, .random_ctx = w,
-      .unix_now = unix_now()};
+  struct ztna_agent_config cfg = {.cert = g->pem.cert.s,
+                                  .cert_len = g->pem.cert.len,
+                                  .key = g->pem.key.s,
+                                  .key_len = g->pem.key.len,
+                                  .ca = g->pem.ca.s,
+                                  .ca_len = g->pem.ca.len,
+                                  .relays = relays,
+                                  .n_relays = 1,
+                                  .networks = networks,
+                                  .n_networks = 4,
+                                  .random = agent_random,
+                                  .random_ctx = w,
+                                  .unix_now = unix_now()};
   char why[200];
 
   ztna_prefix_parse(&networks[0], "10.100.0.0/24");

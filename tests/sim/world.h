@@ -4,7 +4,8 @@
  * their verbs; wolfSSL gets its clock and randomness from here, too, so a seed
  * replays to the same bytes.
  *
- * One world at a time: log, clock and wolfSSL's randomness are the process's. */
+ * One world at a time: log, clock and wolfSSL's randomness are the process's.
+ */
 #ifndef ZTNA_TESTS_WORLD_H
 #define ZTNA_TESTS_WORLD_H
 
@@ -24,8 +25,8 @@ enum {
   SIM_CONNECTORS = 3,
   SIM_SERVICES = 2,
   SIM_NODES = 12,
-  SIM_FLOWS = 64,  /* backend sockets of a connector */
-  SIM_PORT = 7,    /* where every service echoes UDP */
+  SIM_FLOWS = 64, /* backend sockets of a connector */
+  SIM_PORT = 7,   /* where every service echoes UDP */
 };
 
 struct sim;
@@ -46,7 +47,7 @@ struct sim_node {
 struct sim_relay {
   struct sim_node node;
   struct tls *tls;
-  struct relay *core;   /* NULL: not running */
+  struct relay *core; /* NULL: not running */
   uint8_t state_key[32];
 };
 
@@ -77,9 +78,9 @@ struct sim_config {
   uint64_t seed;
   int n_agents, n_connectors;
   const char *services[SIM_CONNECTORS]; /* what each offers; NULL: "echo" */
-  uint64_t delay;    /* of each line and direction; 0: 10 ms */
-  bool v6;           /* IPv6 outside */
-  bool nat;          /* agents and connectors are behind NATs */
+  uint64_t delay;       /* of each line and direction; 0: 10 ms */
+  bool v6;              /* IPv6 outside */
+  bool nat;             /* agents and connectors are behind NATs */
   enum role relay_role; /* of its certificate; 0: relay */
 };
 

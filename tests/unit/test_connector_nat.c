@@ -42,12 +42,12 @@ struct agent {
   char route[33], grant[33], spiffe[80];
   uint8_t handle[HANDLE_LEN], connector_handle[HANDLE_LEN];
   int n_live, n_end, n_opened, n_refused, n_closed;
-  char reason[40];       /* of refused, close */
-  uint64_t context;      /* of the last packet */
-  int n;                 /* packets */
+  char reason[40];  /* of refused, close */
+  uint64_t context; /* of the last packet */
+  int n;            /* packets */
   uint8_t data[KEPT][1500];
   size_t len[KEPT];
-  struct ip_pkt p;       /* the last, points into data */
+  struct ip_pkt p; /* the last, points into data */
 };
 
 struct world {
@@ -57,10 +57,10 @@ struct world {
   struct ztna_addr relay_addr, c_addr;
   struct h3_req *events;
   int n_lines, n_registered;
-  char answer[200];      /* last body for /answer */
+  char answer[200]; /* last body for /answer */
   struct agent v[AGENTS];
   struct backend backends[FLOWS];
-  bool hold;             /* the skin does not look for operations */
+  bool hold; /* the skin does not look for operations */
   bool cut[AGENTS];
   struct packet *wire;
   size_t first, n_wire;
@@ -128,7 +128,9 @@ static int on_check(struct path *p, void *ud, const struct identity *peer) {
   return 0;
 }
 
-static void on_live(struct path *p, void *ud) { ((struct agent *)ud)->n_live++; }
+static void on_live(struct path *p, void *ud) {
+  ((struct agent *)ud)->n_live++;
+}
 
 static int on_message(struct path *p, void *ud, json_t *m) {
   struct agent *a = ud;
@@ -162,8 +164,11 @@ static void on_end(struct path *p, void *ud, const struct quic_end *why) {
 }
 
 static const struct path_events path_ev = {
-    .on_check = on_check, .on_live = on_live, .on_message = on_message,
-    .on_packet = on_packet, .on_end = on_end,
+    .on_check = on_check,
+    .on_live = on_live,
+    .on_message = on_message,
+    .on_packet = on_packet,
+    .on_end = on_end,
 };
 
 /* --- the skin --- */
@@ -213,8 +218,8 @@ static int n_open(const struct world *w) {
 
 /* --- the wire --- */
 
-/* The relay's forwarding: a packet with a handle of a route goes on to its other
- * end, from the relay's address. False: it is lost. */
+/* The relay's forwarding: a packet with a handle of a route goes on to its
+ * other end, from the relay's address. False: it is lost. */
 static bool forward(struct world *w, struct packet *p) {
   const uint8_t *handle = packet_handle(p->data, p->len);
 
@@ -258,8 +263,11 @@ static void drain(struct world *w) {
 
 static void deliver(struct world *w) {
   struct packet *p = &w->wire[w->first];
-  struct dgram d = {.remote = p->from, .local = p->to, .data = p->data,
-                    .len = (uint32_t)p->len, .seg = (uint16_t)p->len};
+  struct dgram d = {.remote = p->from,
+                    .local = p->to,
+                    .data = p->data,
+                    .len = (uint32_t)p->len,
+                    .seg = (uint16_t)p->len};
 
   w->first = (w->first + 1) % WIRE;
   w->n_wire--;
@@ -292,8 +300,8 @@ static void run(struct world *w, uint64_t for_ns) {
     drain(w);
     at = time_min(connector_deadline(w->c), quic_deadline(w->relay));
     for (int i = 0; i < AGENTS; i++)
-      at = time_min(at, time_min(quic_deadline(w->v[i].q),
-                                 path_deadline(w->v[i].path)));
+      at = time_min(
+          at, time_min(quic_deadline(w->v[i].q), path_deadline(w->v[i].path)));
     if (w->hold && at < w->now) at = w->now + MS;
     if (w->n_wire && w->wire[w->first].at <= at) {
       if (w->wire[w->first].at > until) break;
@@ -328,18 +336,22 @@ static void agent_init(struct world *w, int i) {
 }
 
 static struct connector *make_connector(struct world *w) {
-  static const struct connector_backend web[] = {{PROTO_UDP, 53},
-                                                 {PROTO_UDP, 54},
-                                                 {PROTO_TCP, 80}};
+  static const struct connector_backend web[] = {
+      {PROTO_UDP, 53}, {PROTO_UDP, 54}, {PROTO_TCP, 80}};
   static const char *const relays[] = {"relay.test:4433"};
   const struct connector_service services[] = {
       {.id = "web", .backends = web, .n_backends = 3},
       {.id = "dns", .backends = web, .n_backends = 1}};
-  struct connector_options o = {
-      .tls = tls_connector, .rng = &w->rnd.rng, .relays = relays,
-      .n_relays = 1, .services = services, .n_services = 2,
-      .max_flows = 6, .max_flows_per_agent = 4, .udp_idle_after = 120 * SEC,
-      .unix_at_start = NOW};
+  struct connector_options o = {.tls = tls_connector,
+                                .rng = &w->rnd.rng,
+                                .relays = relays,
+                                .n_relays = 1,
+                                .services = services,
+                                .n_services = 2,
+                                .max_flows = 6,
+                                .max_flows_per_agent = 4,
+                                .udp_idle_after = 120 * SEC,
+                                .unix_at_start = NOW};
   struct connector *c = connector_new(&o, w->now);
   struct ztna_addr to = test_addr("192.0.2.1:5353");
 
@@ -352,10 +364,12 @@ static struct connector *make_connector(struct world *w) {
 
 static struct world *world_new(void) {
   struct world *w = calloc(1, sizeof(*w));
-  struct quic_config cfg = {.rng = &w->rnd.rng, .tls = tls_relay,
+  struct quic_config cfg = {.rng = &w->rnd.rng,
+                            .tls = tls_relay,
                             .accept_ops = h3_server_ops(),
                             .accept_params = h3_params(true),
-                            .on_accept = on_accept, .ud = w};
+                            .on_accept = on_accept,
+                            .ud = w};
 
   seeded_init(&w->rnd, 7);
   w->now = SEC;
@@ -738,8 +752,8 @@ static void another_tunnel_address_ends_the_path(void **state) {
 
   route_request(a);
   dial(a);
-  say(a, json_pack("{s:s, s:[s]}", "type", "hello", "addresses",
-                   "100.64.0.10"));
+  say(a,
+      json_pack("{s:s, s:[s]}", "type", "hello", "addresses", "100.64.0.10"));
   run(w, 100 * MS);
   assert_int_equal(a->n_end, 1);
   assert_string_equal(a->reason, "wrong-source");
@@ -762,17 +776,18 @@ static void another_agent_does_not_get_in(void **state) {
 /* --- sizes --- */
 
 static void big_datagrams_arrive_in_fragments(void **state) {
-  static const size_t sizes[] = {1300, 1572, 1573, 1600, 1601, 3000, 9000,
-                                 60000};
+  static const size_t sizes[] = {1300, 1572, 1573, 1600,
+                                 1601, 3000, 9000, 60000};
   static uint8_t data[65536], ip[65536];
   struct ztna_addr src = test_addr(T4 ":4000"), dst = test_addr(V4 ":53");
   struct world *w = live_world(1);
 
-  for (size_t i = 0; i < sizeof(data); i++) data[i] = (uint8_t)(i * 7 + i / 256);
+  for (size_t i = 0; i < sizeof(data); i++)
+    data[i] = (uint8_t)(i * 7 + i / 256);
   for (size_t i = 0; i < N_OF(sizes); i++) {
     int n = ip_build_udp(ip, sizeof(ip), &src, &dst, 0, data, sizes[i]);
-    struct ip_cut cut = {.pkt = ip, .len = (size_t)n, .mtu = 1280,
-                         .id = (uint32_t)i};
+    struct ip_cut cut = {
+        .pkt = ip, .len = (size_t)n, .mtu = 1280, .id = (uint32_t)i};
     uint8_t f[1280];
     size_t len;
 
@@ -832,13 +847,14 @@ static void mended(struct agent *a, const uint8_t *data, size_t len) {
 }
 
 static void long_replies_are_cut(void **state) {
-  static const size_t sizes[] = {1231, 1232, 1233, 1251, 1252, 1253, 1472,
-                                 1600, 4000, 9000, 30000};
+  static const size_t sizes[] = {1231, 1232, 1233, 1251, 1252, 1253,
+                                 1472, 1600, 4000, 9000, 30000};
   static uint8_t data[65536];
   struct world *w = live_world(1);
   struct agent *a = &w->v[0];
 
-  for (size_t i = 0; i < sizeof(data); i++) data[i] = (uint8_t)(i * 7 + i / 256);
+  for (size_t i = 0; i < sizeof(data); i++)
+    data[i] = (uint8_t)(i * 7 + i / 256);
   send_udp(a, 4000, V4 ":53", "x");
   send_udp(a, 4000, "[" V6 "]:53", "x");
   for (uint32_t flow = 0; flow < 2; flow++)

@@ -89,9 +89,8 @@ static void check(struct flows *t, const struct model *m, uint64_t now) {
   bool idle = oldest != FLOWS_NONE && now >= m->last_at[oldest] + IDLE;
 
   assert_int_equal(flows_count(t), m->n);
-  assert_int_equal(flows_deadline(t), oldest == FLOWS_NONE
-                                          ? NEVER
-                                          : m->last_at[oldest] + IDLE);
+  assert_int_equal(flows_deadline(t),
+                   oldest == FLOWS_NONE ? NEVER : m->last_at[oldest] + IDLE);
   assert_int_equal(flows_idle(t, now), idle ? oldest : FLOWS_NONE);
   for (int owner = 0; owner < 6; owner++)
     assert_int_equal(flows_oldest(t, (uint32_t)owner), model_oldest(m, owner));

@@ -69,14 +69,29 @@ static void a_grant_without_protocols_is_for_nothing(void **state) {
 
 static void ports_that_are_not_as_agreed_open_nothing(void **state) {
   static const char *const bad[] = {
-      "\"udp\"", "80", "{}", "null", "[]",
-      "[80]", "[[]]", "[[80]]", "[[80,80]]",
-      "[[80,80,\"sctp\"]]", "[[80,80,17]]", "[[80,80,null]]",
-      "[[-1,80,\"udp\"]]", "[[81,80,\"udp\"]]", "[[80,65536,\"udp\"]]",
-      "[[\"80\",90,\"udp\"]]", "[[80,\"90\",\"udp\"]]", "[[null,90,\"udp\"]]",
-      "[[0.5,90,\"udp\"]]", "[[\"80\",\"90\",\"udp\"]]",
+      "\"udp\"",
+      "80",
+      "{}",
+      "null",
+      "[]",
+      "[80]",
+      "[[]]",
+      "[[80]]",
+      "[[80,80]]",
+      "[[80,80,\"sctp\"]]",
+      "[[80,80,17]]",
+      "[[80,80,null]]",
+      "[[-1,80,\"udp\"]]",
+      "[[81,80,\"udp\"]]",
+      "[[80,65536,\"udp\"]]",
+      "[[\"80\",90,\"udp\"]]",
+      "[[80,\"90\",\"udp\"]]",
+      "[[null,90,\"udp\"]]",
+      "[[0.5,90,\"udp\"]]",
+      "[[\"80\",\"90\",\"udp\"]]",
       "[[80,80,\"udp\"],[81,\"82\",\"udp\"]]",
-      "[[4294967376,4294967376,\"udp\"]]", "{\"0\":[80,80,\"udp\"]}",
+      "[[4294967376,4294967376,\"udp\"]]",
+      "{\"0\":[80,80,\"udp\"]}",
   };
   struct grant_json g;
   char text[512];
@@ -103,7 +118,11 @@ static void too_many_port_ranges_are_refused(void **state) {
 
 static void id_service_and_lease_must_be_there(void **state) {
   static const char *const bad[] = {
-      "{}", "[]", "1", "\"x\"", "null",
+      "{}",
+      "[]",
+      "1",
+      "\"x\"",
+      "null",
       "{\"service\":\"web\",\"lease\":1}",
       "{\"id\":\"" ID "\",\"lease\":1}",
       "{\"id\":\"" ID "\",\"service\":\"web\"}",

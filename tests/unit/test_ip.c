@@ -206,8 +206,7 @@ static void cut_echo(bool reply, const char *from, const char *to,
   struct ztna_addr a = test_addr(from), b = test_addr(to);
   int len = ip_build_echo(whole, sizeof(whole), &a, &b, reply, 0xbeef, 1, data,
                           sizeof(data));
-  struct ip_cut cut = {
-      .pkt = whole, .len = (size_t)len, .mtu = 1280, .id = 7};
+  struct ip_cut cut = {.pkt = whole, .len = (size_t)len, .mtu = 1280, .id = 7};
 
   assert_true(len > 0);
   for (int i = 0; i < 2; i++) {

@@ -27,8 +27,8 @@ static size_t fewest(size_t payload, size_t room) {
 static void cut_and_mend(struct reass *r, size_t len, size_t mtu, bool last) {
   static uint8_t frags[1400][1500];
   static size_t lens[1400];
-  struct ip_cut c = {.pkt = whole, .len = len, .mtu = mtu,
-                     .id = 0x12340000u + (uint32_t)len};
+  struct ip_cut c = {
+      .pkt = whole, .len = len, .mtu = mtu, .id = 0x12340000u + (uint32_t)len};
   size_t head = whole[0] >> 4 == 4 ? IP4_HEADER : IP6_HEADER;
   size_t room = mtu - head - (head == IP6_HEADER ? 8 : 0), n = 0;
   const uint8_t *got = NULL;
@@ -136,6 +136,7 @@ int main(void) {
       TEST(fragments_do_not_forbid_fragmenting),
   };
 
-  for (size_t i = 0; i < sizeof(data); i++) data[i] = (uint8_t)(i * 31 + i / 256);
+  for (size_t i = 0; i < sizeof(data); i++)
+    data[i] = (uint8_t)(i * 31 + i / 256);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,11 +23,11 @@ struct side {
   struct ztna_addr addr;
   struct pool pool;
   struct path *path;
-  int refuse;            /* on_check says so */
-  int close_at;          /* path_close out of this message's callback */
+  int refuse;   /* on_check says so */
+  int close_at; /* path_close out of this message's callback */
   int n_live, n_end, n_refused, n_messages;
   struct quic_end end, refused;
-  size_t last_size;      /* of a message */
+  size_t last_size; /* of a message */
   int n_packets, n_by_size[PKT_ROOM + 1];
   uint64_t context;
   struct path_stats before;
@@ -46,7 +46,7 @@ struct world {
   size_t first, n_wire;
   uint64_t now, delay;
   double loss;
-  size_t mtu;                       /* UDP payload */
+  size_t mtu; /* UDP payload */
   uint64_t n_too_big;
   bool cut;
   uint8_t ha[HANDLE_LEN], hb[HANDLE_LEN];
@@ -58,7 +58,8 @@ static struct tls *tls[SIDES];
 /* --- what is sent: its bytes follow from its length --- */
 
 static void pattern(uint8_t *to, size_t len) {
-  for (size_t i = 0; i < len; i++) to[i] = (uint8_t)(len * 31 + i * 7 + i / 256);
+  for (size_t i = 0; i < len; i++)
+    to[i] = (uint8_t)(len * 31 + i * 7 + i / 256);
   to[0] = 0xf0; /* no IP, so that nobody marks it */
 }
 
@@ -154,8 +155,12 @@ static void on_refused(struct path *p, void *ud, const struct quic_end *why) {
 }
 
 static const struct path_events events = {
-    .on_check = on_check, .on_live = on_live, .on_message = on_message,
-    .on_packet = on_packet, .on_end = on_end, .on_refused = on_refused,
+    .on_check = on_check,
+    .on_live = on_live,
+    .on_message = on_message,
+    .on_packet = on_packet,
+    .on_end = on_end,
+    .on_refused = on_refused,
 };
 
 /* --- a peer that is not ours --- */
@@ -206,8 +211,12 @@ static void raw_dgram_sent(struct quic_conn *c, void *ud) {
 }
 
 static const struct quic_ops raw_ops = {
-    .alpn = "ztna/1", .on_ready = raw_ready, .on_end = raw_end,
-    .stream_out = raw_out, .stream_sent = raw_sent, .dgram_out = raw_dgram,
+    .alpn = "ztna/1",
+    .on_ready = raw_ready,
+    .on_end = raw_end,
+    .stream_out = raw_out,
+    .stream_sent = raw_sent,
+    .dgram_out = raw_dgram,
     .dgram_sent = raw_dgram_sent,
 };
 
@@ -304,8 +313,8 @@ static struct world *world_new(void) {
   w->b = &w->v[1];
   w->c = &w->v[2];
   for (int i = 0; i < SIDES; i++)
-    w->v[i].path = path_new(w->v[i].q, &w->v[i].pool, &w->rnd.rng, &events,
-                            &w->v[i]);
+    w->v[i].path =
+        path_new(w->v[i].q, &w->v[i].pool, &w->rnd.rng, &events, &w->v[i]);
   return w;
 }
 
@@ -332,8 +341,8 @@ static int dial(struct world *w, struct side *s) {
 }
 
 static void listen(struct world *w) {
-  assert_int_equal(
-      path_listen(w->b->path, w->hb, w->ha, 2 * w->delay, w->now), 0);
+  assert_int_equal(path_listen(w->b->path, w->hb, w->ha, 2 * w->delay, w->now),
+                   0);
 }
 
 /* A world in which the path is live. */
@@ -349,8 +358,11 @@ static struct world *live_world(void) {
 }
 
 static void raw_dial(struct world *w, struct side *s) {
-  struct quic_dial d = {.remote = w->b->addr, .handle = w->ha,
-                        .peer_handle = w->hb, .ops = &raw_ops, .ud = s,
+  struct quic_dial d = {.remote = w->b->addr,
+                        .handle = w->ha,
+                        .peer_handle = w->hb,
+                        .ops = &raw_ops,
+                        .ud = s,
                         .params = {.idle_timeout = 30 * SEC,
                                    .handshake_timeout = 3 * SEC,
                                    .dgrams = true}};
@@ -371,9 +383,9 @@ static void a_path_opens_and_both_sides_know(void **state) {
 }
 
 static void exchange(struct world *w, struct side *from, struct side *to) {
-  static const size_t sizes[] = {2,    23,   63,    64,    100,   1000, 1199,
-                                 1200, 1201, 4096,  16383, 16384, 30000,
-                                 65535, 65536, 2,   40,    65536};
+  static const size_t sizes[] = {2,     23,    63,    64,   100,   1000,
+                                 1199,  1200,  1201,  4096, 16383, 16384,
+                                 30000, 65535, 65536, 2,    40,    65536};
   int n = 0;
 
   for (size_t i = 0; i < N_OF(sizes); i++) {
@@ -597,7 +609,10 @@ static void rubbish_in_datagrams_is_counted(void **state) {
   static const struct {
     uint8_t bytes[12];
     size_t len;
-  } bad[] = {{{0}, 1}, {{2}, 1}, {{0, 9, 9}, 3}, {{0, 1, 2}, 3},
+  } bad[] = {{{0}, 1},
+             {{2}, 1},
+             {{0, 9, 9}, 3},
+             {{0, 1, 2}, 3},
              {{0, 3, 2, 0, 1, 0x80, 9}, 7}, /* last, index 0 */
              {{0, 3, 2, 0, 1, 0x01, 9}, 7}, /* not last, index 1 */
              {{0, 3, 2, 0, 1, 0x02, 9}, 7}};
@@ -621,8 +636,10 @@ static void rubbish_in_datagrams_is_counted(void **state) {
 /* `half` 0 or 1 of a packet of 600 bytes. */
 static void send_half(struct world *w, int half, uint16_t id) {
   uint8_t bytes[WIRE_FRAGMENT_HEAD + 8 + 300], whole[600];
-  struct wire_dgram d = {.type = WIRE_FRAGMENT, .frag_context = 2,
-                         .frag_id = id, .frag_index = (uint8_t)half,
+  struct wire_dgram d = {.type = WIRE_FRAGMENT,
+                         .frag_context = 2,
+                         .frag_id = id,
+                         .frag_index = (uint8_t)half,
                          .frag_last = half};
   size_t n = wire_write_head(bytes, &d);
 
@@ -668,8 +685,10 @@ static void halves_without_their_other_are_bounded(void **state) {
   raw_dial(w, w->a);
   run(w, SEC);
   for (int i = 0; i < 100; i++) {
-    struct wire_dgram d = {.type = WIRE_FRAGMENT, .frag_context = 2,
-                           .frag_id = (uint16_t)i, .frag_index = i & 1,
+    struct wire_dgram d = {.type = WIRE_FRAGMENT,
+                           .frag_context = 2,
+                           .frag_id = (uint16_t)i,
+                           .frag_index = i & 1,
                            .frag_last = i & 1};
 
     memset(half, 0, sizeof(half));
@@ -700,8 +719,8 @@ static int percent(struct world *w, struct side *from, struct side *to, int n,
   return (to->n_packets - before) * 100 / sent;
 }
 
-static void shrink_and_grow(struct side *from, struct side *to,
-                            struct world *w, int n, size_t len) {
+static void shrink_and_grow(struct side *from, struct side *to, struct world *w,
+                            int n, size_t len) {
   uint64_t n_split;
 
   assert_int_equal(percent(w, from, to, n, len, 3 * SEC), 100);
@@ -899,8 +918,8 @@ static void a_lossy_path_is_not_silent(void **state) {
 
 /* --- who may come --- */
 
-static void a_new_dial_replaces_the_live_connection_without_an_end(
-    void **state) {
+static void
+a_new_dial_replaces_the_live_connection_without_an_end(void **state) {
   struct world *w = live_world();
   struct quic_conn *was = path_conn(w->a->path);
 

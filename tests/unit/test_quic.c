@@ -27,7 +27,7 @@ struct side {
   struct ztna_addr addr;
   int n_ready, n_end, n_dgrams, refuse;
   struct quic_end end;
-  size_t got;              /* stream bytes */
+  size_t got; /* stream bytes */
   int64_t stream;
   size_t to_send;
   bool blocked;
@@ -124,17 +124,28 @@ static void dgram_sent(struct quic_conn *c, void *ud) {
 }
 
 static const struct quic_ops ops = {
-    .alpn = "ztna/1", .on_ready = on_ready, .on_end = on_end,
-    .on_stream_data = on_stream_data, .stream_out = stream_out,
-    .stream_sent = stream_sent, .stream_blocked = stream_blocked,
+    .alpn = "ztna/1",
+    .on_ready = on_ready,
+    .on_end = on_end,
+    .on_stream_data = on_stream_data,
+    .stream_out = stream_out,
+    .stream_sent = stream_sent,
+    .stream_blocked = stream_blocked,
     .on_stream_room = on_stream_room,
-    .on_dgram = on_dgram, .dgram_out = dgram_out, .dgram_sent = dgram_sent,
+    .on_dgram = on_dgram,
+    .dgram_out = dgram_out,
+    .dgram_sent = dgram_sent,
 };
 
 static const struct quic_params params = {
-    .idle_timeout = 30 * SEC, .keep_alive = 15 * SEC,
-    .handshake_timeout = 3 * SEC, .streams_bidi = 4, .stream_window = 65536,
-    .conn_window = 262144, .dgrams = true, .pmtud = true,
+    .idle_timeout = 30 * SEC,
+    .keep_alive = 15 * SEC,
+    .handshake_timeout = 3 * SEC,
+    .streams_bidi = 4,
+    .stream_window = 65536,
+    .conn_window = 262144,
+    .dgrams = true,
+    .pmtud = true,
 };
 
 /* --- the wire --- */
@@ -230,8 +241,11 @@ static void world_free(struct world *w) {
 }
 
 static struct quic_conn *dial(struct world *w) {
-  struct quic_dial d = {.remote = w->b.addr, .handle = w->ha,
-                        .peer_handle = w->hb, .ops = &ops, .ud = &w->a,
+  struct quic_dial d = {.remote = w->b.addr,
+                        .handle = w->ha,
+                        .peer_handle = w->hb,
+                        .ops = &ops,
+                        .ud = &w->a,
                         .params = params};
 
   return quic_dial(w->a.q, &d, w->now);
@@ -345,8 +359,8 @@ static void a_certificate_of_another_ca_is_refused_on_both_sides(void **state) {
 
 static void a_client_with_an_expired_certificate_reads_why(void **state) {
   struct world *w = world_new();
-  struct tls *t = pki_tls_at(w->pki, ROLE_AGENT, "laptop", NULL, NOW - 900,
-                             NOW - 10);
+  struct tls *t =
+      pki_tls_at(w->pki, ROLE_AGENT, "laptop", NULL, NOW - 900, NOW - 10);
 
   quic_set_tls(w->a.q, t);
   listen_b(w, w->ha);

@@ -32,9 +32,10 @@ static void numbers_change_length_where_they_must(void **state) {
   static const struct {
     uint64_t v;
     size_t len;
-  } edges[] = {{0, 1},          {63, 1},         {64, 2},
-               {16383, 2},      {16384, 4},      {(1u << 30) - 1, 4},
-               {1u << 30, 8},   {(UINT64_C(1) << 62) - 1, 8}};
+  } edges[] = {{0, 1},        {63, 1},
+               {64, 2},       {16383, 2},
+               {16384, 4},    {(1u << 30) - 1, 4},
+               {1u << 30, 8}, {(UINT64_C(1) << 62) - 1, 8}};
   uint8_t to[8];
 
   for (size_t i = 0; i < N_OF(edges); i++) {
@@ -48,8 +49,8 @@ static void numbers_change_length_where_they_must(void **state) {
 }
 
 static void a_longer_form_of_a_number_is_read_too(void **state) {
-  static const uint8_t two[] = {0x40, 0x25}, eight[] = {0xc0, 0, 0, 0,
-                                                        0,    0, 0, 5};
+  static const uint8_t two[] = {0x40, 0x25},
+                       eight[] = {0xc0, 0, 0, 0, 0, 0, 0, 5};
   struct rd r = rd_of(two, sizeof(two));
 
   assert_int_equal(rd_varint(&r), 37);
@@ -73,8 +74,8 @@ static void a_reader_latches_its_first_overrun(void **state) {
 }
 
 static void a_number_that_is_cut_is_bad(void **state) {
-  static const uint8_t bytes[] = {0xc2, 0x19, 0x7c, 0x5e, 0xff, 0x14, 0xe8,
-                                  0x8c};
+  static const uint8_t bytes[] = {0xc2, 0x19, 0x7c, 0x5e,
+                                  0xff, 0x14, 0xe8, 0x8c};
 
   for (size_t n = 0; n < sizeof(bytes); n++) {
     struct rd r = rd_of(bytes, n);
@@ -127,14 +128,12 @@ static void every_kind_comes_back_as_it_was_written(void **state) {
   }
   for (int type = WIRE_ECHO_REQUEST; type <= WIRE_ECHO_REPLY; type++)
     for (size_t pad = 0; pad <= 100; pad += 50)
-      comes_back(&(struct wire_dgram){.type = (uint8_t)type,
-                                      .cookie = cookie,
-                                      .data = bytes,
-                                      .len = pad});
+      comes_back(&(struct wire_dgram){
+          .type = (uint8_t)type, .cookie = cookie, .data = bytes, .len = pad});
 }
 
-static void the_longest_head_of_our_contexts_is_what_paths_reckon_with(
-    void **state) {
+static void
+the_longest_head_of_our_contexts_is_what_paths_reckon_with(void **state) {
   uint8_t buf[WIRE_FRAGMENT_HEAD + 8];
   struct wire_dgram d = {.type = WIRE_FRAGMENT, .frag_context = 0x3fff};
 
@@ -147,22 +146,21 @@ static void what_means_nothing_is_malformed(void **state) {
     size_t len;
   } bad[] = {
       {{0}, 0},
-      {{2}, 1},                          /* a context without a packet */
-      {{0}, 1},                          /* no type */
-      {{0, 0}, 2},                       /* unknown types */
+      {{2}, 1},    /* a context without a packet */
+      {{0}, 1},    /* no type */
+      {{0, 0}, 2}, /* unknown types */
       {{0, 4, 1, 2, 3, 4, 5, 6, 7, 8}, 10},
-      {{0, 1, 1, 2, 3, 4, 5, 6, 7}, 9},  /* 7 bytes of cookie */
-      {{0, 3, 2, 0, 1, 0}, 6},           /* a fragment without bytes */
-      {{0, 3, 0, 0, 1, 0, 9}, 7},        /* of context 0 */
-      {{0, 3, 2, 0, 1, 2, 9}, 7},        /* a third one */
+      {{0, 1, 1, 2, 3, 4, 5, 6, 7}, 9}, /* 7 bytes of cookie */
+      {{0, 3, 2, 0, 1, 0}, 6},          /* a fragment without bytes */
+      {{0, 3, 0, 0, 1, 0, 9}, 7},       /* of context 0 */
+      {{0, 3, 2, 0, 1, 2, 9}, 7},       /* a third one */
       {{0, 3, 2, 0, 1, 0xff, 9}, 7},
-      {{0, 3, 0x40, 0, 0, 1, 0, 9}, 8},  /* context 0 in two bytes */
+      {{0, 3, 0x40, 0, 0, 1, 0, 9}, 8}, /* context 0 in two bytes */
   };
   struct wire_dgram d;
 
   for (size_t i = 0; i < N_OF(bad); i++)
-    assert_int_equal(wire_parse(&d, bad[i].bytes, bad[i].len),
-                     ZTNA_EMALFORMED);
+    assert_int_equal(wire_parse(&d, bad[i].bytes, bad[i].len), ZTNA_EMALFORMED);
 }
 
 int main(void) {
