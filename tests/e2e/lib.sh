@@ -60,8 +60,10 @@ skip_all() { echo "skip ${0##*/} $1"; exit 0; }
 need() {
   [ "$(id -u)" = 0 ] || skip_all "needs root"
   ip netns add "$N-try" 2>/dev/null || skip_all "network namespaces are not allowed here"
+  local c works=
+  ip netns exec "$N-try" true 2>/dev/null && works=1
   ip netns del "$N-try"
-  local c
+  [ "$works" ] || skip_all "programs cannot be run in a network namespace here"
   for c in "$@"; do command -v "$c" >/dev/null || skip_all "needs $c"; done
 }
 
