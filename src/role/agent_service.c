@@ -97,23 +97,28 @@ static void set_addr(struct ztna_agent *a, struct service *s,
   a->generation++;
 }
 
+static bool has_addrs(const struct service *s) {
+  return s->addrs[0].family || s->addrs[1].family;
+}
+
 /* A changed address is followed only when nobody uses the service: a relay must
  * not move running conversations elsewhere. */
-static void set_addrs(struct ztna_agent *a, struct service *s,
-                      const struct ztna_addr v[2]) {
-  bool had = s->addrs[0].family || s->addrs[1].family;
-
-  if (!memcmp(s->addrs, v, sizeof(s->addrs))) return;
-  if (had && s->use != USE_NONE && s->use != USE_REFUSED) {
+static void give_up_addrs(struct ztna_agent *a, struct service *s,
+                          const struct ztna_addr v[2]) {
+  if (!has_addrs(s) || !memcmp(s->addrs, v, sizeof(s->addrs))) return;
+  if (s->use != USE_NONE && s->use != USE_REFUSED) {
     log_warn("agent: address of a service in use changed, not followed "
              "service=%s",
              s->id);
     return;
   }
-  if (had) {
-    log_warn("agent: address of a service changed service=%s", s->id);
-    forget_addrs(a, s);
-  }
+  log_warn("agent: address of a service changed service=%s", s->id);
+  forget_addrs(a, s);
+}
+
+static void set_addrs(struct ztna_agent *a, struct service *s,
+                      const struct ztna_addr v[2]) {
+  if (has_addrs(s)) return; /* these, or not followed */
   for (int i = 0; i < 2; i++)
     if (v[i].family) set_addr(a, s, &v[i]);
 }
@@ -140,40 +145,62 @@ static void ask_unlisted(struct ztna_agent *a) {
   }
 }
 
-void agent_services_take(struct ztna_agent *a, json_t *list) {
-  struct ztna_addr addrs[2];
-  bool came_up;
-  json_t *j;
-  size_t n;
+/* What an entry of the list is about; NULL when it cannot be read or is not
+ * wanted. */
+static struct service *entry_read(struct ztna_agent *a, json_t *j,
+                                  struct ztna_addr addrs[2]) {
+  const char *id = json_string_value(json_object_get(j, "id"));
+  struct service *s;
 
-  for (size_t i = 0; i < a->n_services; i++) a->services[i]->listed = false;
-  json_array_foreach(list, n, j) {
-    const char *id = json_string_value(json_object_get(j, "id"));
-    const char *state = json_string_value(json_object_get(j, "state"));
-    struct service *s = id ? find(a, id) : NULL;
+  if (!id || !wanted(a, id) ||
+      addrs_json_read(json_object_get(j, "addresses"), addrs) < 0)
+    return NULL;
+  s = find(a, id);
+  return s ? s : add(a, id);
+}
 
-    if (!id || !wanted(a, id) ||
-        addrs_json_read(json_object_get(j, "addresses"), addrs) < 0)
-      continue;
-    if (!s && !(s = add(a, id))) continue;
-    s->listed = true;
-    came_up = state && !strcmp(state, "up") && strcmp(s->state, "up");
-    if (s->use == USE_REFUSED && !s->addrs[0].family && !s->addrs[1].family)
-      s->use = USE_NONE; /* what was said of it is over */
-    snprintf(s->state, sizeof(s->state), "%s", state ? state : "");
-    set_addrs(a, s, addrs);
-    /* No need to wait any longer. */
-    if (came_up && s->use == USE_REFUSED) agent_service_lost(a, s);
-  }
+static void entry_take(struct ztna_agent *a, struct service *s, json_t *j,
+                       const struct ztna_addr addrs[2]) {
+  const char *state = json_string_value(json_object_get(j, "state"));
+  bool came_up = state && !strcmp(state, "up") && strcmp(s->state, "up");
+
+  s->listed = true;
+  if (s->use == USE_REFUSED && !has_addrs(s))
+    s->use = USE_NONE; /* what was said of it is over */
+  snprintf(s->state, sizeof(s->state), "%s", state ? state : "");
+  give_up_addrs(a, s, addrs);
+  /* No need to wait any longer. */
+  if (came_up && s->use == USE_REFUSED) agent_service_lost(a, s);
+}
+
+static void forget_unlisted(struct ztna_agent *a) {
   for (size_t i = 0; i < a->n_services; i++) {
     struct service *s = a->services[i];
 
     if (s->listed) continue;
     strcpy(s->state, "not-listed");
-    if (!s->addrs[0].family && !s->addrs[1].family) continue;
+    if (!has_addrs(s)) continue;
     log_info("agent: service gone service=%s", s->id);
     forget_addrs(a, s);
     if (s->use != USE_REFUSED) release(a, s); /* else status says why */
+  }
+}
+
+/* All that is given up goes before anything is taken: an address may move from
+ * one service to another. */
+void agent_services_take(struct ztna_agent *a, json_t *list) {
+  struct ztna_addr addrs[2];
+  struct service *s;
+  json_t *j;
+  size_t n;
+
+  for (size_t i = 0; i < a->n_services; i++) a->services[i]->listed = false;
+  json_array_foreach(list, n, j) {
+    if ((s = entry_read(a, j, addrs))) entry_take(a, s, j, addrs);
+  }
+  forget_unlisted(a);
+  json_array_foreach(list, n, j) {
+    if ((s = entry_read(a, j, addrs))) set_addrs(a, s, addrs);
   }
   ask_unlisted(a);
 }
