@@ -58,6 +58,7 @@ struct link {
   struct ztna_agent *owner;
   char connector[IDENTITY_SPIFFE_MAX + 1];
   char route[ID_TEXT]; /* empty: none */
+  char gone[ID_TEXT];  /* the one before: given back or closed */
   char *ticket;
   uint8_t handle[HANDLE_LEN], peer_handle[HANDLE_LEN];
   uint64_t rtt; /* connector to relay, ns */
@@ -130,6 +131,8 @@ bool agent_address_acceptable(const struct ztna_agent *a,
 
 /* agent_link.c */
 struct link *agent_link_take(struct ztna_agent *a, json_t *granted);
+/* The answer is about a route that ended while it was on its way; true once. */
+bool agent_link_is_gone(struct ztna_agent *a, json_t *granted);
 void agent_link_open(struct link *l, struct service *s);
 void agent_link_route_closed(struct ztna_agent *a, json_t *e);
 void agent_links_tick(struct ztna_agent *a, uint64_t now);

@@ -156,6 +156,11 @@ static void on_packet(struct path *p, void *ud, uint64_t context,
     agent_drop(l->owner, REASON_NOT_BEGUN_HERE);
 }
 
+static void forget_route(struct link *l) {
+  if (l->route[0]) memcpy(l->gone, l->route, sizeof(l->gone));
+  l->route[0] = 0;
+}
+
 /* Nothing is known of the other side any more: give the route back and ask for
  * what is in use. */
 static void link_lost(struct link *l, enum reason why) {
@@ -168,7 +173,7 @@ static void link_lost(struct link *l, enum reason why) {
     snprintf(path, sizeof(path), "/v1/routes/%s", l->route);
     uplink_request(u, "DELETE", path, NULL, NULL, NULL);
   }
-  l->route[0] = 0;
+  forget_route(l);
   free(l->ticket);
   l->ticket = NULL;
   l->dial_due = false;
@@ -260,6 +265,19 @@ struct link *agent_link_take(struct ztna_agent *a, json_t *j) {
   return l;
 }
 
+bool agent_link_is_gone(struct ztna_agent *a, json_t *j) {
+  const char *route = json_string_value(json_object_get(j, "route"));
+
+  for (int i = 0; route && *route && i < LINKS_MAX; i++) {
+    struct link *l = a->links[i];
+
+    if (!l || strcmp(l->gone, route)) continue;
+    l->gone[0] = 0; /* if it comes again the relay did not hear us */
+    return true;
+  }
+  return false;
+}
+
 static void dial(struct link *l) {
   struct ztna_agent *a = l->owner;
   struct uplink *u = a->uplinks[a->current];
@@ -284,7 +302,7 @@ void agent_link_route_closed(struct ztna_agent *a, json_t *e) {
     if (!l || strcmp(l->route, route)) continue;
     log_info("agent: route closed connector=%s reason=%s", l->connector,
              reason ? reason : "none");
-    l->route[0] = 0; /* nothing to give back */
+    forget_route(l); /* nothing to give back */
     path_close(l->path, REASON_ROUTE_UNKNOWN);
     link_lost(l, REASON_ROUTE_UNKNOWN);
   }

@@ -321,7 +321,10 @@ static void on_granted(void *ud, int status, json_t *body) {
   q.s->asked = false;
   if (!status) return; /* asked again when a relay is up */
   if (status == 201 || status == 200) {
-    take_grant(q.a, q.s, body);
+    if (agent_link_is_gone(q.a, body))
+      agent_service_lost(q.a, q.s);
+    else
+      take_grant(q.a, q.s, body);
     return;
   }
   if (q.s->use == USE_ASKING || open)
