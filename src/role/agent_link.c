@@ -205,16 +205,42 @@ static const struct path_events path_events = {
 
 /* --- links --- */
 
-static struct link *link_for(struct ztna_agent *a, const char *connector) {
-  struct link **place = NULL, *l;
+static void link_free(struct link *l) {
+  path_free(l->path, l->owner->now);
+  free(l->ticket);
+  free(l);
+}
 
+static bool is_unused(struct link *l) {
+  struct service *s;
+
+  each_service(l->owner, l, s) return false;
+  return !l->route[0] && !path_is_live(l->path);
+}
+
+/* A free place, or that of a connector that is not in use any more. */
+static struct link **place_for_link(struct ztna_agent *a) {
+  for (int i = 0; i < LINKS_MAX; i++)
+    if (!a->links[i]) return &a->links[i];
   for (int i = 0; i < LINKS_MAX; i++) {
-    if (!a->links[i])
-      place = place ? place : &a->links[i];
-    else if (!strcmp(a->links[i]->connector, connector))
-      return a->links[i];
+    if (!is_unused(a->links[i])) continue;
+    link_free(a->links[i]);
+    a->links[i] = NULL;
+    a->counters.n_links--;
+    return &a->links[i];
   }
-  if (!place || strlen(connector) > IDENTITY_SPIFFE_MAX) return NULL;
+  return NULL;
+}
+
+static struct link *link_for(struct ztna_agent *a, const char *connector) {
+  struct link **place, *l;
+
+  for (int i = 0; i < LINKS_MAX; i++)
+    if (a->links[i] && !strcmp(a->links[i]->connector, connector))
+      return a->links[i];
+  if (strlen(connector) > IDENTITY_SPIFFE_MAX) return NULL;
+  place = place_for_link(a);
+  if (!place) return NULL;
   l = calloc(1, sizeof(*l));
   if (!l) return NULL;
   l->owner = a;
@@ -372,10 +398,7 @@ void agent_links_free(struct ztna_agent *a) {
   for (int i = 0; i < LINKS_MAX; i++) {
     struct link *l = a->links[i];
 
-    if (!l) continue;
-    path_free(l->path, a->now);
-    free(l->ticket);
-    free(l);
+    if (l) link_free(l);
     a->links[i] = NULL;
   }
 }

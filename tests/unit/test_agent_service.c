@@ -1,5 +1,5 @@
 /* test_agent_service.c - the services that a relay lists, as an agent takes
- * them: whose address is whose. */
+ * them: whose address is whose; and the connectors it was led to. */
 #include "unit/unit.h"
 
 #include <jansson.h>
@@ -115,6 +115,26 @@ static void an_address_of_two_services_is_the_first_ones(void **state) {
   assert_string_equal(owner("10.100.0.3"), "nobody");
 }
 
+/* --- links --- */
+
+static void grant_by(int n) {
+  json_t *j = json_pack("{s:s, s:{s:s, s:s}}", "route",
+                        "00112233445566778899aabbccddeeff", "handles", "agent",
+                        "0011223344556677", "connector", "8899aabbccddeeff");
+  char name[80];
+
+  snprintf(name, sizeof(name), "spiffe://example.org/connector/c%d", n);
+  json_object_set_new(j, "connector", json_string(name));
+  assert_non_null(agent_link_take(agent, j));
+  agent_link_route_closed(agent, j);
+  json_decref(j);
+}
+
+static void connectors_that_are_gone_make_room_for_others(void **state) {
+  for (int i = 0; i < 3 * LINKS_MAX; i++) grant_by(i);
+  assert_int_equal(agent->counters.n_links, LINKS_MAX);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST_WITH(an_address_moves_on_from_a_service_that_is_gone, make_agent,
@@ -122,6 +142,8 @@ int main(void) {
       TEST_WITH(two_services_swap_their_addresses, make_agent, drop_agent),
       TEST_WITH(a_service_in_use_keeps_its_address, make_agent, drop_agent),
       TEST_WITH(an_address_of_two_services_is_the_first_ones, make_agent,
+                drop_agent),
+      TEST_WITH(connectors_that_are_gone_make_room_for_others, make_agent,
                 drop_agent),
   };
 
