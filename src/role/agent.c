@@ -35,11 +35,12 @@ static void take_addresses(struct ztna_agent *a, json_t *list) {
 
 static void on_up(struct uplink *u, void *ud, json_t *self) {
   struct ztna_agent *a = ud;
+  const char *observed = json_string_value(json_object_get(self, "observed"));
 
   a->now = quic_now(a->quic);
   log_info("agent: relay connected relay=%s identity=%s observed=%s",
            uplink_name(u), uplink_relay_identity(u),
-           json_string_value(json_object_get(self, "observed")));
+           observed ? observed : "none");
   take_addresses(a, json_object_get(self, "addresses"));
   a->up = true;
   uplink_confirm(u);

@@ -374,6 +374,9 @@ static enum reason admit(struct connector *c, struct uplink *u, json_t *e) {
 
 void link_request(struct connector *c, struct uplink *u, json_t *e) {
   const char *route = json_string_value(json_object_get(e, "route"));
+  const char *agent = json_string_value(json_object_get(e, "agent"));
+  const char *service = json_string_value(
+      json_object_get(json_object_get(e, "grant"), "service"));
   enum reason why = admit(c, u, e);
   uint8_t id[ID_LEN];
   char path[64];
@@ -386,9 +389,7 @@ void link_request(struct connector *c, struct uplink *u, json_t *e) {
     connector_drop(c, why);
   }
   log_info("connector: route request agent=%s service=%s %s%s",
-           json_string_value(json_object_get(e, "agent")),
-           json_string_value(
-               json_object_get(json_object_get(e, "grant"), "service")),
+           agent ? agent : "none", service ? service : "none",
            why ? "refused reason=" : "accepted", why ? reason_name(why) : "");
   body = why ? json_pack("{s:s}", "refuse", reason_name(why))
              : json_pack("{s:b}", "ok", 1);
