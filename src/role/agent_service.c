@@ -186,6 +186,22 @@ static void forget_unlisted(struct ztna_agent *a) {
   }
 }
 
+/* Ids come and go over the months: what nobody uses makes room. */
+static void make_room(struct ztna_agent *a) {
+  size_t n = 0;
+
+  if (a->n_services <= SERVICES_MAX / 2) return;
+  for (size_t i = 0; i < a->n_services; i++) {
+    struct service *s = a->services[i];
+
+    if (s->listed || s->use != USE_NONE || s->asked || s->held.n)
+      a->services[n++] = s;
+    else
+      free(s);
+  }
+  a->counters.n_services = a->n_services = n;
+}
+
 /* All that is given up goes before anything is taken: an address may move from
  * one service to another. */
 void agent_services_take(struct ztna_agent *a, json_t *list) {
@@ -199,6 +215,7 @@ void agent_services_take(struct ztna_agent *a, json_t *list) {
     if ((s = entry_read(a, j, addrs))) entry_take(a, s, j, addrs);
   }
   forget_unlisted(a);
+  make_room(a);
   json_array_foreach(list, n, j) {
     if ((s = entry_read(a, j, addrs))) set_addrs(a, s, addrs);
   }

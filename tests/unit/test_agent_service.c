@@ -115,6 +115,27 @@ static void an_address_of_two_services_is_the_first_ones(void **state) {
   assert_string_equal(owner("10.100.0.3"), "nobody");
 }
 
+/* A list of 100 services with other ids than any before. */
+static void take_hundred(int from) {
+  json_t *list = json_array();
+  char id[16], addr[24];
+
+  for (int i = 0; i < 100; i++) {
+    snprintf(id, sizeof(id), "s%d", from + i);
+    snprintf(addr, sizeof(addr), "10.100.0.%d", i + 1);
+    json_array_append_new(
+        list, json_pack("{s:s, s:[s]}", "id", id, "addresses", addr));
+  }
+  agent_services_take(agent, list);
+  json_decref(list);
+}
+
+static void ids_that_are_gone_make_room_for_others(void **state) {
+  for (int i = 0; i < 30; i++) take_hundred(100 * i);
+  assert_string_equal(owner("10.100.0.100"), "s2999");
+  assert_in_range(agent->n_services, 100, SERVICES_MAX / 2 + 100);
+}
+
 /* --- links --- */
 
 static void grant_by(int n) {
@@ -143,6 +164,7 @@ int main(void) {
       TEST_WITH(a_service_in_use_keeps_its_address, make_agent, drop_agent),
       TEST_WITH(an_address_of_two_services_is_the_first_ones, make_agent,
                 drop_agent),
+      TEST_WITH(ids_that_are_gone_make_room_for_others, make_agent, drop_agent),
       TEST_WITH(connectors_that_are_gone_make_room_for_others, make_agent,
                 drop_agent),
   };
