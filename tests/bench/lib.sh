@@ -26,7 +26,7 @@ END
 
 # A person without a tunnel: the relay's host forwards.
 route_raw() {
-  on relay sysctl -qw net.ipv4.ip_forward=1
+  net_option relay ipv4/ip_forward 1
   on agent ip route add 192.168.2.0/24 via 192.168.1.2
   on conn ip route add 192.168.1.0/24 via 192.168.2.2
 }

@@ -69,11 +69,15 @@ need() {
 
 on() { local h=$1; shift; ip netns exec "$N-$h" "$@"; }
 
+# net_option HOST NAME VALUE: as sysctl net.NAME, which small systems lack
+net_option() { on "$1" sh -c "echo $3 >/proc/sys/net/$2" 2>/dev/null; }
+
 host() {
   ip netns add "$N-$1"
   HOSTS="$HOSTS $1"
   on "$1" ip link set lo up
-  on "$1" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 2>/dev/null
+  net_option "$1" ipv6/conf/all/accept_dad 0
+  net_option "$1" ipv6/conf/default/accept_dad 0
 }
 
 # link HOST1 HOST2 NUMBER: a veth pair, .1 and .2 of 192.168.NUMBER.0/24 and
