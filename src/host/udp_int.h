@@ -1,0 +1,72 @@
+/* udp_int.h - what the files udp*.c share. */
+#ifndef ZTNA_HOST_UDP_INT_H
+#define ZTNA_HOST_UDP_INT_H
+
+#include <linux/udp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "host/udp.h"
+
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+enum {
+  RX_ROOM = 65535,
+  RX_SOCKET_BUFFER = 8 << 20, /* 25 ms at 2.5 Gbit/s, skb overhead included */
+  TX_SOCKET_BUFFER = 2 << 20, /* a few trains; more would only be delay */
+  TX_BATCH = 32,              /* messages of one sendmmsg */
+  TX_PIECES = 256,            /* buffers of all of them */
+};
+
+/* Room for one packet's PKTINFO, TOS and segment size. */
+union control {
+  struct cmsghdr align;
+  uint8_t room[CMSG_SPACE(sizeof(struct in6_pktinfo)) +
+               2 * CMSG_SPACE(sizeof(int))];
+};
+
+struct sock {
+  int fd;
+  struct ztna_addr local;
+  bool wildcard;
+  bool gso; /* false once the way out had no checksum offload */
+};
+
+/* One message to send: pieces of v from [first] at byte `off` on; `end` is the
+ * first of v that is not wholly in it or in a message before it. */
+struct train {
+  int first, end;
+  uint32_t off;
+  uint32_t bytes;
+  uint16_t seg;
+  uint16_t n_segs;
+  bool pktinfo;
+};
+
+struct udp {
+  struct sock socks[UDP_MAX_SOCKETS];
+  int n;
+  int turn;    /* whose turn it is in udp_recv */
+  int blocked; /* index or -1 */
+  bool changed;
+  struct udp_counters counters;
+
+  uint8_t *rx_room; /* UDP_BATCH * RX_ROOM */
+  struct mmsghdr rx_msgs[UDP_BATCH];
+  struct iovec rx_iovs[UDP_BATCH];
+  struct sockaddr_storage rx_names[UDP_BATCH];
+  union control rx_controls[UDP_BATCH];
+
+  struct train tx_trains[TX_BATCH];
+  struct mmsghdr tx_msgs[TX_BATCH];
+  struct iovec tx_iovs[TX_PIECES];
+  struct sockaddr_storage tx_names[TX_BATCH];
+  union control tx_controls[TX_BATCH];
+};
+
+#endif
