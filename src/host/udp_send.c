@@ -7,7 +7,6 @@
 #include <string.h>
 #include <ztna/err.h>
 
-#include "base/log.h"
 
 /* --- which socket, which packets together */
 
