@@ -128,8 +128,11 @@ check the_flood_is_forgotten wait_for 5 eval 'test "$(metric relay ztna_relay_ha
 # --- nothing else happened
 
 stop ping INT
-loss=$(grep -oE '[0-9.]+% packet loss' "$T/ping.log")
-check ping_lost_nothing test "$loss" = "0% packet loss"
+# What was under way when ping was stopped is no loss: every number up to the
+# last answer counts.
+missing=$(grep -oE 'icmp_seq=[0-9]+' "$T/ping.log" | cut -d= -f2 | sort -n |
+  awk '{ while (++n < $1) printf "%d ", n } END { if (n < 100) print "few answers" }')
+check ping_lost_nothing test -z "$missing"
 check no_connection_was_disturbed bash -c \
   "! grep -E 'relay lost|path ended|made anew|route closed' $T/agent.log $T/connector.log"
 check no_route_was_disturbed bash -c "! grep -E 'disconnected.*(agent/a1|connector/c1)' $T/relay.log"
