@@ -229,7 +229,6 @@ static int make_core(struct connector_host *p, struct tls *tls) {
       .max_flows_per_agent = c->max_flows_per_agent,
       .udp_idle_after = c->udp_idle_after,
       .cubic = c->congestion == CONGESTION_CUBIC,
-      .unix_at_start = (int64_t)(clock_wall() / SEC),
   };
 
   if (services) p->core = connector_new(&o, clock_now());

@@ -232,11 +232,7 @@ void ztna_agent_set_relay(struct ztna_agent *a, size_t relay,
 void ztna_agent_udp_in(struct ztna_agent *a, uint64_t now,
                        const struct dgram *d) {
   a->now = now;
-  for (uint32_t off = 0; off < d->len; off += d->seg) {
-    uint32_t n = d->len - off < d->seg ? d->len - off : d->seg;
-
-    quic_udp_in(a->quic, now, &d->remote, &d->local, d->ecn, d->data + off, n);
-  }
+  quic_dgram_in(a->quic, now, d);
 }
 
 void ztna_agent_tick(struct ztna_agent *a, uint64_t now) {
@@ -359,16 +355,10 @@ static const char *use_name(const struct service *s) {
 }
 
 static json_t *service_status(const struct service *s) {
-  json_t *addrs = json_array();
-  char text[ZTNA_ADDR_STRLEN];
-  json_t *j;
+  json_t *j =
+      json_pack("{s:s, s:s, s:s, s:o}", "id", s->id, "state", s->state, "use",
+                use_name(s), "addresses", addrs_json_write(s->addrs));
 
-  for (int i = 0; i < 2; i++)
-    if (s->addrs[i].family)
-      json_array_append_new(addrs,
-                            json_string(ztna_addr_print(&s->addrs[i], text)));
-  j = json_pack("{s:s, s:s, s:s, s:o}", "id", s->id, "state", s->state, "use",
-                use_name(s), "addresses", addrs);
   if (s->use != USE_REFUSED) return j;
   json_object_set_new(j, "reason", json_string(reason_name(s->why)));
   json_object_set_new(j, "why", json_string(reason_text(s->why)));
@@ -378,20 +368,15 @@ static json_t *service_status(const struct service *s) {
 
 char *ztna_agent_status(const struct ztna_agent *a) {
   json_t *j = json_object(), *list = json_array(), *links = json_array();
-  json_t *addrs = json_array();
-  char text[ZTNA_ADDR_STRLEN], *s;
+  char *s;
 
-  for (int i = 0; i < 2; i++)
-    if (a->addrs[i].family)
-      json_array_append_new(addrs,
-                            json_string(ztna_addr_print(&a->addrs[i], text)));
   for (size_t i = 0; i < a->n_services; i++)
     json_array_append_new(list, service_status(a->services[i]));
   agent_links_status(a, links);
   json_object_set_new(j, "schema", json_string("ztna.status/1"));
   json_object_set_new(j, "role", json_string("agent"));
   json_object_set_new(j, "identity", json_string(tls_identity(a->tls)->spiffe));
-  json_object_set_new(j, "addresses", addrs);
+  json_object_set_new(j, "addresses", addrs_json_write(a->addrs));
   json_object_set_new(j, "relay", uplink_status(a->uplinks[a->current]));
   json_object_set_new(j, "services", list);
   json_object_set_new(j, "links", links);

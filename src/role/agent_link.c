@@ -29,19 +29,14 @@ static struct service *by_context(struct link *l, uint64_t context) {
   return NULL;
 }
 
-static void send_and_free(struct path *p, json_t *m) {
-  if (path_send(p, m) < 0) path_close(p, REASON_RATE_LIMITED);
-  json_decref(m);
-}
-
 static void say_open(struct link *l, struct service *s) {
   l->next_context = (uint16_t)(l->next_context + 2);
   if (l->next_context > PATH_CONTEXT_MAX) l->next_context = 2;
   s->context = l->next_context;
   s->use = USE_OPENING;
-  send_and_free(l->path, json_pack("{s:s, s:i, s:s, s:s}", "type", "open",
-                                   "context", (int)s->context, "service", s->id,
-                                   "grant", s->grant));
+  path_say(l->path,
+           json_pack("{s:s, s:i, s:s, s:s}", "type", "open", "context",
+                     (int)s->context, "service", s->id, "grant", s->grant));
   /* An echo besides, since silence is measured by DATAGRAMs: the other end may
    * have given up a handshake that is done on ours. */
   path_probe(l->path, l->owner->now);
@@ -74,16 +69,6 @@ static int on_check(struct path *p, void *ud, const struct identity *peer) {
   return REASON_IDENTITY_MISMATCH;
 }
 
-static json_t *addrs_json(const struct ztna_addr v[2]) {
-  json_t *list = json_array();
-  char text[ZTNA_ADDR_STRLEN];
-
-  for (int i = 0; i < 2; i++)
-    if (v[i].family)
-      json_array_append_new(list, json_string(ztna_addr_print(&v[i], text)));
-  return list;
-}
-
 static void on_live(struct path *p, void *ud) {
   struct link *l = ud;
   struct service *s;
@@ -92,8 +77,8 @@ static void on_live(struct path *p, void *ud) {
   l->calm_at = l->owner->now;
   log_info("agent: path live connector=%s group=%s", l->connector,
            quic_group(path_conn(p)));
-  send_and_free(p, json_pack("{s:s, s:i, s:o}", "type", "hello", "version", 1,
-                             "addresses", addrs_json(l->owner->addrs)));
+  path_say(p, json_pack("{s:s, s:i, s:o}", "type", "hello", "version", 1,
+                        "addresses", addrs_json_write(l->owner->addrs)));
   each_service(l->owner, l, s) if (s->use >= USE_OPENING && s->use <= USE_OPEN)
       say_open(l, s);
 }

@@ -229,11 +229,7 @@ void connector_set_backend(struct connector *c, size_t service, size_t backend,
 void connector_udp_in(struct connector *c, uint64_t now,
                       const struct dgram *d) {
   c->now = now;
-  for (uint32_t off = 0; off < d->len; off += d->seg) {
-    uint32_t n = d->len - off < d->seg ? d->len - off : d->seg;
-
-    quic_udp_in(c->quic, now, &d->remote, &d->local, d->ecn, d->data + off, n);
-  }
+  quic_dgram_in(c->quic, now, d);
 }
 
 void connector_tick(struct connector *c, uint64_t now) {

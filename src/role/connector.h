@@ -37,7 +37,6 @@ struct connector_options {
   uint32_t max_flows, max_flows_per_agent;
   uint64_t udp_idle_after; /* ns */
   bool cubic;              /* congestion control instead of BBR */
-  int64_t unix_at_start;
 };
 
 struct connector *connector_new(const struct connector_options *o,

@@ -122,11 +122,6 @@ static bool allowed(const struct link *l, const struct ztna_addr *a) {
   return false;
 }
 
-static void send_and_free(struct path *p, json_t *m) {
-  if (path_send(p, m) < 0) path_close(p, REASON_RATE_LIMITED);
-  json_decref(m);
-}
-
 /* Tunnel addresses are those that the relay gave this agent: an agent cannot
  * take another's. */
 static int on_hello(struct link *l, json_t *m) {
@@ -143,8 +138,8 @@ static int on_hello(struct link *l, json_t *m) {
   }
   memcpy(l->addrs, addrs, sizeof(addrs));
   rng_fill(l->owner->o.rng, l->id, ID_LEN);
-  send_and_free(l->path, json_pack("{s:s, s:s}", "type", "hello", "link",
-                                   hex_print(l->id, ID_LEN, id)));
+  path_say(l->path, json_pack("{s:s, s:s}", "type", "hello", "link",
+                              hex_print(l->id, ID_LEN, id)));
   return 0;
 }
 
@@ -180,16 +175,15 @@ static int on_open(struct link *l, json_t *m) {
   if (number <= 0 || !service || !grant) return ZTNA_EMALFORMED;
   why = open_context(l, (uint64_t)number, service, grant);
   if (!why) {
-    send_and_free(l->path,
-                  json_pack("{s:s, s:I}", "type", "opened", "context", number));
+    path_say(l->path,
+             json_pack("{s:s, s:I}", "type", "opened", "context", number));
     return 0;
   }
   connector_drop(l->owner, why);
   log_warn("connector: open refused agent=%s service=%s reason=%s", l->agent,
            service, reason_name(why));
-  send_and_free(l->path,
-                json_pack("{s:s, s:I, s:s}", "type", "refused", "context",
-                          number, "reason", reason_name(why)));
+  path_say(l->path, json_pack("{s:s, s:I, s:s}", "type", "refused", "context",
+                              number, "reason", reason_name(why)));
   return 0;
 }
 

@@ -31,6 +31,16 @@ int addrs_json_read(json_t *list, struct ztna_addr out[2]) {
   return 0;
 }
 
+json_t *addrs_json_write(const struct ztna_addr v[2]) {
+  json_t *list = json_array();
+  char text[ZTNA_ADDR_STRLEN];
+
+  for (int i = 0; i < 2; i++)
+    if (v[i].family)
+      json_array_append_new(list, json_string(ztna_addr_print(&v[i], text)));
+  return list;
+}
+
 static unsigned protocol_bit(const char *name) {
   if (!name) return 0;
   if (!strcmp(name, "udp")) return PROTO_UDP;

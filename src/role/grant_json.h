@@ -21,6 +21,8 @@ int grant_json_read(struct grant_json *g, json_t *j);
 /* A list of at most one address per family into [0] v4, [1] v6. 0 or
  * ZTNA_EMALFORMED. An absent list is empty. */
 int addrs_json_read(json_t *list, struct ztna_addr out[2]);
+/* What that reads; family 0 is left out. A new list. */
+json_t *addrs_json_write(const struct ztna_addr v[2]);
 /* Milliseconds (integer or real) as ns; 0 for anything else; a day at most. */
 uint64_t ms_json_read(json_t *j);
 

@@ -171,7 +171,6 @@ bool path_is_live(const struct path *p) { return p->conn; }
 struct quic_conn *path_conn(const struct path *p) {
   return p->conn;
 }
-void path_set_ud(struct path *p, void *ud) { p->ud = ud; }
 
 /* --- inner packets --- */
 

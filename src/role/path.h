@@ -95,10 +95,12 @@ void path_close(struct path *p, enum reason why);
 
 bool path_is_live(const struct path *p);
 struct quic_conn *path_conn(const struct path *p); /* NULL when not live */
-void path_set_ud(struct path *p, void *ud);
 
 /* Sends a message; takes no reference. ZTNA_ECLOSED, ZTNA_EFULL. */
 int path_send(struct path *p, json_t *msg);
+/* The same, takes the reference; a message that cannot be sent closes the path
+ * (rate-limited). */
+void path_say(struct path *p, json_t *msg);
 /* Queues an inner packet, takes it. The oldest of the fattest flow goes when
  * the queue is full. */
 void path_send_packet(struct path *p, uint16_t context, struct pkt *k,

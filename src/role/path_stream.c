@@ -61,6 +61,11 @@ int path_send(struct path *p, json_t *msg) {
   return 0;
 }
 
+void path_say(struct path *p, json_t *msg) {
+  if (path_send(p, msg) < 0) path_close(p, REASON_RATE_LIMITED);
+  json_decref(msg);
+}
+
 int path_stream_out(struct quic_conn *c, void *ud, int64_t *id, bool *fin,
                     struct quic_vec *v, size_t n) {
   struct path *p = ud;

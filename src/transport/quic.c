@@ -287,6 +287,14 @@ void quic_udp_in(struct quic *q, uint64_t now, const struct ztna_addr *remote,
     in_short(q, remote, local, ecn, data, len);
 }
 
+void quic_dgram_in(struct quic *q, uint64_t now, const struct dgram *d) {
+  for (uint32_t off = 0; off < d->len; off += d->seg) {
+    uint32_t n = d->len - off < d->seg ? d->len - off : d->seg;
+
+    quic_udp_in(q, now, &d->remote, &d->local, d->ecn, d->data + off, n);
+  }
+}
+
 /* --- turns --- */
 
 void quic_wake_conn(struct quic_conn *c) {

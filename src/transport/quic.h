@@ -143,7 +143,6 @@ struct quic_config {
   /* Answer short headers with unknown handles by stateless resets. */
   bool resets;
   bool cubic; /* congestion control: CUBIC instead of BBR */
-  bool trace; /* ngtcp2's own log at level debug */
   void *ud;
 };
 
@@ -239,7 +238,6 @@ void quic_limit_size(struct quic_conn *c, size_t udp_payload);
 uint64_t quic_time(const struct quic_conn *c);
 bool quic_is_ready(const struct quic_conn *c);
 bool quic_is_server(const struct quic_conn *c);
-void *quic_ud(const struct quic_conn *c);
 const struct identity *quic_peer(const struct quic_conn *c); /* after ready */
 struct ztna_addr quic_remote(const struct quic_conn *c); /* last validated */
 struct ztna_addr quic_local(const struct quic_conn *c);
@@ -262,6 +260,8 @@ void quic_info(const struct quic_conn *c, struct quic_info *i);
 void quic_udp_in(struct quic *q, uint64_t now, const struct ztna_addr *remote,
                  const struct ztna_addr *local, uint8_t ecn,
                  const uint8_t *data, size_t len);
+/* The same for every segment of a train. */
+void quic_dgram_in(struct quic *q, uint64_t now, const struct dgram *d);
 void quic_tick(struct quic *q, uint64_t now);
 /* Fills at most max trains; lent until the endpoint is called again. */
 int quic_next(struct quic *q, uint64_t now, struct dgram *v, int max);

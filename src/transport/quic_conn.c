@@ -97,10 +97,6 @@ void conn_make_cid(struct quic_conn *c, ngtcp2_cid *cid) {
   ngtcp2_cid_init(cid, raw, sizeof(raw));
 }
 
-static void log_ngtcp2(void *ud, char *msg, size_t len) {
-  log_debug("quic: %.*s", (int)len, msg);
-}
-
 /* 1318 first: it carries a tunnel MTU of 1280, so that one round trip is enough
  * where 2 s went by otherwise (PROTOCOL 5, "Size"). */
 static const uint16_t probes[] = {1318, 1452, 1406, 1372, 1342, 1280, 1232};
@@ -119,7 +115,6 @@ static void fill_settings(struct quic_conn *c, const struct quic_params *p,
   s->pmtud_probeslen = sizeof(probes) / sizeof(*probes);
   s->rand_ctx.native_handle = (void *)c->q->cfg.rng;
   s->initial_pkt_num = 0;
-  if (c->q->cfg.trace) s->log_write = log_ngtcp2;
 }
 
 static void fill_params(struct quic_conn *c, const struct quic_params *p,
@@ -404,7 +399,6 @@ void quic_limit_size(struct quic_conn *c, size_t udp_payload) {
 uint64_t quic_time(const struct quic_conn *c) { return c->q->now; }
 bool quic_is_ready(const struct quic_conn *c) { return c->state == CONN_READY; }
 bool quic_is_server(const struct quic_conn *c) { return c->server; }
-void *quic_ud(const struct quic_conn *c) { return c->ud; }
 const struct identity *quic_peer(const struct quic_conn *c) { return &c->peer; }
 struct ztna_addr quic_remote(const struct quic_conn *c) {
   return c->remote;

@@ -150,8 +150,7 @@ void sim_connector_start(struct sim *w, int i) {
                                 .n_services = 1,
                                 .max_flows = SIM_FLOWS,
                                 .max_flows_per_agent = SIM_FLOWS / 2,
-                                .udp_idle_after = 120 * SEC,
-                                .unix_at_start = unix_now()};
+                                .udp_idle_after = 120 * SEC};
   struct ztna_addr to;
 
   c->core = connector_new(&o, w->now);

@@ -350,8 +350,7 @@ static struct connector *make_connector(struct world *w) {
                                 .n_services = 2,
                                 .max_flows = 6,
                                 .max_flows_per_agent = 4,
-                                .udp_idle_after = 120 * SEC,
-                                .unix_at_start = NOW};
+                                .udp_idle_after = 120 * SEC};
   struct connector *c = connector_new(&o, w->now);
   struct ztna_addr to = test_addr("192.0.2.1:5353");
 
