@@ -176,17 +176,20 @@ static void on_tun_readable(void *ctx, uint64_t now) {
     host_stop(p->host, ZTNA_EIO);
     return;
   }
-  for (int i = 0; i < n; i++)
-    ztna_agent_ip_in(p->agent, now, v[i].data, v[i].len);
+  for (int i = 0; i < n; i++) {
+    struct ztna_ip ip = {.data = v[i].data, .len = v[i].len};
+
+    ztna_agent_ip_in(p->agent, now, &ip);
+  }
 }
 
 static void flush(void *ctx, uint64_t now) {
   struct program *p = ctx;
-  struct tun_pkt t = {0};
-  size_t len;
+  struct ztna_ip ip;
 
-  while ((len = ztna_agent_ip_next(p->agent, &t.data))) {
-    t.len = (uint32_t)len;
+  while (ztna_agent_ip_next(p->agent, &ip)) {
+    struct tun_pkt t = {.data = ip.data, .len = (uint32_t)ip.len};
+
     tun_write(&p->tun, &t, 1);
   }
   if (ztna_agent_generation(p->agent) != p->generation) sync_network(p);

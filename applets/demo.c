@@ -131,11 +131,13 @@ static void print_json(const struct demo *d) {
 static void send_echo(struct demo *d, uint64_t now, size_t len) {
   uint8_t payload[PAYLOAD] = {0}, pkt[ZTNA_AGENT_MTU_MIN];
   uint64_t head[2] = {d->seq++, now};
+  struct ztna_ip ip;
   int n;
 
   memcpy(payload, head, sizeof(head));
   n = ip_build_udp(pkt, sizeof(pkt), &d->from, &d->to, 0, payload, len);
-  if (n > 0) ztna_agent_ip_in(d->roles.agent, now, pkt, (size_t)n);
+  ip = (struct ztna_ip){.data = pkt, .len = (size_t)n};
+  if (n > 0) ztna_agent_ip_in(d->roles.agent, now, &ip);
 }
 
 static void fill_window(struct demo *d, uint64_t now) {
@@ -180,12 +182,11 @@ static void on_reply(struct demo *d, uint64_t now, const struct ip_pkt *p) {
 /* The agent's output for "this machine". */
 static void on_agent_output(void *ctx, uint64_t now) {
   struct demo *d = ctx;
-  const uint8_t *pkt;
+  struct ztna_ip ip;
   struct ip_pkt p;
-  size_t len;
 
-  while ((len = ztna_agent_ip_next(d->roles.agent, &pkt)))
-    if (ip_parse(&p, pkt, len) == 0) on_reply(d, now, &p);
+  while (ztna_agent_ip_next(d->roles.agent, &ip))
+    if (ip_parse(&p, ip.data, ip.len) == 0) on_reply(d, now, &p);
   fill_window(d, now);
 }
 

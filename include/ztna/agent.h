@@ -15,10 +15,24 @@
 
 #include <ztna/addr.h>
 #include <ztna/dgram.h>
+#include <ztna/sock.h>
 
 enum {
   ZTNA_AGENT_MTU_MIN = 1280, /* RFC 8200, 5 */
   ZTNA_AGENT_MTU_MAX = 1500,
+  ZTNA_IP_MAX = 65535, /* a super-packet */
+};
+
+/* An IP packet from or for this machine. */
+struct ztna_ip {
+  const uint8_t *data;
+  size_t len;
+  /* 0: one packet. Else a TCP or UDP super-packet: its payload is that of many
+   * packets with so many bytes each, the last may have less. */
+  uint16_t gso_size;
+  /* The TCP or UDP checksum is only that of the pseudo header (as with
+   * VIRTIO_NET_HDR_F_NEEDS_CSUM). */
+  bool partial;
 };
 
 struct ztna_agent;
@@ -37,6 +51,7 @@ struct ztna_agent_config {
   size_t n_networks;
   bool cubic;   /* congestion control instead of BBR */
   uint16_t mtu; /* of the tunnel; 0: 1280 */
+  bool offload; /* the TUN takes super-packets and partial checksums */
   void (*random)(void *ctx, void *buf, size_t len); /* cryptographic */
   void *random_ctx;
   int64_t unix_now; /* seconds since 1970 */
@@ -60,9 +75,9 @@ void ztna_agent_set_relay(struct ztna_agent *a, size_t relay,
 /* In. Bytes are lent until next and ip_next have returned 0. */
 void ztna_agent_udp_in(struct ztna_agent *a, uint64_t now,
                        const struct dgram *d);
-/* One whole IP packet from this machine. */
-void ztna_agent_ip_in(struct ztna_agent *a, uint64_t now, const uint8_t *pkt,
-                      size_t len);
+/* One whole IP packet, or super-packet, from this machine. */
+void ztna_agent_ip_in(struct ztna_agent *a, uint64_t now,
+                      const struct ztna_ip *pkt);
 void ztna_agent_tick(struct ztna_agent *a, uint64_t now);
 /* Addresses or default routes of this machine changed. */
 void ztna_agent_network_changed(struct ztna_agent *a, uint64_t now);
@@ -71,10 +86,52 @@ void ztna_agent_network_changed(struct ztna_agent *a, uint64_t now);
  * left. */
 int ztna_agent_next(struct ztna_agent *a, uint64_t now, struct dgram *v,
                     int max);
-/* One IP packet for this machine, lent until the next call; 0: none left. */
-size_t ztna_agent_ip_next(struct ztna_agent *a, const uint8_t **pkt);
+/* One IP packet for this machine, lent until the next call; false: none left.
+ * Super-packets and partial checksums only when config.offload is set. */
+bool ztna_agent_ip_next(struct ztna_agent *a, struct ztna_ip *pkt);
 /* The earliest time at which tick must be called; UINT64_MAX: never. */
 uint64_t ztna_agent_deadline(const struct ztna_agent *a);
+
+/* --- without a TUN: programs' sockets, spliced to flows (ztna/sock.h) --- */
+
+/* A TCP connection that the skin accepted for this service (by id) and port.
+ * 0 with its number; ZTNA_EFULL; ZTNA_ENOENT: no such service is known (yet).
+ * `from` is the program's address, for the connector's log and PROXY header.
+ * Until the answer is there the skin reads nothing from it: then comes a READ,
+ * or an ABORT, whose reason ztna_agent_sock_why tells. */
+int ztna_agent_sock_open(struct ztna_agent *a, uint64_t now,
+                         const char *service, uint16_t port,
+                         const struct ztna_addr *from, uint32_t *sock);
+bool ztna_agent_sock_next(struct ztna_agent *a, struct ztna_sock_op *op);
+/* The name of the reason, valid from the ABORT until the next call; "none" when
+ * the other end reset it. */
+const char *ztna_agent_sock_why(const struct ztna_agent *a, uint32_t sock);
+/* Where to read to; NULL: no room, READ follows. */
+uint8_t *ztna_agent_sock_room(struct ztna_agent *a, uint32_t sock,
+                              size_t *room);
+void ztna_agent_sock_read(struct ztna_agent *a, uint64_t now, uint32_t sock,
+                          size_t n);
+void ztna_agent_sock_eof(struct ztna_agent *a, uint64_t now, uint32_t sock);
+void ztna_agent_sock_failed(struct ztna_agent *a, uint64_t now, uint32_t sock,
+                            enum ztna_sock_error why);
+/* What to write: at most n vectors; 0: nothing now. */
+int ztna_agent_sock_peek(struct ztna_agent *a, uint32_t sock,
+                         struct ztna_sock_vec *v, int n);
+void ztna_agent_sock_wrote(struct ztna_agent *a, uint64_t now, uint32_t sock,
+                           size_t n);
+
+/* UDP of a program on this machine, without a TUN. `local` is the skin's number
+ * for (program, service, port), below ZTNA_AGENT_UDP_MAX; answers come back
+ * with it. 0; ZTNA_ENOENT, ZTNA_ESIZE, ZTNA_EFULL. */
+enum { ZTNA_AGENT_UDP_MAX = 4096 };
+int ztna_agent_udp_send(struct ztna_agent *a, uint64_t now, uint32_t local,
+                        const char *service, uint16_t port, const uint8_t *data,
+                        size_t len);
+/* An answer, lent until the next call. False: none left. */
+bool ztna_agent_udp_next(struct ztna_agent *a, uint32_t *local,
+                         const uint8_t **data, size_t *len);
+/* The program is gone: the number is free. */
+void ztna_agent_udp_forget(struct ztna_agent *a, uint32_t local);
 
 /* Wishes: grows when one of the two lists below changed. */
 uint32_t ztna_agent_generation(const struct ztna_agent *a);

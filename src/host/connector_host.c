@@ -33,7 +33,7 @@ static void take_addresses(void *ctx, const struct ztna_addr *v, int n,
   if (l.relay)
     connector_set_relay(l.p->core, l.i, v, (size_t)n, clock_now());
   else
-    connector_set_backend(l.p->core, l.i, l.k, &v[0]);
+    connector_set_backend(l.p->core, l.i, l.k, v, (size_t)n);
 }
 
 static void look_up(struct connector_host *p, bool relay, size_t i, size_t k) {
@@ -208,8 +208,8 @@ services_of(const struct connector_config *c,
                                       .n_agents = s->n_agents,
                                       .weight = s->weight};
     for (size_t k = 0; k < s->n_backends; k++)
-      (*backends)[n++] = (struct connector_backend){s->backends[k].protocol,
-                                                    s->backends[k].port};
+      (*backends)[n++] = (struct connector_backend){
+          .protocol = s->backends[k].protocol, .port = s->backends[k].port};
   }
   return v;
 }

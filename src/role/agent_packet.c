@@ -25,12 +25,12 @@ static void out_push(struct ztna_agent *a, struct pkt *k) {
   a->counters.n_ip_out++;
 }
 
-size_t ztna_agent_ip_next(struct ztna_agent *a, const uint8_t **pkt) {
+bool ztna_agent_ip_next(struct ztna_agent *a, struct ztna_ip *pkt) {
   if (a->lent) pool_put(&a->pool, a->lent);
   a->lent = pktq_pop(&a->out);
-  if (!a->lent) return 0;
-  *pkt = pkt_data(a->lent);
-  return a->lent->len;
+  if (!a->lent) return false;
+  *pkt = (struct ztna_ip){.data = pkt_data(a->lent), .len = a->lent->len};
+  return true;
 }
 
 /* An ICMP error about a packet of this machine, as if its destination's router
@@ -215,8 +215,10 @@ static bool carried(struct ztna_agent *a, struct ip_pkt *p, const uint8_t *ip,
   }
 }
 
-void ztna_agent_ip_in(struct ztna_agent *a, uint64_t now, const uint8_t *ip,
-                      size_t len) {
+void ztna_agent_ip_in(struct ztna_agent *a, uint64_t now,
+                      const struct ztna_ip *pkt) {
+  const uint8_t *ip = pkt->data;
+  size_t len = pkt->len;
   struct service *s;
   struct ip_pkt p;
 

@@ -219,9 +219,15 @@ int connector_wants_relay(struct connector *c) {
 }
 
 void connector_set_backend(struct connector *c, size_t service, size_t backend,
-                           const struct ztna_addr *to) {
-  if (service < c->n_services && backend < c->services[service].n_backends)
-    c->services[service].backends[backend].to = *to;
+                           const struct ztna_addr *v, size_t n) {
+  struct backend_place *b;
+
+  if (service >= c->n_services || backend >= c->services[service].n_backends)
+    return;
+  b = &c->services[service].backends[backend];
+  memset(b->to, 0, sizeof(b->to));
+  for (b->n_to = 0; b->n_to < n && b->n_to < ZTNA_SOCK_ADDRS; b->n_to++)
+    b->to[b->n_to] = v[b->n_to];
 }
 
 /* --- verbs --- */

@@ -5,6 +5,7 @@
 #define ZTNA_ROLE_CONNECTOR_H
 
 #include <jansson.h>
+#include <ztna/sock.h>
 
 #include "base/dgram.h"
 #include "base/sbuf.h"
@@ -14,8 +15,9 @@
 struct connector;
 
 struct connector_backend {
-  unsigned protocol; /* one PROTO_ bit of policy.h */
-  uint16_t port;     /* as agents dial it; 0 for ICMP */
+  unsigned protocol;   /* one PROTO_ bit of policy.h */
+  uint16_t port;       /* as agents dial it; 0 for ICMP */
+  bool proxy_protocol; /* TCP: begin with a PROXY header, version 2 */
 };
 
 struct connector_service {
@@ -34,9 +36,11 @@ struct connector_options {
   size_t n_relays;
   const struct connector_service *services; /* copied */
   size_t n_services;
-  uint32_t max_flows, max_flows_per_agent;
-  uint64_t udp_idle_after; /* ns */
-  bool cubic;              /* congestion control instead of BBR */
+  uint32_t max_flows, max_flows_per_agent;         /* UDP and ICMP */
+  uint32_t max_tcp_flows, max_tcp_flows_per_agent; /* 0: defaults */
+  uint64_t connect_timeout;                        /* ns; 0: 5 s */
+  uint64_t udp_idle_after;                         /* ns */
+  bool cubic; /* congestion control instead of BBR */
 };
 
 struct connector *connector_new(const struct connector_options *o,
@@ -48,9 +52,10 @@ void connector_set_relay(struct connector *c, size_t relay,
                          const struct ztna_addr *v, size_t n, uint64_t now);
 /* The index of a relay whose name should be resolved (again), or -1. */
 int connector_wants_relay(struct connector *c);
-/* Where a backend is; family 0: not known, its users get backend-down. */
+/* Where a backend is: ZTNA_SOCK_ADDRS addresses at most (UDP uses the first);
+ * none: not known, its users get backend-down. */
 void connector_set_backend(struct connector *c, size_t service, size_t backend,
-                           const struct ztna_addr *to);
+                           const struct ztna_addr *v, size_t n);
 
 void connector_udp_in(struct connector *c, uint64_t now, const struct dgram *d);
 void connector_tick(struct connector *c, uint64_t now);
@@ -89,6 +94,21 @@ void connector_echo_in(struct connector *c, uint64_t now, uint32_t flow,
                        uint16_t seq, const uint8_t *data, size_t len);
 void connector_backend_failed(struct connector *c, uint64_t now, uint32_t flow,
                               enum connector_backend_error kind, uint32_t mtu);
+
+/* --- TCP: sockets are numbers below max_tcp_flows (ztna/sock.h) --- */
+
+bool connector_sock_next(struct connector *c, struct ztna_sock_op *op);
+void connector_sock_connected(struct connector *c, uint64_t now, uint32_t sock);
+void connector_sock_failed(struct connector *c, uint64_t now, uint32_t sock,
+                           enum ztna_sock_error why);
+uint8_t *connector_sock_room(struct connector *c, uint32_t sock, size_t *room);
+void connector_sock_read(struct connector *c, uint64_t now, uint32_t sock,
+                         size_t n);
+void connector_sock_eof(struct connector *c, uint64_t now, uint32_t sock);
+int connector_sock_peek(struct connector *c, uint32_t sock,
+                        struct ztna_sock_vec *v, int n);
+void connector_sock_wrote(struct connector *c, uint64_t now, uint32_t sock,
+                          size_t n);
 
 void connector_stop(struct connector *c, uint64_t now);
 bool connector_stopped(const struct connector *c);

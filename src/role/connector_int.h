@@ -26,7 +26,8 @@ enum {
 
 struct backend_place {
   struct connector_backend how;
-  struct ztna_addr to;
+  struct ztna_addr to[ZTNA_SOCK_ADDRS]; /* UDP uses the first */
+  size_t n_to;
 };
 
 struct service {

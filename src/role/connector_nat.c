@@ -200,7 +200,7 @@ static uint32_t flow_open(struct link *l, const struct flow_key *key,
                                       ? BACKEND_OP_OPEN
                                       : BACKEND_OP_OPEN_PING,
                           .flow = i,
-                          .addr = b->to}};
+                          .addr = b->to[0]}};
   flows_at(c->flows, i)->ud = l;
   l->n_flows++;
   c->counters.n_flows = flows_count(c->flows);
@@ -225,7 +225,7 @@ static void forward(struct link *l, const struct context *x,
   i = flows_find(c->flows, &key, c->now);
   if (i == FLOWS_NONE) {
     b = backend_for(x->grant->service, protocol, port);
-    if (!b || !b->to.family) {
+    if (!b || !b->n_to) {
       refuse(l, (uint32_t)x->number, p,
              b ? REASON_BACKEND_DOWN : REASON_BACKEND_REFUSED,
              b ? IP_ERR_HOST : IP_ERR_PORT, about);

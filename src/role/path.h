@@ -19,6 +19,7 @@ enum {
 };
 
 struct path;
+struct stream; /* of a TCP flow: stream.h */
 
 struct path_events {
   /* Is this the right peer? 0 or a reason, with which it is refused. Changes
@@ -31,6 +32,10 @@ struct path_events {
   /* An inner packet of a context other than 0; lent. */
   void (*on_packet)(struct path *p, void *ud, uint64_t context,
                     const uint8_t *ip, size_t len);
+  /* Connector: the agent opened a stream: take it by stream_bind, now. */
+  void (*on_stream)(struct path *p, void *ud, struct stream *s);
+  /* Agent: stream_open may succeed again. */
+  void (*on_streams_allowed)(struct path *p, void *ud);
   /* The live connection is gone, or dialling failed and none is live. */
   void (*on_end)(struct path *p, void *ud, const struct quic_end *why);
   /* An attempt to connect to us failed or was refused; for the log. */

@@ -278,15 +278,14 @@ static bool checked; /* not yet while the world is made */
 static void agent_drain(struct sim_node *n) {
   struct sim_agent *g = n->ud;
   struct ztna_addr relay = sim_relay_addr(w);
-  const uint8_t *ip;
+  struct ztna_ip ip;
   struct dgram v[16];
-  size_t len;
   int got;
 
   while ((got = ztna_agent_next(g->core, w->now, v, 16)) > 0)
     for (int i = 0; i < got; i++) vnet_send(n->host, &v[i]);
-  while ((len = ztna_agent_ip_next(g->core, &ip)))
-    if (checked) check_machine_gets(ip, len);
+  while (ztna_agent_ip_next(g->core, &ip))
+    if (checked) check_machine_gets(ip.data, ip.len);
   while ((got = ztna_agent_wants_relay(g->core)) >= 0)
     ztna_agent_set_relay(g->core, (size_t)got, &relay, 1, w->now);
 }

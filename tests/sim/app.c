@@ -43,6 +43,7 @@ static bool ask(struct app *a, const char *service, bool v6, size_t len,
   struct ztna_addr from, to = sim_service_addr(service, v6);
   uint8_t data[2048], pkt[2048 + 64];
   struct app_ask *q = &a->asks[a->n_asks % APP_ASKS];
+  struct ztna_ip ip;
   int n;
 
   if (!own_address(a, v6, &from)) return false;
@@ -57,7 +58,8 @@ static bool ask(struct app *a, const char *service, bool v6, size_t len,
   else
     n = ip_build_udp(pkt, sizeof(pkt), &from, &to, 0, data, len);
   a->n_asks++;
-  ztna_agent_ip_in(g->core, a->w->now, pkt, (size_t)n);
+  ip = (struct ztna_ip){.data = pkt, .len = (size_t)n};
+  ztna_agent_ip_in(g->core, a->w->now, &ip);
   g->node.drain(&g->node);
   return true;
 }

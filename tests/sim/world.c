@@ -156,8 +156,8 @@ void sim_connector_start(struct sim *w, int i) {
   c->core = connector_new(&o, w->now);
   need(c->core, "no connector");
   ztna_addr_parse(&to, "192.168.7.7:7");
-  connector_set_backend(c->core, 0, 0, &to);
-  connector_set_backend(c->core, 0, 1, &to);
+  connector_set_backend(c->core, 0, 0, &to, 1);
+  connector_set_backend(c->core, 0, 1, &to, 1);
   memset(c->backends, 0, sizeof(c->backends));
   c->node.on = true;
 }
@@ -306,14 +306,13 @@ static uint64_t agent_node_deadline(struct sim_node *n) {
 static void agent_node_drain(struct sim_node *n) {
   struct sim_agent *g = n->ud;
   struct ztna_addr relay = sim_relay_addr(n->w);
-  const uint8_t *ip;
+  struct ztna_ip ip;
   struct dgram v[16];
-  size_t len;
   int got;
 
   while ((got = ztna_agent_next(g->core, n->w->now, v, 16)) > 0)
     for (int i = 0; i < got; i++) vnet_send(n->host, &v[i]);
-  while ((len = ztna_agent_ip_next(g->core, &ip))) app_in(&g->app, ip, len);
+  while (ztna_agent_ip_next(g->core, &ip)) app_in(&g->app, ip.data, ip.len);
   while ((got = ztna_agent_wants_relay(g->core)) >= 0)
     ztna_agent_set_relay(g->core, (size_t)got, &relay, 1, n->w->now);
 }

@@ -355,8 +355,8 @@ static struct connector *make_connector(struct world *w) {
   struct ztna_addr to = test_addr("192.0.2.1:5353");
 
   assert_non_null(c);
-  connector_set_backend(c, 0, 0, &to);
-  connector_set_backend(c, 1, 0, &to);
+  connector_set_backend(c, 0, 0, &to, 1);
+  connector_set_backend(c, 1, 0, &to, 1);
   connector_set_relay(c, 0, &w->relay_addr, 1, w->now);
   return c;
 }
