@@ -1,0 +1,97 @@
+/* ipq.c - see ipq.h. Each packet lies behind a note of 8 bytes; both begin at
+ * multiples of 8. An empty ring begins anew at its start, so a program whose
+ * answers are fetched at once touches little memory, and that stays in cache.
+ *
+ *   head >= tail: [ free | tail: packets | head: free ]
+ *   head < tail:  [ packets | head: free | tail: packets | wrap: unused ]
+ *
+ * head == tail: full when n, else empty. */
+#include "part/ipq.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ztna/err.h>
+
+struct note {
+  uint32_t len;
+  uint16_t gso_size;
+  bool partial;
+};
+
+enum { NOTE = sizeof(struct note) };
+
+static size_t rounded(size_t n) { return (n + NOTE - 1) / NOTE * NOTE; }
+
+int ipq_init(struct ipq *q, size_t cap) {
+  *q = (struct ipq){.cap = cap / NOTE * NOTE};
+  q->buf = malloc(q->cap);
+  return q->buf ? 0 : ZTNA_ENOMEM;
+}
+
+void ipq_done(struct ipq *q) {
+  free(q->buf);
+  *q = (struct ipq){0};
+}
+
+static bool is_split(const struct ipq *q) { return q->n && q->head <= q->tail; }
+
+/* Free bytes in one piece behind head, and at the ring's start. */
+static size_t free_behind(const struct ipq *q) {
+  return (is_split(q) ? q->tail : q->cap) - q->head;
+}
+
+static size_t free_before(const struct ipq *q) {
+  return is_split(q) ? 0 : q->tail;
+}
+
+uint8_t *ipq_room(struct ipq *q, size_t len) {
+  size_t need = NOTE + rounded(len);
+
+  if (len > IPQ_MAX) return NULL;
+  if (free_behind(q) >= need)
+    q->at = q->head;
+  else if (free_before(q) >= need)
+    q->at = 0;
+  else
+    return NULL;
+  return q->buf + q->at + NOTE;
+}
+
+void ipq_push(struct ipq *q, size_t len, uint16_t gso_size, bool partial) {
+  struct note note = {(uint32_t)len, gso_size, partial};
+
+  assert(len && len <= IPQ_MAX);
+  if (q->at != q->head) q->wrap = q->head;
+  memcpy(q->buf + q->at, &note, sizeof(note));
+  q->head = q->at + NOTE + rounded(len);
+  q->at = q->head;
+  if (!is_split(q)) q->wrap = q->head;
+  q->n++;
+}
+
+bool ipq_pop(struct ipq *q, struct ipq_pkt *k) {
+  struct note note;
+
+  if (!q->n) return false;
+  memcpy(&note, q->buf + q->tail, sizeof(note));
+  *k = (struct ipq_pkt){.data = q->buf + q->tail + NOTE,
+                        .len = note.len,
+                        .gso_size = note.gso_size,
+                        .partial = note.partial};
+  q->tail += NOTE + rounded(note.len);
+  if (--q->n == 0) {
+    q->head = q->tail = q->wrap = 0;
+  } else if (q->tail == q->wrap) { /* the seam */
+    q->tail = 0;
+    q->wrap = q->head;
+  }
+  return true;
+}
+
+size_t ipq_free(const struct ipq *q) {
+  size_t a = free_behind(q), b = free_before(q), max = a > b ? a : b;
+
+  if (max <= NOTE) return 0;
+  return max - NOTE < IPQ_MAX ? max - NOTE : IPQ_MAX;
+}
