@@ -84,7 +84,12 @@
   X(RELAY_UNREACHABLE, "relay-unreachable", 503, "the relay does not answer",  \
     "whoever runs the relay, or a firewall that blocks UDP")                   \
   X(INTERNAL, "internal", 500, "a mistake in this program or no memory",       \
-    "the authors of ztna: please report it")
+    "the authors of ztna: please report it")                                   \
+  X(RESET, "reset", 502, "the connection was reset by its other end",          \
+    "whoever runs the service, or the program that used it")                   \
+  X(BACKEND_UNREACHABLE, "backend-unreachable", 502,                           \
+    "the connector has no way to the service's machine",                       \
+    "whoever runs the connector: check the backend's address and its network")
 
 enum reason {
 #define REASON_ENUM(sym, name, http, text, fix) REASON_##sym,

@@ -6,9 +6,9 @@
  *              port | source address, u16 port
  *     resume   varint: bytes received so far
  *     move     varint: bytes sent on the former stream | varint: bytes received
- *   connector  u8 reason (0: connected, resumed) | to resume varint: bytes
- *              received so far | to move varint: bytes sent on the former
- * stream
+ *   connector  u8 reason (0: connected, resumed, moved) | when it is 0, to
+ *     resume   varint: bytes received so far
+ *     move     varint: bytes sent on the former stream
  */
 #ifndef ZTNA_FLOW_HEAD_H
 #define ZTNA_FLOW_HEAD_H

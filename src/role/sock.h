@@ -17,12 +17,16 @@ struct sock {
   void *user;                              /* the owner's */
   struct ztna_addr addrs[ZTNA_SOCK_ADDRS]; /* to connect to */
   unsigned n_addrs;
-  uint64_t timeout;
-  bool connecting, connected, ended; /* ended: CLOSE or ABORT was said */
-  bool peer_ended;                   /* its end of file was seen */
-  uint8_t due;                       /* operations that wait, bits */
-  struct sock *next_due, *next_free;
-  /* Bytes put in front of what the flow carries to the socket (PROXY). */
+  uint64_t timeout; /* ns */
+  bool connecting, connected;
+  bool resetting; /* by the other end: when it has all that came before */
+  bool ended;     /* the skin has no socket (any more), or was told so */
+  bool told;      /* on_end was called */
+  uint8_t due;    /* operations that wait, bits */
+  bool in_line;
+  struct sock *next_in_line;
+  /* Bytes put in front of what the flow carries to the socket (PROXY);
+   * malloc'd, the slot's. */
   uint8_t *preface;
   uint16_t preface_len, preface_at;
 };
@@ -31,7 +35,8 @@ struct sock_events {
   /* As tcpflow_ops; the table has already done what its socket needs. */
   void (*on_answer)(struct sock *s, enum reason why); /* agent */
   void (*on_lost)(struct sock *s);
-  /* The flow and its socket are over; the slot is free after this. */
+  /* The flow and its socket are over; the slot is not the owner's any more
+   * after this. */
   void (*on_end)(struct sock *s, enum reason why);
 };
 
@@ -52,8 +57,12 @@ const struct tcpflow_ops *sock_flow_ops(void); /* for tcpflow_init, _accept */
 void sock_connect(struct sock *s);
 /* Agent: the skin's accepted socket; spliced when the answer is there. */
 void sock_accepted(struct sock *s);
-/* The owner ends it: the socket is reset, the stream says why. */
+/* The owner ends it: the socket is reset, the stream says why; on_end comes. */
 void sock_kill(struct sock *s, enum reason why);
+/* For what waits: call it once a second or so for every slot (socks_each). */
+void sock_tick(struct sock *s, uint64_t now);
+/* Walks over all slots in use; f may end them. */
+void socks_each(struct socks *t, void (*f)(struct sock *s, void *ud), void *ud);
 
 /* --- the skin's side; numbers that are not in use are ignored --- */
 
@@ -66,7 +75,5 @@ void socks_eof(struct socks *t, uint32_t number);
 int socks_peek(struct socks *t, uint32_t number, struct ztna_sock_vec *v,
                int n);
 void socks_wrote(struct socks *t, uint32_t number, size_t n);
-/* Is there nothing to write (any more)? Then SHUT and CLOSE may be done. */
-bool socks_drained(struct socks *t, uint32_t number);
 
 #endif

@@ -22,8 +22,9 @@ enum {
 
 struct tcpflow;
 
-/* Out of QUIC's verbs, tcpflow_resume and tcpflow_tick. A callback may free the
- * flow. */
+/* Out of QUIC's verbs, tcpflow_resumed, _answer, _abort, _took_fin and _tick. A
+ * callback may call tcpflow_free, but the storage must stay until the outermost
+ * call has returned. */
 struct tcpflow_ops {
   /* Agent: the connector's answer to open; REASON_NONE: connected. Any other:
    * the flow is over, free it. */
@@ -51,6 +52,7 @@ enum tcpflow_state {
 
 /* Lent by the owner of many flows. */
 struct tcpflow_common {
+  struct quic *quic; /* for the time */
   struct bytes_pool pool;
   uint64_t n_in, n_out; /* bytes from and to the other end, all flows */
   uint64_t n_lost, n_resumed;
@@ -65,14 +67,16 @@ struct tcpflow {
   bool server;
   uint8_t id[FLOW_ID_LEN];
   enum flow_kind asked; /* the head in use */
-  uint64_t lost_at;
-  enum reason why; /* of the end */
+  bool answered;        /* once: from then on it can be resumed */
+  uint64_t until;       /* lost, or waiting to say a reset: given up then */
+  enum reason why;      /* of the end */
 
   /* the head or answer of the current stream, ours and theirs */
   uint8_t head[FLOW_HEAD_MAX];
   uint8_t head_len, head_sent;
   uint8_t got[FLOW_ANSWER_MAX];
   uint8_t got_len;
+  bool closed; /* the stream ended well; the local side may still take */
 
   /* to the other end */
   struct bytes tx;  /* from what is not acknowledged on */
@@ -84,7 +88,8 @@ struct tcpflow {
 
   /* to the local side */
   struct bytes rx;
-  uint64_t rx_given; /* so far peeked and taken over by the local side */
+  uint64_t rx_from;  /* where the current stream's bytes begin */
+  uint64_t rx_given; /* so far taken over by the local side */
   bool rx_fin, rx_fin_taken;
 };
 
@@ -94,8 +99,8 @@ struct tcpflow {
 void tcpflow_init(struct tcpflow *f, struct tcpflow_common *common,
                   const struct tcpflow_ops *ops, void *ud,
                   const uint8_t id[FLOW_ID_LEN]);
-/* Agent: opens a stream and asks. 0, or ZTNA_EAGAIN when the path allows none
- * now. */
+/* Agent: opens a stream and asks; also again, for a flow that was lost before
+ * it was answered. 0, or ZTNA_EAGAIN when the path allows none now. */
 int tcpflow_start(struct tcpflow *f, struct path *p, uint64_t context,
                   const struct ztna_addr *dst, const struct ztna_addr *src);
 /* Connector: the stream s began with head h (an open); it is not answered
@@ -105,10 +110,12 @@ void tcpflow_accept(struct tcpflow *f, struct tcpflow_common *common,
                     const struct flow_head *h);
 /* Connector: the backend is connected, or why not; then the flow is over. */
 void tcpflow_answer(struct tcpflow *f, enum reason why);
+/* Connector: the same for a stream that never became a flow's. */
+void tcpflow_refuse(struct stream *s, enum reason why);
 
-/* Agent: goes on over p. 0 or ZTNA_EAGAIN. Connector: the agent asked for it
- * with h on stream s; false (s was reset as malformed) when the counts do not
- * fit. */
+/* Agent: goes on over p, for one that was answered. 0 or ZTNA_EAGAIN.
+ * Connector: the agent asked for it with h on stream s; false (s was refused as
+ * malformed) when the counts do not fit. */
 int tcpflow_resume(struct tcpflow *f, struct path *p);
 bool tcpflow_resumed(struct tcpflow *f, struct stream *s,
                      const struct flow_head *h);
