@@ -5,7 +5,8 @@
  *   head >= tail: [ free | tail: packets | head: free ]
  *   head < tail:  [ packets | head: free | tail: packets | wrap: unused ]
  *
- * head == tail: full when n, else empty. */
+ * head == tail: full when n, else empty. As long as head >= tail, wrap is head.
+ */
 #include "part/ipq.h"
 
 #include <assert.h>
@@ -62,7 +63,6 @@ void ipq_push(struct ipq *q, size_t len, uint16_t gso_size, bool partial) {
   struct note note = {(uint32_t)len, gso_size, partial};
 
   assert(len && len <= IPQ_MAX);
-  if (q->at != q->head) q->wrap = q->head;
   memcpy(q->buf + q->at, &note, sizeof(note));
   q->head = q->at + NOTE + rounded(len);
   q->at = q->head;

@@ -16,7 +16,7 @@ struct ipq {
   size_t cap;
   size_t head; /* where the next packet goes */
   size_t tail; /* the oldest packet */
-  size_t wrap; /* head < tail: where the bytes end before the seam */
+  size_t wrap; /* where the bytes end before the seam */
   size_t at;   /* of the last room */
   size_t n;    /* packets */
 };
