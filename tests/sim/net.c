@@ -16,6 +16,7 @@ struct event {
   void *ud;
   uint64_t arg;
   struct vnet_host *to_host;
+  bool between; /* the lines: the receiver's is still to be crossed */
   struct ztna_addr from, to;
   uint8_t ecn;
   size_t len;
@@ -66,6 +67,15 @@ struct vnet_host *vnet_add(struct vnet *n, const char *v4, const char *v6,
   return h;
 }
 
+struct vnet_pipe *vnet_pipe(struct vnet *n, uint64_t rate, size_t queue) {
+  struct vnet_pipe *p = &n->pipes[n->n_pipes++];
+
+  need(n->n_pipes <= VNET_PIPES && rate && queue);
+  p->rate = rate;
+  p->queue = queue;
+  return p;
+}
+
 void vnet_rebind(struct vnet_host *h) {
   for (int i = 0; i < 2; i++) {
     uint16_t was = h->outer[i].port;
@@ -79,13 +89,16 @@ void vnet_rebind(struct vnet_host *h) {
 
 /* --- events --- */
 
-static struct event *event_new(struct vnet *n, uint64_t at, size_t len) {
-  struct event *e = calloc(1, sizeof(*e) + len);
+static struct event *event_new(size_t len) {
+  struct event *e = malloc(sizeof(*e) + len);
 
   need(e);
-  e->len = len;
-  need(heap_set(&n->events, &e->node, at) == 0);
+  *e = (struct event){.len = len};
   return e;
+}
+
+static void event_at(struct vnet *n, struct event *e, uint64_t at) {
+  need(heap_set(&n->events, &e->node, at) == 0);
 }
 
 static struct event *event_top(const struct vnet *n) {
@@ -94,11 +107,12 @@ static struct event *event_top(const struct vnet *n) {
 
 void vnet_at(struct vnet *n, uint64_t at, void (*fn)(void *ud, uint64_t arg),
              void *ud, uint64_t arg) {
-  struct event *e = event_new(n, at, 0);
+  struct event *e = event_new(0);
 
   e->fn = fn;
   e->ud = ud;
   e->arg = arg;
+  event_at(n, e, at);
 }
 
 uint64_t vnet_deadline(const struct vnet *n) {
@@ -131,36 +145,57 @@ static bool happens(struct vnet *n, double probability) {
   return probability > 0 && seeded_unit(&n->rnd) < probability;
 }
 
+/* When it has left the pipe; NEVER: there was no room. */
+static uint64_t pass(struct vnet_pipe *p, uint64_t at, size_t bytes) {
+  uint64_t start = p->free_at > at ? p->free_at : at;
+  uint64_t waiting = (start - at) * p->rate / 8 / SEC;
+
+  if (waiting + bytes > p->queue) return NEVER;
+  if (start - at > p->longest) p->longest = start - at;
+  p->free_at = start + bytes * 8 * SEC / p->rate;
+  return p->free_at;
+}
+
 /* When a packet that enters a line at `at` leaves it; NEVER: it does not. */
-static uint64_t cross(struct vnet *n, const struct vnet_line *l, uint64_t *last,
-                      uint64_t at, size_t len) {
+static uint64_t cross(struct vnet *n, struct vnet_line *l, uint64_t at,
+                      size_t len) {
   if (l->mtu && len > l->mtu) {
     n->counters.n_too_big++;
     return NEVER;
   }
   if (happens(n, l->loss)) {
     n->counters.n_lost++;
+    l->n_lost++;
     return NEVER;
   }
+  if (l->pipe) at = pass(l->pipe, at, len + VNET_HEADERS);
+  if (at == NEVER) {
+    n->counters.n_full++;
+    l->n_full++;
+    return NEVER;
+  }
+  l->n_packets++;
+  l->n_bytes += len + VNET_HEADERS;
   at += l->delay;
   if (l->jitter) at += seeded_u64(&n->rnd) % l->jitter;
   if (happens(n, l->reorder))
     return at + (l->reorder_by ? seeded_u64(&n->rnd) % l->reorder_by : 0);
-  if (at <= *last) at = *last + 1;
-  *last = at;
+  if (at <= l->last) at = l->last + 1;
+  l->last = at;
   return at;
 }
 
-static void arrive(struct vnet *n, uint64_t at, const struct ztna_addr *from,
-                   const struct ztna_addr *to, uint8_t ecn, const uint8_t *data,
-                   size_t len) {
-  struct event *e = event_new(n, at, len);
+static struct event *packet_new(struct vnet *n, const struct ztna_addr *from,
+                                const struct ztna_addr *to, uint8_t ecn,
+                                const uint8_t *data, size_t len) {
+  struct event *e = event_new(len);
 
   e->from = *from;
   e->to = *to;
   e->to_host = host_of(n, to);
   e->ecn = ecn;
   memcpy(e->data, data, len);
+  return e;
 }
 
 static bool knows(const struct vnet_host *h, const struct ztna_addr *peer) {
@@ -169,28 +204,41 @@ static bool knows(const struct vnet_host *h, const struct ztna_addr *peer) {
   return false;
 }
 
+/* Into the receiver's line; at once when nothing has to queue there, in order
+ * of sending. False: it goes no further. */
+static bool enter(struct vnet *n, struct event *e, uint64_t at) {
+  struct vnet_line *l = &e->to_host->down;
+
+  e->between = l->pipe && at > n->now;
+  if (!e->between) at = cross(n, l, at, e->len);
+  if (at == NEVER) return false;
+  event_at(n, e, at);
+  return true;
+}
+
 static void send_one(struct vnet_host *h, const struct dgram *d,
                      const uint8_t *data, size_t len) {
   const struct ztna_addr *from = &h->outer[d->remote.family == 6];
   struct vnet_host *to = host_of(h->net, &d->remote);
   struct vnet *n = h->net;
-  uint64_t at, in;
+  struct event *e;
+  uint64_t at;
 
   if (!from->family || h->off) return; /* network unreachable */
   if (!knows(h, &d->remote)) h->peers[h->n_peers++ % VNET_PEERS] = d->remote;
   if (h->n_peers > VNET_PEERS) h->n_peers = VNET_PEERS;
   note(n, from, &d->remote, data, len);
-  at = cross(n, &h->up, &h->up_last, n->now, len);
+  at = cross(n, &h->up, n->now, len);
   if (at == NEVER) return;
   if (!to || h->blocked[to->number]) {
     n->counters.n_nobody++;
     return;
   }
-  in = cross(n, &to->down, &to->down_last, at, len);
-  if (in != NEVER) arrive(n, in, from, &d->remote, d->ecn, data, len);
+  e = packet_new(n, from, &d->remote, d->ecn, data, len);
+  if (!enter(n, e, at)) free(e);
   if (!happens(n, h->up.dup)) return;
-  in = cross(n, &to->down, &to->down_last, at + MS, len);
-  if (in != NEVER) arrive(n, in, from, &d->remote, d->ecn, data, len);
+  e = packet_new(n, from, &d->remote, d->ecn, data, len);
+  if (!enter(n, e, at + MS)) free(e);
 }
 
 void vnet_send(struct vnet_host *h, const struct dgram *d) {
@@ -204,7 +252,7 @@ void vnet_inject(struct vnet *n, const struct ztna_addr *from,
                  const struct ztna_addr *to, const uint8_t *data, size_t len,
                  uint64_t delay) {
   note(n, from, to, data, len);
-  arrive(n, n->now + delay, from, to, 0, data, len);
+  event_at(n, packet_new(n, from, to, 0, data, len), n->now + delay);
 }
 
 /* --- arriving --- */
@@ -223,34 +271,45 @@ static bool accepted(struct vnet *n, const struct event *e) {
 /* May b follow a in one train? */
 static bool follows(const struct event *a, const struct event *b, size_t seg,
                     size_t total) {
-  return b && !b->fn && b->node.at <= a->node.at + TOGETHER && b->len <= seg &&
-         total % seg == 0 && total + b->len < DGRAM_MAX_BYTES &&
-         total / seg < DGRAM_MAX_SEGS && a->ecn == b->ecn &&
-         ztna_addr_equal(&a->from, &b->from) && ztna_addr_equal(&a->to, &b->to);
+  return b && !b->fn && !b->between && b->node.at <= a->node.at + TOGETHER &&
+         b->len <= seg && total % seg == 0 &&
+         total + b->len < DGRAM_MAX_BYTES && total / seg < DGRAM_MAX_SEGS &&
+         a->ecn == b->ecn && ztna_addr_equal(&a->from, &b->from) &&
+         ztna_addr_equal(&a->to, &b->to);
+}
+
+/* Takes those that follow; returns the bytes of all, one allocation:
+ * a read past it is seen. */
+static uint8_t *gather(struct vnet *n, const struct event *first,
+                       struct dgram *d) {
+  uint8_t *bytes = malloc(first->len);
+  struct event *e;
+
+  need(bytes);
+  memcpy(bytes, first->data, first->len);
+  while (follows(first, e = event_top(n), d->seg, d->len)) {
+    bytes = realloc(bytes, d->len + e->len);
+    need(bytes);
+    memcpy(bytes + d->len, e->data, e->len);
+    d->len += (uint32_t)e->len;
+    n->counters.n_delivered++;
+    heap_del(&n->events, &e->node);
+    free(e);
+  }
+  return bytes;
 }
 
 static void deliver(struct vnet *n, struct event *first) {
   struct vnet_host *h = first->to_host;
-  uint8_t *bytes = malloc(first->len);
   struct dgram d = {.remote = first->from,
                     .local = h->inner[first->to.family == 6],
                     .seg = (uint16_t)first->len,
                     .len = (uint32_t)first->len,
                     .ecn = first->ecn};
-  struct event *e;
+  uint8_t *bytes = NULL;
 
-  need(bytes);
-  memcpy(bytes, first->data, first->len);
-  while (follows(first, e = event_top(n), d.seg, d.len)) {
-    bytes = realloc(bytes, d.len + e->len);
-    need(bytes);
-    memcpy(bytes + d.len, e->data, e->len);
-    d.len += (uint32_t)e->len;
-    n->counters.n_delivered++;
-    heap_del(&n->events, &e->node);
-    free(e);
-  }
-  d.data = bytes;
+  if (follows(first, event_top(n), d.seg, d.len)) bytes = gather(n, first, &d);
+  d.data = bytes ? bytes : first->data;
   n->counters.n_delivered++;
   h->on_dgram(h->ud, &d);
   free(bytes);
@@ -258,13 +317,26 @@ static void deliver(struct vnet *n, struct event *first) {
 
 bool vnet_step(struct vnet *n) {
   struct event *e = event_top(n);
+  bool goes_on = false;
 
   if (!e || e->node.at > n->now) return false;
   heap_del(&n->events, &e->node);
   if (e->fn)
     e->fn(e->ud, e->arg);
+  else if (e->between)
+    goes_on = enter(n, e, e->node.at);
   else if (accepted(n, e))
     deliver(n, e);
-  free(e);
+  if (!goes_on) free(e);
   return true;
+}
+
+void vnet_run(struct vnet *n, uint64_t for_ns) {
+  uint64_t until = n->now + for_ns, at;
+
+  while ((at = vnet_deadline(n)) <= until) {
+    n->now = at;
+    vnet_step(n);
+  }
+  n->now = until;
 }

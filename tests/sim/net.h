@@ -1,10 +1,12 @@
 /* net.h - a network on virtual time: hosts with addresses, lines with delay,
- * jitter, loss, reordering, duplication and a size limit, NATs that forget,
- * cables that are pulled. What happens follows from the seed alone.
+ * bandwidth and a queue, jitter, loss, reordering, duplication and a size
+ * limit, NATs that forget, cables that are pulled. What happens follows from
+ * the seed alone.
  *
  * Every host hangs on the network by one line, so a packet crosses the up
- * direction of its sender and the down direction of its receiver. A line keeps
- * the order of packets unless it is told to reorder. */
+ * direction of its sender and the down direction of its receiver: is it lost,
+ * does it find room in the queue, its turn, the way. A line keeps the order of
+ * packets unless it is told to reorder. */
 #ifndef ZTNA_TESTS_NET_H
 #define ZTNA_TESTS_NET_H
 
@@ -14,18 +16,36 @@
 
 struct vnet;
 
+/* A bandwidth and the drop-tail queue before it. Lines that have the same one
+ * share it. */
+struct vnet_pipe {
+  uint64_t rate;    /* bits/s of IP packets */
+  size_t queue;     /* bytes that may wait */
+  uint64_t free_at; /* when all that is in it has left */
+  uint64_t longest; /* ns that a packet waited at most, until it is reset */
+};
+
 struct vnet_line {           /* one direction */
+  struct vnet_pipe *pipe;    /* NULL: any bandwidth */
   uint64_t delay, jitter;    /* ns; jitter is uniform on top */
   double loss, dup, reorder; /* probabilities */
   uint64_t reorder_by;       /* ns more, uniform, for those reordered */
   size_t mtu;                /* largest UDP payload; 0: any */
+  uint64_t last;             /* when the last packet in order leaves it */
+  /* What came through, in IP packets, and what did not. */
+  uint64_t n_packets, n_bytes, n_lost, n_full;
 };
 
 struct vnet_counters {
-  uint64_t n_sent, n_lost, n_too_big, n_nobody, n_delivered;
+  uint64_t n_sent, n_lost, n_full, n_too_big, n_nobody, n_delivered;
 };
 
-enum { VNET_HOSTS = 16, VNET_PEERS = 32 };
+enum {
+  VNET_HOSTS = 16,
+  VNET_PEERS = 32,
+  VNET_PIPES = 8,
+  VNET_HEADERS = 28, /* of IPv4 and UDP, before each payload */
+};
 
 struct vnet_host {
   struct vnet *net;
@@ -37,9 +57,8 @@ struct vnet_host {
   struct ztna_addr peers[VNET_PEERS]; /* whom it has sent to since */
   size_t n_peers;
   struct vnet_line up, down;
-  uint64_t up_last, down_last; /* of the last packet in order */
-  bool off;                    /* cable pulled: both directions */
-  bool blocked[VNET_HOSTS];    /* no packets from here to these */
+  bool off;                 /* cable pulled: both directions */
+  bool blocked[VNET_HOSTS]; /* no packets from here to these */
   /* A packet, or a train of them that arrived together; lent. */
   void (*on_dgram)(void *ud, const struct dgram *d);
   void *ud;
@@ -50,6 +69,8 @@ struct vnet {
   uint64_t now;
   struct vnet_host hosts[VNET_HOSTS];
   int n_hosts;
+  struct vnet_pipe pipes[VNET_PIPES];
+  int n_pipes;
   struct heap events;
   struct vnet_counters counters;
   uint64_t digest; /* of every packet sent so far, and when */
@@ -66,6 +87,8 @@ void vnet_free(struct vnet *n);
  * direction of its line. */
 struct vnet_host *vnet_add(struct vnet *n, const char *v4, const char *v6,
                            uint64_t delay);
+/* queue: bytes. The network owns it. */
+struct vnet_pipe *vnet_pipe(struct vnet *n, uint64_t rate, size_t queue);
 /* Another outer port per family: the NAT forgot, or the host has a new socket.
  * What is sent to the old ones finds nobody. */
 void vnet_rebind(struct vnet_host *h);
@@ -83,5 +106,7 @@ void vnet_at(struct vnet *n, uint64_t at, void (*fn)(void *ud, uint64_t arg),
 uint64_t vnet_deadline(const struct vnet *n); /* of the next event, or NEVER */
 /* Lets what is due at n->now happen: one train, or one call. False: nothing. */
 bool vnet_step(struct vnet *n);
+/* A network alone, without a world around it. */
+void vnet_run(struct vnet *n, uint64_t for_ns);
 
 #endif

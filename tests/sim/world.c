@@ -138,8 +138,8 @@ struct ztna_addr sim_relay_addr(const struct sim *w) {
 void sim_connector_start(struct sim *w, int i) {
   static const char *const relays[] = {RELAY_HOST};
   struct sim_connector *c = &w->connectors[i];
-  struct connector_backend backends[] = {{PROTO_UDP, SIM_PORT},
-                                         {PROTO_ICMP, 0}};
+  struct connector_backend backends[] = {
+      {.protocol = PROTO_UDP, .port = SIM_PORT}, {.protocol = PROTO_ICMP}};
   struct connector_service service = {
       .id = c->service, .backends = backends, .n_backends = 2, .weight = 1};
   struct connector_options o = {.tls = c->tls,
