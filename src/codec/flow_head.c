@@ -43,8 +43,7 @@ size_t flow_head_write(uint8_t *to, const struct flow_head *h) {
     p += wr_addr(p, &h->dst);
     p += wr_addr(p, &h->src);
   } else {
-    if (h->kind == FLOW_MOVE) p += wr_varint(p, h->sent);
-    p += wr_varint(p, h->received);
+    p += wr_varint(p, h->count);
   }
   return (size_t)(p - to);
 }
@@ -80,8 +79,7 @@ int flow_head_read(struct flow_head *h, const uint8_t *data, size_t len) {
   if (h->kind == FLOW_OPEN) {
     rc = read_open(h, &r);
   } else {
-    if (h->kind == FLOW_MOVE) h->sent = rd_varint(&r);
-    h->received = rd_varint(&r);
+    h->count = rd_varint(&r);
   }
   if (rc < 0) return rc;
   return r.bad ? 0 : (int)(len - rd_left(&r));

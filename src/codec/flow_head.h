@@ -5,7 +5,7 @@
  *     open     varint context | u8 family 4 or 6 | destination address, u16
  *              port | source address, u16 port
  *     resume   varint: bytes received so far
- *     move     varint: bytes sent on the former stream | varint: bytes received
+ *     move     varint: bytes sent on the former stream
  *   connector  u8 reason (0: connected, resumed, moved) | when it is 0, to
  *     resume   varint: bytes received so far
  *     move     varint: bytes sent on the former stream
@@ -30,8 +30,7 @@ struct flow_head {
   uint8_t id[FLOW_ID_LEN];
   uint64_t context;          /* open */
   struct ztna_addr dst, src; /* open; of one family, with ports */
-  uint64_t sent;             /* move */
-  uint64_t received;         /* resume */
+  uint64_t count;            /* resume: received; move: sent */
 };
 
 /* Returns its length, FLOW_HEAD_MAX at most. */

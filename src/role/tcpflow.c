@@ -1,12 +1,10 @@
 /* tcpflow.c - bytes between a local side and a stream, numbered and kept. */
-#include "role/tcpflow.h"
+#include "role/tcpflow_int.h"
 
 #include <string.h>
 #include <ztna/err.h>
 
 #include "base/time.h"
-
-static const struct stream_ops flow_ops;
 
 static uint64_t now_of(const struct tcpflow *f) {
   return quic_now(f->common->quic);
@@ -15,6 +13,7 @@ static uint64_t now_of(const struct tcpflow *f) {
 /* --- ends --- */
 
 static void drop_stream(struct tcpflow *f, enum reason why) {
+  tcpflow_move_drop(f, why);
   if (f->stream) stream_reset(f->stream, why);
   f->stream = NULL;
 }
@@ -25,7 +24,7 @@ static void over(struct tcpflow *f, enum reason why) {
   f->until = NEVER;
 }
 
-static void reset_by_peer(struct tcpflow *f, enum reason why) {
+void tcpflow_reset_by_peer(struct tcpflow *f, enum reason why) {
   drop_stream(f, REASON_NONE);
   over(f, why);
   f->ops->on_reset(f, f->ud, why);
@@ -59,7 +58,7 @@ static int out(struct stream *s, void *ud, struct quic_vec *v, int n,
   if (f->head_sent < f->head_len)
     v[k++] = (struct quic_vec){f->head + f->head_sent,
                                (size_t)(f->head_len - f->head_sent)};
-  if (f->state != TCPFLOW_LIVE || f->tx_fin_sent) return k;
+  if (f->state != TCPFLOW_LIVE || f->tx_fin_sent || f->move.to) return k;
   k += bytes_peek(&f->tx, f->tx_next, 4096, (struct bytes_vec *)(v + k), n - k);
   for (int i = f->head_sent < f->head_len; i < k; i++) len += v[i].len;
   *fin = f->tx_fin && f->tx_next + len == f->tx.end;
@@ -86,6 +85,7 @@ static void on_acked(struct stream *s, void *ud, uint64_t offset) {
     say_reset(f);
     return;
   }
+  tcpflow_move_check(f);
   /* Not for every packet: a reader wakes for a good piece. */
   if (!f->tx_full || bytes_len(&f->tx) > TCPFLOW_KEEP * 3 / 4) return;
   f->tx_full = false;
@@ -104,10 +104,10 @@ static void not_resumed(struct tcpflow *f, enum reason why) {
     maybe_done(f);
     return;
   }
-  reset_by_peer(f, why);
+  tcpflow_reset_by_peer(f, why);
 }
 
-static bool begin_at(struct tcpflow *f, uint64_t count) {
+bool tcpflow_begin_at(struct tcpflow *f, uint64_t count) {
   if (count < f->tx.begin || count > f->tx.end) return false;
   bytes_release(&f->tx, &f->common->pool, count);
   f->tx_next = f->tx_from = count;
@@ -117,8 +117,8 @@ static bool begin_at(struct tcpflow *f, uint64_t count) {
 
 static void went_live(struct tcpflow *f, const struct flow_answer *a) {
   if (f->asked == FLOW_RESUME) {
-    if (!begin_at(f, a->count)) {
-      reset_by_peer(f, REASON_MALFORMED);
+    if (!tcpflow_begin_at(f, a->count)) {
+      tcpflow_reset_by_peer(f, REASON_MALFORMED);
       return;
     }
     f->common->n_resumed++;
@@ -176,6 +176,7 @@ void tcpflow_more(struct tcpflow *f, const uint8_t *data, size_t len,
   }
   f->common->n_in += len;
   if (fin) f->rx_fin = true;
+  tcpflow_move_check(f);
   if (f->state == TCPFLOW_LIVE && (len || fin)) f->ops->on_input(f, f->ud);
 }
 
@@ -187,7 +188,7 @@ static void on_data(struct stream *s, void *ud, const uint8_t *data, size_t len,
 
   if (f->stream != s) return; /* refused, or reset by the local side */
   if (waits && f->state != TCPFLOW_LIVE) {
-    if (fin) reset_by_peer(f, REASON_MALFORMED);
+    if (fin) tcpflow_reset_by_peer(f, REASON_MALFORMED);
     return;
   }
   if (n < len || fin) tcpflow_more(f, data + n, len - n, fin);
@@ -196,11 +197,13 @@ static void on_data(struct stream *s, void *ud, const uint8_t *data, size_t len,
 static void on_reset(struct stream *s, void *ud, uint64_t code) {
   struct tcpflow *f = ud;
 
-  reset_by_peer(f, code && code < REASON_N ? (enum reason)code : REASON_RESET);
+  tcpflow_reset_by_peer(f, code && code < REASON_N ? (enum reason)code
+                                                   : REASON_RESET);
 }
 
 static void lose(struct tcpflow *f) {
   f->stream = NULL;
+  tcpflow_move_drop(f, REASON_NONE);
   f->state = TCPFLOW_LOST;
   f->until = now_of(f) + TCPFLOW_LOST_FOR;
   f->common->n_lost++;
@@ -216,10 +219,11 @@ static void on_gone(struct stream *s, void *ud, bool closed) {
     return;
   }
   f->closed = true;
+  tcpflow_move_drop(f, REASON_NONE);
   maybe_done(f);
 }
 
-static const struct stream_ops flow_ops = {
+const struct stream_ops tcpflow_stream_ops = {
     .on_data = on_data,
     .on_acked = on_acked,
     .on_reset = on_reset,
@@ -282,7 +286,7 @@ void tcpflow_init(struct tcpflow *f, struct tcpflow_common *common,
   f->until = now_of(f) + TCPFLOW_LOST_FOR;
 }
 
-static void bind(struct tcpflow *f, struct stream *s, size_t head_len) {
+void tcpflow_bind(struct tcpflow *f, struct stream *s, size_t head_len) {
   f->stream = s;
   f->head_len = (uint8_t)head_len;
   f->head_sent = f->got_len = 0;
@@ -293,17 +297,17 @@ static void bind(struct tcpflow *f, struct stream *s, size_t head_len) {
 
 static int ask(struct tcpflow *f, struct path *p, const struct flow_head *h,
                enum tcpflow_state state) {
-  struct stream *s = stream_open(p, &flow_ops, f);
+  struct stream *s = stream_open(p, &tcpflow_stream_ops, f);
 
   if (!s) return ZTNA_EAGAIN;
   f->asked = h->kind;
   f->state = state;
-  bind(f, s, flow_head_write(f->head, h));
+  tcpflow_bind(f, s, flow_head_write(f->head, h));
   return 0;
 }
 
-static struct flow_head head_of(const struct tcpflow *f, enum flow_kind kind) {
-  struct flow_head h = {.kind = kind, .received = f->rx.end};
+struct flow_head tcpflow_head(const struct tcpflow *f, enum flow_kind kind) {
+  struct flow_head h = {.kind = kind, .count = f->rx.end};
 
   memcpy(h.id, f->id, FLOW_ID_LEN);
   return h;
@@ -311,7 +315,7 @@ static struct flow_head head_of(const struct tcpflow *f, enum flow_kind kind) {
 
 int tcpflow_start(struct tcpflow *f, struct path *p, uint64_t context,
                   const struct ztna_addr *dst, const struct ztna_addr *src) {
-  struct flow_head h = head_of(f, FLOW_OPEN);
+  struct flow_head h = tcpflow_head(f, FLOW_OPEN);
 
   h.context = context;
   h.dst = *dst;
@@ -320,7 +324,7 @@ int tcpflow_start(struct tcpflow *f, struct path *p, uint64_t context,
 }
 
 int tcpflow_resume(struct tcpflow *f, struct path *p) {
-  struct flow_head h = head_of(f, FLOW_RESUME);
+  struct flow_head h = tcpflow_head(f, FLOW_RESUME);
 
   return ask(f, p, &h, TCPFLOW_RESUMING);
 }
@@ -333,7 +337,7 @@ void tcpflow_accept(struct tcpflow *f, struct tcpflow_common *common,
   f->asked = FLOW_OPEN;
   f->state = TCPFLOW_OPENING;
   f->stream = s;
-  stream_bind(s, &flow_ops, f);
+  stream_bind(s, &tcpflow_stream_ops, f);
 }
 
 void tcpflow_answer(struct tcpflow *f, enum reason why) {
@@ -357,7 +361,8 @@ bool tcpflow_resumed(struct tcpflow *f, struct stream *s,
                      const struct flow_head *h) {
   struct flow_answer a = {.count = f->rx.end};
 
-  if (!f->answered || f->state == TCPFLOW_OVER || !begin_at(f, h->received)) {
+  if (!f->answered || f->state == TCPFLOW_OVER ||
+      !tcpflow_begin_at(f, h->count)) {
     tcpflow_refuse(s, REASON_MALFORMED);
     return false;
   }
@@ -366,8 +371,8 @@ bool tcpflow_resumed(struct tcpflow *f, struct stream *s,
   f->asked = FLOW_RESUME;
   f->state = TCPFLOW_LIVE;
   f->common->n_resumed++;
-  stream_bind(s, &flow_ops, f);
-  bind(f, s, flow_answer_write(f->head, &a, FLOW_RESUME));
+  stream_bind(s, &tcpflow_stream_ops, f);
+  tcpflow_bind(f, s, flow_answer_write(f->head, &a, FLOW_RESUME));
   if (f->tx_reset && !bytes_len(&f->tx)) say_reset(f);
   return true;
 }

@@ -78,6 +78,13 @@ struct tcpflow {
   uint8_t got_len;
   bool closed; /* the stream ended well; the local side may still take */
 
+  struct tcpflow_move {
+    struct stream *to; /* NULL: it does not move */
+    uint64_t at;       /* connector: what the agent sent on the former stream */
+    uint8_t head[FLOW_HEAD_MAX], got[FLOW_ANSWER_MAX];
+    uint8_t head_len, head_sent, got_len;
+  } move;
+
   /* to the other end */
   struct bytes tx;  /* from what is not acknowledged on */
   uint64_t tx_next; /* next to send */
@@ -119,6 +126,14 @@ void tcpflow_refuse(struct stream *s, enum reason why);
 int tcpflow_resume(struct tcpflow *f, struct path *p);
 bool tcpflow_resumed(struct tcpflow *f, struct stream *s,
                      const struct flow_head *h);
+/* A planned move to another path, while the present one still works: each end
+ * finishes what it began on the former stream and goes on on the new one,
+ * nothing is sent twice. When either path fails meanwhile the flow stays, or is
+ * lost and resumed. Agent: 0 or ZTNA_EAGAIN. Connector: the agent asked for it.
+ */
+int tcpflow_move(struct tcpflow *f, struct path *p);
+void tcpflow_moving(struct tcpflow *f, struct stream *s,
+                    const struct flow_head *h);
 /* Bytes that came on the stream behind the head, for a connector that read
  * it. */
 void tcpflow_more(struct tcpflow *f, const uint8_t *data, size_t len, bool fin);

@@ -34,8 +34,8 @@ static void every_kind_comes_back_as_it_was(void **state) {
        .context = 2,
        .dst = addr("[fd5a:10::2]:443"),
        .src = addr("[fd5a:64::1]:1")},
-      {.kind = FLOW_RESUME, .id = {9}, .received = UINT64_C(1) << 40},
-      {.kind = FLOW_MOVE, .id = {7}, .sent = 63, .received = 64},
+      {.kind = FLOW_RESUME, .id = {9}, .count = UINT64_C(1) << 40},
+      {.kind = FLOW_MOVE, .id = {7}, .count = 64},
   };
 
   for (size_t i = 0; i < N_OF(heads); i++) {
