@@ -1,5 +1,6 @@
 # make             build/ztna
-# make check       build and run all tests (tests/run.sh)
+# make check       build and run all tests (tests/run.sh), in minutes
+# make check-long  gigabytes, many users, dead lines: the tests that take longer
 # make demo        relay, connector and agent in one process on loopback
 # make bench       measurements; make fuzz: the fuzz programs, for longer
 # make install     PREFIX and DESTDIR as usual; make uninstall
@@ -75,6 +76,7 @@ $(BENCH): $B/tests/%: $B/obj/tests/bench/%.o
 $(TOOLS): $B/tests/%: $B/obj/tests/e2e/%.o
 $(FUZZ): $B/tests/%: $B/obj/tests/fuzz/%.o $B/obj/tests/fuzz/driver.o
 $B/tests/tool_hostile: $(call objs,$(wildcard tests/e2e/hostile*.c))
+$B/tests/tool_tcp: $(call objs,$(wildcard tests/e2e/tcp_*.c))
 $(UNIT) $(SIM): TEST_LIBS = -lcmocka
 $(UNIT) $(SIM) $(BENCH) $(TOOLS) $(FUZZ): $B/libtesting.a $(LIBS)
 	@mkdir -p $(@D)
@@ -98,12 +100,18 @@ $D/.stamp: packaging/bootstrap.sh
 programs: all $(UNIT) $(SIM) $(TOOLS) $(FUZZ)
 
 check: programs
+	packaging/test-deps.sh check
 	tests/run.sh $B
+
+check-long: programs
+	packaging/test-deps.sh long
+	ZTNA_LONG=1 tests/run.sh $B
 
 fuzz: $(FUZZ)
 	for f in $(FUZZ); do $$f --seconds $(FUZZ_SECONDS) || exit 1; done
 
 bench: all $(BENCH) $(TOOLS)
+	packaging/test-deps.sh bench
 	tests/bench/run.sh $B
 
 demo: all
@@ -125,7 +133,7 @@ uninstall:
 clean: # keeps the libraries; `rm -r build` removes them too
 	rm -rf build/obj build/tests build/san-* build/*.a build/ztna
 
-.PHONY: all programs check fuzz bench demo install uninstall clean
+.PHONY: all programs check check-long fuzz bench demo install uninstall clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules

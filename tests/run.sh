@@ -3,7 +3,8 @@
 #
 #   BUILD/tests/test_*, BUILD/tests/sim/test_*   cmocka programs
 #   BUILD/tests/fuzz_*                           seeded, for two seconds each
-#   tests/e2e/*.sh, tests/*.check.sh             executable ones
+#   tests/e2e/*.sh, tests/*.check.sh             executable ones; those whose
+#                        second line says (make check-long) only with ZTNA_LONG
 #
 # All speak TAP or a little less: lines `ok NAME`, `not ok NAME`,
 # `skip NAME reason`.  A program fails as well when it ends by a signal, a
@@ -13,7 +14,8 @@
 #   N passed, N failed[, N skipped]
 #
 #   ZTNA_ONLY=WORD      only what has WORD in its path
-#   ZTNA_TIMEOUT=120    seconds per program
+#   ZTNA_LONG=1         only the long ones, `make check-long`
+#   ZTNA_TIMEOUT=120    seconds per program; 900 for long ones
 #   VERBOSE=1           show all output
 #
 # Scripts find the binary in $ZTNA and the build directory in $BUILD.
@@ -23,7 +25,8 @@ ZTNA=$BUILD/ztna
 export BUILD ZTNA CMOCKA_MESSAGE_OUTPUT=TAP
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_stack_use_after_return=1}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
-limit=${ZTNA_TIMEOUT:-120}
+limit=${ZTNA_TIMEOUT:-${ZTNA_LONG:+900}}
+limit=${limit:-120}
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
 trap 'exit 130' INT TERM HUP
@@ -78,6 +81,12 @@ run() {
 wanted() { # executable, and asked for
   test -f "$1" && test -x "$1" || return 1
   case $1 in *"$ZTNA_ONLY"*) ;; *) return 1 ;; esac
+  case $1 in *.sh) script=$1 ;; *) script=/dev/null ;; esac
+  if sed -n 2p "$script" | grep -q '(make check-long)'; then
+    test -n "$ZTNA_LONG"
+  else
+    test -z "$ZTNA_LONG"
+  fi
 }
 
 for t in "$BUILD"/tests/test_* "$BUILD"/tests/sim/test_*; do
