@@ -118,13 +118,16 @@ static bool parse_fragment(const struct ip_pkt *p) {
   return header + p->frag_off + p->payload_len <= UINT16_MAX;
 }
 
-static bool parse_udp(struct ip_pkt *p, const uint8_t *data) {
+static bool udp_sum_is_right(const struct ip_pkt *p, const uint8_t *data) {
+  if (get16(p->payload + 6)) return sum_is_right(p, data);
+  return p->version == 4; /* RFC 8200, 8.1 */
+}
+
+static bool parse_udp(struct ip_pkt *p, const uint8_t *data, bool partial) {
   const uint8_t *t = p->payload;
   if (p->payload_len < UDP_HEADER || get16(t + 4) != p->payload_len)
     return false;
-  bool summed = get16(t + 6) != 0;
-  if (!summed && p->version == 6) return false; /* RFC 8200, 8.1 */
-  if (summed && !sum_is_right(p, data)) return false;
+  if (!partial && !udp_sum_is_right(p, data)) return false;
   p->kind = IP_UDP;
   p->src.port = get16(t);
   p->dst.port = get16(t + 2);
@@ -255,12 +258,12 @@ static bool parse_icmp(struct ip_pkt *p, const uint8_t *data) {
   return true;
 }
 
-static bool parse_payload(struct ip_pkt *p, const uint8_t *data) {
+static bool parse_payload(struct ip_pkt *p, const uint8_t *data, bool partial) {
   if (is_extension(p)) return false;
   if (p->kind == IP_FRAGMENT) return parse_fragment(p);
   switch (p->proto) {
   case IP_PROTO_UDP:
-    return parse_udp(p, data);
+    return parse_udp(p, data, partial);
   case IP_PROTO_TCP:
     return parse_tcp(p);
   case IP_PROTO_ICMP:
@@ -271,12 +274,21 @@ static bool parse_payload(struct ip_pkt *p, const uint8_t *data) {
   return true;
 }
 
-int ip_parse(struct ip_pkt *p, const uint8_t *data, size_t len) {
+static int parse(struct ip_pkt *p, const uint8_t *data, size_t len,
+                 bool partial) {
   if (!ip_read_header(p, data, len) || p->len != len) return ZTNA_EMALFORMED;
   if (p->version == 4 &&
       ip_checksum_finish(ip_checksum_add(0, data, p->header_len)) != 0)
     return ZTNA_EMALFORMED;
   p->payload = data + p->header_len;
   p->payload_len = (uint16_t)(p->len - p->header_len);
-  return parse_payload(p, data) ? 0 : ZTNA_EMALFORMED;
+  return parse_payload(p, data, partial) ? 0 : ZTNA_EMALFORMED;
+}
+
+int ip_parse(struct ip_pkt *p, const uint8_t *data, size_t len) {
+  return parse(p, data, len, false);
+}
+
+int ip_parse_partial(struct ip_pkt *p, const uint8_t *data, size_t len) {
+  return parse(p, data, len, true);
 }

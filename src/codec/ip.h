@@ -65,6 +65,10 @@ struct ip_pkt {
  * fragment are refused, and so are v4-mapped addresses in an IPv6 header and
  * packets past 65535 bytes. 0 or ZTNA_EMALFORMED (*p is then garbage). */
 int ip_parse(struct ip_pkt *p, const uint8_t *data, size_t len);
+/* The same for what this machine's kernel hands over before it is finished, a
+ * super-packet or one whose checksum is only that of the pseudo header: UDP
+ * checksums are not judged. */
+int ip_parse_partial(struct ip_pkt *p, const uint8_t *data, size_t len);
 
 /* Reads the ports, or an echo's identifier, that the first fragment of a packet
  * shows into src and dst, as ip_parse does for whole ones. False: it is none,
@@ -88,6 +92,14 @@ int ip_build_udp(uint8_t *buf, size_t room, const struct ztna_addr *src,
 int ip_build_echo(uint8_t *buf, size_t room, const struct ztna_addr *src,
                   const struct ztna_addr *dst, bool reply, uint16_t id,
                   uint16_t seq, const uint8_t *payload, size_t payload_len);
+
+/* The i-th (from 0) of the packets that a UDP super-packet stands for: size
+ * payload bytes of it, or what is left, behind its headers with lengths, IPv4
+ * identification and checksums made right. udp: as parsed, of kind IP_UDP; its
+ * bytes are not changed, buf lies elsewhere. Returns the packet's length, 0
+ * when there is no i-th, ZTNA_ESIZE. */
+int ip_build_segment(uint8_t *buf, size_t room, const struct ip_pkt *udp,
+                     size_t size, size_t i);
 
 enum ip_error {
   IP_ERR_PORT,       /* port unreachable */

@@ -125,6 +125,7 @@ static int make_uplinks(struct ztna_agent *a,
 static int copy_config(struct ztna_agent *a,
                        const struct ztna_agent_config *cfg) {
   a->mtu = cfg->mtu ? cfg->mtu : ZTNA_AGENT_MTU_MIN;
+  a->offload = cfg->offload;
   if (cfg->n_networks > NETWORKS_MAX || cfg->n_services > PATTERNS_MAX)
     return ZTNA_EINVAL;
   for (size_t i = 0; i < cfg->n_networks; i++)
@@ -175,7 +176,8 @@ static int make(struct ztna_agent *a, const struct ztna_agent_config *cfg,
   map_init(&a->by_addr, 17, 2 * SERVICES_MAX, &a->rng);
   a->quic = quic_new(&q);
   a->flows = flows_new(FLOWS_MAX, 1, FLOW_IDLE, &a->rng);
-  if (!a->quic || !a->flows || pool_init(&a->pool, POOL_PACKETS) < 0)
+  if (!a->quic || !a->flows || pool_init(&a->pool, POOL_PACKETS) < 0 ||
+      ipq_init(&a->out, OUT_BYTES) < 0)
     return ZTNA_ENOMEM;
   if ((rc = copy_config(a, cfg)) < 0) return rc;
   return make_uplinks(a, cfg);
@@ -208,6 +210,7 @@ void ztna_agent_free(struct ztna_agent *a) {
   agent_services_free(a);
   flows_free(a->flows);
   map_done(&a->by_addr);
+  ipq_done(&a->out);
   pool_done(&a->pool);
   tls_free(a->tls);
   for (size_t i = 0; i < a->n_patterns; i++) free(a->patterns[i]);

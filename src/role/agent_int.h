@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "codec/ip.h"
 #include "part/flows.h"
+#include "part/ipq.h"
 #include "role/path.h"
 #include "role/uplink.h"
 
@@ -20,7 +21,8 @@ enum {
   LINKS_MAX = 64,
   FLOWS_MAX = 8192,
   POOL_PACKETS = 4096,
-  OUT_MAX = 2048,       /* packets waiting for the TUN */
+  OUT_BYTES = 1 << 20,  /* of packets waiting for the TUN */
+  SEGMENTS_MAX = 1024,  /* of a UDP super-packet */
   HELD_MAX = 64 * 1024, /* bytes per service until it is open */
   FRAGS_MAX = 16,
   NETWORKS_MAX = 16,
@@ -104,8 +106,8 @@ struct ztna_agent {
   struct link *links[LINKS_MAX];
   struct frag frags[FRAGS_MAX];
   unsigned next_frag;
-  struct pktq out; /* for the TUN */
-  struct pkt *lent;
+  struct ipq out; /* for the TUN */
+  bool offload;   /* it takes super-packets and partial checksums */
   uint64_t sweep_at;
   uint64_t now;
   bool stopping;

@@ -3,6 +3,7 @@
  * goes in: only answers to conversations that began here reach this machine. */
 #include "role/agent_int.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/map.h"
@@ -15,21 +16,15 @@ void agent_drop(struct ztna_agent *a, enum reason why) {
 
 /* --- to this machine --- */
 
-static void out_push(struct ztna_agent *a, struct pkt *k) {
-  if (a->out.n >= OUT_MAX) {
-    agent_drop(a, REASON_RATE_LIMITED);
-    pool_put(&a->pool, k);
-    return;
-  }
-  pktq_push(&a->out, k);
-  a->counters.n_ip_out++;
-}
-
 bool ztna_agent_ip_next(struct ztna_agent *a, struct ztna_ip *pkt) {
-  if (a->lent) pool_put(&a->pool, a->lent);
-  a->lent = pktq_pop(&a->out);
-  if (!a->lent) return false;
-  *pkt = (struct ztna_ip){.data = pkt_data(a->lent), .len = a->lent->len};
+  struct ipq_pkt k;
+
+  if (!ipq_pop(&a->out, &k)) return false;
+  a->counters.n_ip_out++;
+  *pkt = (struct ztna_ip){.data = k.data,
+                          .len = k.len,
+                          .gso_size = k.gso_size,
+                          .partial = k.partial};
   return true;
 }
 
@@ -37,21 +32,14 @@ bool ztna_agent_ip_next(struct ztna_agent *a, struct ztna_ip *pkt) {
  * had sent it. */
 void agent_packet_error(struct ztna_agent *a, enum ip_error err, uint32_t mtu,
                         const uint8_t *about, size_t len) {
-  struct pkt *k = pool_get(&a->pool);
+  uint8_t *room = ipq_room(&a->out, a->mtu);
   struct ip_pkt p;
-  int n = 0;
+  int n;
 
-  if (!k) return;
-  if (ip_parse(&p, about, len) == 0) {
-    p.dst.port = 0;
-    n = ip_build_error(pkt_data(k), a->mtu, &p.dst, err, mtu, about, len);
-  }
-  if (n <= 0) {
-    pool_put(&a->pool, k);
-    return;
-  }
-  k->len = (uint16_t)n;
-  out_push(a, k);
+  if (!room || ip_parse_partial(&p, about, len) < 0) return;
+  p.dst.port = 0;
+  n = ip_build_error(room, a->mtu, &p.dst, err, mtu, about, len);
+  if (n > 0) ipq_push(&a->out, (size_t)n, 0, false);
 }
 
 /* What a person's program sees: "connection refused" where the service's
@@ -126,7 +114,7 @@ static bool is_of(const struct ztna_addr v[2], const struct ztna_addr *addr) {
 void agent_packet_to_tun(struct ztna_agent *a, struct service *s,
                          const uint8_t *ip, size_t len) {
   struct ip_pkt p;
-  struct pkt *k;
+  uint8_t *room;
 
   if (len > PKT_ROOM || ip_parse(&p, ip, len) < 0) {
     agent_drop(a, REASON_MALFORMED);
@@ -136,12 +124,11 @@ void agent_packet_to_tun(struct ztna_agent *a, struct service *s,
     agent_drop(a, REASON_WRONG_DESTINATION);
   } else if (!expected(a, &p)) {
     agent_drop(a, REASON_NOT_BEGUN_HERE);
-  } else if (!(k = pool_get(&a->pool))) {
+  } else if (!(room = ipq_room(&a->out, len))) {
     agent_drop(a, REASON_RATE_LIMITED);
   } else {
-    memcpy(pkt_data(k), ip, len);
-    k->len = (uint16_t)len;
-    out_push(a, k);
+    memcpy(room, ip, len);
+    ipq_push(&a->out, len, 0, false);
   }
 }
 
@@ -160,41 +147,78 @@ static void remember(struct ztna_agent *a, const struct ip_pkt *p) {
   a->counters.n_flows = flows_count(a->flows);
 }
 
-static void send(struct ztna_agent *a, struct service *s, const uint8_t *ip,
-                 size_t len) {
-  struct pkt *k;
+/* The following three take the packet; the reason why it could not be carried,
+ * of which its sender was told, is for the caller to count. */
 
-  if (len > path_mtu(s->link->path)) {
-    agent_drop(a, REASON_PACKET_TOO_BIG);
-    agent_packet_error(a, IP_ERR_TOO_BIG, (uint32_t)path_mtu(s->link->path), ip,
-                       len);
-    return;
-  }
-  k = pool_get(&a->pool);
-  if (!k) {
-    agent_drop(a, REASON_RATE_LIMITED);
-    return;
-  }
-  memcpy(pkt_data(k), ip, len);
-  k->len = (uint16_t)len;
-  a->sweep_at = time_min(a->sweep_at, a->now + 100 * MS);
-  path_send_packet(s->link->path, s->context, k, a->now);
+static enum reason refuse(struct ztna_agent *a, struct pkt *k, enum reason why,
+                          enum ip_error err, uint32_t mtu) {
+  agent_packet_error(a, err, mtu, pkt_data(k), k->len);
+  pool_put(&a->pool, k);
+  return why;
 }
 
-static void route(struct ztna_agent *a, struct service *s, const uint8_t *ip,
-                  size_t len) {
+static enum reason send(struct ztna_agent *a, struct service *s,
+                        struct pkt *k) {
+  size_t mtu = path_mtu(s->link->path);
+
+  if (k->len > mtu)
+    return refuse(a, k, REASON_PACKET_TOO_BIG, IP_ERR_TOO_BIG, (uint32_t)mtu);
+  a->sweep_at = time_min(a->sweep_at, a->now + 100 * MS);
+  path_send_packet(s->link->path, s->context, k, a->now);
+  return REASON_NONE;
+}
+
+static enum reason route(struct ztna_agent *a, struct service *s,
+                         struct pkt *k) {
   s->used_at = a->now;
-  if (s->use == USE_OPEN && path_is_live(s->link->path)) {
-    send(a, s, ip, len);
-    return;
-  }
-  if (s->use == USE_REFUSED && a->now < s->retry_at) {
-    agent_drop(a, s->why);
-    agent_packet_error(a, agent_packet_error_of(s->why), 0, ip, len);
-    return;
-  }
-  agent_service_hold(a, s, ip, len);
+  if (s->use == USE_OPEN && path_is_live(s->link->path)) return send(a, s, k);
+  if (s->use == USE_REFUSED && a->now < s->retry_at)
+    return refuse(a, k, s->why, agent_packet_error_of(s->why), 0);
+  agent_service_hold(a, s, pkt_data(k), k->len);
+  pool_put(&a->pool, k);
   agent_service_want(a, s);
+  return REASON_NONE;
+}
+
+static void drop_many(struct ztna_agent *a, enum reason why, size_t n) {
+  a->counters.drops[why] += n;
+}
+
+/* A UDP super-packet, or one packet that lacks its checksum: as the packets
+ * they will be at the other end. When one cannot be carried, nor can the rest.
+ */
+static void route_cut(struct ztna_agent *a, struct service *s,
+                      const struct ip_pkt *p, size_t size) {
+  size_t n = p->payload_len ? (p->payload_len + size - 1) / size : 1;
+  enum reason why = REASON_NONE;
+
+  a->counters.n_ip_in += n - 1;
+  for (size_t i = 0; i < n && !why; i++) {
+    struct pkt *k = i < SEGMENTS_MAX ? pool_get(&a->pool) : NULL;
+
+    why = REASON_RATE_LIMITED;
+    if (k) {
+      int len = ip_build_segment(pkt_data(k), PKT_ROOM, p, size, i);
+
+      assert(len > 0); /* the largest was judged before */
+      k->len = (uint16_t)len;
+      why = route(a, s, k);
+    }
+    if (why) drop_many(a, why, n - i);
+  }
+}
+
+static void route_whole(struct ztna_agent *a, struct service *s,
+                        const uint8_t *ip, size_t len) {
+  struct pkt *k = pool_get(&a->pool);
+  enum reason why = REASON_RATE_LIMITED;
+
+  if (k) {
+    memcpy(pkt_data(k), ip, len);
+    k->len = (uint16_t)len;
+    why = route(a, s, k);
+  }
+  if (why) agent_drop(a, why);
 }
 
 /* True when a packet of this kind can be carried; else it was answered. */
@@ -215,6 +239,22 @@ static bool carried(struct ztna_agent *a, struct ip_pkt *p, const uint8_t *ip,
   }
 }
 
+/* The length of the largest packet that this one, maybe a super-packet, stands
+ * for. TCP's super-packets leave as bytes of a stream. */
+static size_t largest(const struct ip_pkt *p, const struct ztna_ip *pkt) {
+  if (pkt->gso_size && p->kind == IP_TCP) return 0;
+  if (pkt->gso_size && p->kind == IP_UDP && pkt->gso_size < p->payload_len)
+    return (size_t)p->header_len + UDP_HEADER + pkt->gso_size;
+  return pkt->len;
+}
+
+static bool is_well_formed(struct ip_pkt *p, const struct ztna_ip *pkt) {
+  if (!pkt->gso_size && !pkt->partial)
+    return ip_parse(p, pkt->data, pkt->len) == 0;
+  return ip_parse_partial(p, pkt->data, pkt->len) == 0 &&
+         (p->kind == IP_UDP || p->kind == IP_TCP);
+}
+
 void ztna_agent_ip_in(struct ztna_agent *a, uint64_t now,
                       const struct ztna_ip *pkt) {
   const uint8_t *ip = pkt->data;
@@ -224,17 +264,20 @@ void ztna_agent_ip_in(struct ztna_agent *a, uint64_t now,
 
   a->now = now;
   a->counters.n_ip_in++;
-  if (ip_parse(&p, ip, len) < 0) {
+  if (!is_well_formed(&p, pkt)) {
     agent_drop(a, REASON_MALFORMED);
   } else if (!is_of(a->addrs, &p.src)) {
     agent_drop(a, REASON_WRONG_SOURCE);
   } else if (!(s = agent_service_by_addr(a, &p.dst))) {
     agent_drop(a, REASON_WRONG_DESTINATION);
     agent_packet_error(a, IP_ERR_NET, 0, ip, len);
-  } else if (len > a->mtu || len > PKT_ROOM) {
+  } else if (largest(&p, pkt) > a->mtu || largest(&p, pkt) > PKT_ROOM) {
     agent_drop(a, REASON_PACKET_TOO_BIG);
     agent_packet_error(a, IP_ERR_TOO_BIG, a->mtu, ip, len);
   } else if (carried(a, &p, ip, len)) {
-    route(a, s, ip, len);
+    if (pkt->gso_size || pkt->partial)
+      route_cut(a, s, &p, pkt->gso_size ? pkt->gso_size : p.payload_len);
+    else
+      route_whole(a, s, ip, len);
   }
 }
