@@ -31,11 +31,11 @@ json_t *relay_api_self(struct session *s) {
   struct relay *r = s->relay;
   const struct identity *peer = relay_session_peer(s);
   json_t *o = json_pack(
-      "{s:s, s:I, s:o, s:s, s:s, s:[s], s:o, s:I, s:o}", "identity",
+      "{s:s, s:I, s:o, s:s, s:s, s:[s, s], s:o, s:I, s:o}", "identity",
       peer->spiffe, "not_after", (json_int_t)peer->not_after, "observed",
       relay_json_addr(&s->remote), "relay", tls_identity(r->o.tls)->spiffe,
-      "version", ZTNA_VERSION, "features", "resume", "limits", limits(), "time",
-      (json_int_t)relay_unix(r), "relays", relays(r));
+      "version", ZTNA_VERSION, "features", "resume", "health", "limits",
+      limits(), "time", (json_int_t)relay_unix(r), "relays", relays(r));
   if (o && s->role == ROLE_AGENT)
     json_object_set_new(o, "addresses",
                         relay_json_ips(s->party->addrs, s->party->n_addrs));
@@ -69,6 +69,7 @@ static const struct endpoint {
     {"GET", "/v1/events", OF_BOTH, get_events},
     {"GET", "/v1/services", OF_AGENT, get_services},
     {"PUT", "/v1/connector", OF_CONNECTOR, relay_registry_put},
+    {"PUT", "/v1/connector/health", OF_CONNECTOR, relay_registry_health},
     {"POST", "/v1/grants", OF_AGENT, relay_grant_post},
     {"DELETE", "/v1/grants/*", OF_BOTH, relay_grant_delete},
     {"DELETE", "/v1/routes/*", OF_BOTH, relay_meeting_delete},

@@ -144,28 +144,55 @@ static bool was_tried(const struct ask *a, const struct party *connector) {
   return false;
 }
 
-/* Healthy ones first, then the one that the agent has, then by routes per
- * weight. */
-static bool is_better(const struct ask *a, const struct offer *x,
-                      const struct offer *y) {
-  if (!y) return true;
-  if (x->up != y->up) return x->up;
-  bool has_x = relay_meeting_between(a->agent, x->connector);
-  bool has_y = relay_meeting_between(a->agent, y->connector);
-  if (has_x != has_y) return has_x;
-  return (x->connector->n_meetings + 1) * y->weight <
-         (y->connector->n_meetings + 1) * x->weight;
+/* It could be asked, if it takes new flows. */
+static bool is_candidate(const struct ask *a, const struct offer *o) {
+  const struct party *c = o->connector;
+  return relay_session_reaches(c->session) && !was_tried(a, c) &&
+         (!a->connector || !strcmp(a->connector, c->spiffe));
 }
 
-static struct party *choose(const struct ask *a) {
-  const struct offer *o, *best = NULL;
+/* Turns by weight, smoothly: everybody earns its weight, the richest is chosen
+ * and pays what all have earned. Of equals the one with fewer routes. */
+static struct offer *choose_by_weight(const struct ask *a) {
+  struct offer *o, *best = NULL;
+  int32_t sum = 0;
   LIST_FOREACH(o, &a->service->offers, of_service) {
-    if (!relay_session_reaches(o->connector->session)) continue;
-    if (was_tried(a, o->connector)) continue;
-    if (a->connector && strcmp(a->connector, o->connector->spiffe)) continue;
-    if (is_better(a, o, best)) best = o;
+    if (!is_candidate(a, o) || !relay_offer_is_open(o)) continue;
+    o->credit += o->weight;
+    sum += o->weight;
+    if (!best || o->credit > best->credit ||
+        (o->credit == best->credit &&
+         o->connector->n_meetings < best->connector->n_meetings))
+      best = o;
   }
-  return best ? best->connector : NULL;
+  if (best) best->credit -= sum;
+  return best;
+}
+
+/* Only what is healthy; there the one that the agent has a route to. */
+static struct party *choose(const struct ask *a) {
+  const struct offer *o;
+  LIST_FOREACH(o, &a->service->offers, of_service)
+  if (is_candidate(a, o) && relay_offer_is_open(o) &&
+      relay_meeting_between(a->agent, o->connector))
+    return o->connector;
+  o = choose_by_weight(a);
+  return o ? o->connector : NULL;
+}
+
+/* Nobody is left to be asked. */
+static enum reason obstacle(const struct ask *a) {
+  enum reason why = a->n_tried ? REASON_CONNECTOR_REFUSED : REASON_NO_CONNECTOR;
+  const struct offer *o;
+  if (!a->service->known) return REASON_NO_SUCH_SERVICE;
+  if (a->declined == REASON_BACKEND_DOWN || a->declined == REASON_DRAINING)
+    return a->declined;
+  LIST_FOREACH(o, &a->service->offers, of_service) {
+    if (!is_candidate(a, o)) continue;
+    if (!o->up) return REASON_BACKEND_DOWN;
+    if (o->connector->draining) why = REASON_DRAINING;
+  }
+  return why;
 }
 
 /* --- asking */
@@ -222,22 +249,16 @@ void relay_ask_join(struct relay *r, struct ask *a, struct meeting *m) {
   if (STAILQ_FIRST(&m->asks) == a) turn(r, m);
 }
 
-static void give_up(struct relay *r, struct ask *a) {
-  enum reason why = a->n_tried ? REASON_CONNECTOR_REFUSED : REASON_NO_CONNECTOR;
-  if (!a->service->known) why = REASON_NO_SUCH_SERVICE;
-  relay_ask_refuse(r, a, why, NULL);
-}
-
 void relay_ask_go(struct relay *r, struct ask *a) {
   enum reason why = REASON_NONE;
   struct grant *g = relay_grant_find(a->agent, a->service, a->connector);
-  struct party *c = a->n_tried < RELAY_TRIES ? choose(a) : NULL;
-  if (g) {
+  if (g && relay_grant_is_open(g)) {
     succeed(r, a, g);
     return;
   }
+  struct party *c = a->n_tried < RELAY_TRIES ? choose(a) : NULL;
   if (!c || !a->agent->session) {
-    give_up(r, a);
+    relay_ask_refuse(r, a, obstacle(a), NULL);
     return;
   }
   struct meeting *m = relay_meeting_between(a->agent, c);
@@ -248,9 +269,53 @@ void relay_ask_go(struct relay *r, struct ask *a) {
     relay_ask_refuse(r, a, why, NULL);
 }
 
+/* --- in doubt */
+
+/* Two round trips at least: a far connector is not a dead one. */
+static void doubt_again(struct relay *r, struct ask *a, struct session *s) {
+  uint64_t wait = 2 * MS * relay_session_rtt(s);
+  relay_session_ping(s);
+  a->n_doubts++;
+  relay_timer_set(r, &a->timer,
+                  r->now + (wait > RELAY_DOUBT ? wait : RELAY_DOUBT));
+}
+
+static void doubt_end(struct relay *r, struct ask *a) {
+  a->n_doubts = 0;
+  relay_timer_set(r, &a->timer, NEVER);
+  relay_ask_go(r, a);
+}
+
+void relay_ask_doubt(struct relay *r, struct ask *a, const struct party *c) {
+  memcpy(a->avoid, c->key, RELAY_ID_LEN);
+  if (!relay_session_reaches(c->session)) {
+    relay_ask_go(r, a);
+    return;
+  }
+  a->doubt_recv = relay_session_heard(c->session);
+  doubt_again(r, a, c->session);
+}
+
+static void doubt_judge(struct relay *r, struct ask *a) {
+  const struct party *c = map_get(&r->parties, a->avoid);
+  struct session *s = c ? c->session : NULL;
+  if (!relay_session_reaches(s) || relay_session_heard(s) != a->doubt_recv) {
+    doubt_end(r, a); /* gone, or there */
+  } else if (a->n_doubts < RELAY_DOUBTS) {
+    doubt_again(r, a, s);
+  } else {
+    relay_session_give_up(s);
+    doubt_end(r, a);
+  }
+}
+
 /* No answer in time, or no ticket. */
 static void on_timer(struct relay *r, struct relay_timer *t) {
   struct ask *a = TIMER_OWNER(t, ask, timer);
+  if (a->n_doubts) {
+    doubt_judge(r, a);
+    return;
+  }
   if (!a->meeting) {
     relay_revival_forget(a);
     relay_ask_go(r, a);
@@ -285,6 +350,7 @@ static void declined(struct relay *r, struct ask *a, const char *reason) {
            m->end[1]->spiffe, a->agent->spiffe, a->service->id,
            reason_name(reason_find(reason)));
   mark_tried(a, m->end[1]);
+  a->declined = reason_find(reason);
   a->asked = NULL; /* it knows */
   leave(r, a);
   relay_ask_go(r, a);

@@ -86,16 +86,26 @@ void relay_grant_close(struct relay *r, struct grant *g, enum reason why,
   relay_grant_free(r, g, why);
 }
 
+bool relay_grant_is_open(const struct grant *g) {
+  const struct party *connector = g->meeting->end[1];
+  const struct offer *o = relay_service_offer(g->service, connector);
+  return o && relay_offer_is_open(o) &&
+         relay_session_reaches(connector->session);
+}
+
 struct grant *relay_grant_find(const struct party *agent,
                                const struct service *s, const char *connector) {
+  struct grant *g, *found = NULL;
   struct meeting *m;
-  struct grant *g;
   LIST_FOREACH(m, &agent->meetings, of_end[0]) {
     if (connector && strcmp(connector, m->end[1]->spiffe)) continue;
-    LIST_FOREACH(g, &m->grants, of_meeting)
-    if (g->service == s) return g;
+    LIST_FOREACH(g, &m->grants, of_meeting) {
+      if (g->service != s) continue;
+      if (relay_grant_is_open(g)) return g;
+      found = g;
+    }
   }
-  return NULL;
+  return found;
 }
 
 /* --- judged again */
@@ -147,6 +157,7 @@ void relay_grant_respond(struct relay *r, struct h3_req *req,
 
 struct wish { /* a request's members */
   const char *service, *connector, *resume;
+  const char *avoid; /* a connector that the agent does not reach */
   uint8_t instance[RELAY_ID_LEN];
 };
 
@@ -158,6 +169,7 @@ static const char *wish_read(struct wish *w, const json_t *body) {
   w->service = json_string_value(json_object_get(body, "service"));
   w->connector = json_string_value(connector);
   w->resume = json_string_value(resume);
+  w->avoid = json_string_value(json_object_get(body, "avoid"));
   if (!w->service) return "service: want a service id";
   if (!hex_parse(w->instance, RELAY_ID_LEN, hex))
     return "instance: want 32 hex digits";
@@ -182,8 +194,12 @@ static void start(struct session *s, struct h3_req *req, struct service *v,
     relay_ask_refuse(r, a, REASON_INTERNAL, NULL);
     return;
   }
+  const struct party *avoid =
+      w->avoid ? relay_party_find(r, ROLE_CONNECTOR, w->avoid) : NULL;
   if (!a)
     refuse(s, req, v->id, REASON_INTERNAL, NULL);
+  else if (avoid)
+    relay_ask_doubt(r, a, avoid);
   else if (!w->resume || !relay_resume_agent(r, a, w->resume))
     relay_ask_go(r, a);
 }
@@ -199,6 +215,16 @@ static struct service *service_of(struct session *s, const struct wish *w) {
   return NULL;
 }
 
+/* A grant that it has will do: the one it asks for by name, one that takes new
+ * flows, or, of a connector that it cannot reach, the only one there is. */
+static bool will_do(const struct grant *g, const struct wish *w) {
+  const struct party *connector = g->meeting->end[1];
+  if (w->avoid && !strcmp(w->avoid, connector->spiffe))
+    return !relay_service_has_other(g->service, connector);
+  return w->connector || relay_grant_is_open(g) ||
+         !relay_session_reaches(connector->session);
+}
+
 static void judge_service(struct session *s, struct h3_req *req,
                           struct service *v, const struct wish *w) {
   struct relay *r = s->relay;
@@ -211,7 +237,8 @@ static void judge_service(struct session *s, struct h3_req *req,
     refuse(s, req, v->id, why,
            named ? NULL
                  : "the certificate limits this agent to other services");
-  } else if ((g = relay_grant_find(s->party, v, w->connector))) {
+  } else if ((g = relay_grant_find(s->party, v, w->connector)) &&
+             will_do(g, w)) {
     relay_grant_respond(r, req, g);
   } else if (s->party->n_grants >= RELAY_GRANTS) {
     refuse(s, req, v->id, REASON_TOO_MANY_ROUTES, "64 grants per agent");

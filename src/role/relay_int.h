@@ -37,6 +37,7 @@ enum {
   RELAY_PORTS = 64,      /* of one offer */
   RELAY_SERVICES = 4096, /* known to a relay */
   RELAY_TRIES = 3,       /* connectors asked for one grant */
+  RELAY_DOUBTS = 2,      /* unanswered probes of a doubted connector */
   RELAY_TICKETS = 1024,  /* in one registration */
   RELAY_REQUESTS = 50,   /* per second and control connection */
   RELAY_JSON_DEPTH = 16,
@@ -50,6 +51,7 @@ enum {
 #define RELAY_HEARTBEAT (15 * SEC)
 #define RELAY_PROBE (5 * SEC)        /* is a connector still there? */
 #define RELAY_PROBE_BUSY SEC         /* while a request waits for it */
+#define RELAY_DOUBT (200 * MS)       /* between probes of a doubted one */
 #define RELAY_RESUME_WAIT (3 * SEC)  /* for the connector's ticket */
 #define RELAY_RESUME_KEEP (60 * SEC) /* one end's ticket for the other */
 #define RELAY_COALESCE (20 * MS)     /* changes told to agents as one */
@@ -105,6 +107,7 @@ struct party {
   /* connectors */
   struct offer *offers;
   size_t n_offers;
+  bool draining; /* takes no new flows */
 };
 
 struct offer { /* a service of a connector */
@@ -113,6 +116,7 @@ struct offer { /* a service of a connector */
   LIST_ENTRY(offer) of_service;
   unsigned protocols;
   uint16_t weight;
+  int32_t credit; /* of the weighted choice */
   bool up;
   uint8_t n_ports;
   struct {
@@ -159,9 +163,13 @@ struct ask {
   char *connector; /* SPIFFE of the only one wanted; NULL: any */
   uint8_t tried[RELAY_TRIES][RELAY_ID_LEN]; /* keys of connectors */
   unsigned n_tried;
-  struct meeting *meeting; /* NULL: waits for a ticket */
-  struct session *asked;   /* NULL: its turn has not come */
-  bool changed;            /* the policy, since it was sent */
+  enum reason declined;        /* why the last one did; NONE */
+  uint8_t avoid[RELAY_ID_LEN]; /* key of the connector in doubt */
+  unsigned n_doubts;           /* probes of it so far; 0: none is */
+  uint64_t doubt_recv;         /* packets of it before the first */
+  struct meeting *meeting;     /* NULL: waits for a ticket, or is in doubt */
+  struct session *asked;       /* NULL: its turn has not come */
+  bool changed;                /* the policy, since it was sent */
   uint64_t answer_by;
   struct revival *revival;
   LIST_ENTRY(ask) of_agent, of_revival;
@@ -249,6 +257,11 @@ bool relay_session_may_request(struct session *s);
 bool relay_session_reaches(const struct session *s);
 /* A request waits for it: ask more often whether it is there. */
 void relay_session_hurry(struct session *s);
+/* Asks whether it is there, now; how many packets of it came so far. */
+void relay_session_ping(struct session *s);
+uint64_t relay_session_heard(const struct session *s);
+/* It is not: nobody is sent there until it is heard of again. */
+void relay_session_give_up(struct session *s);
 void relay_session_arm(struct session *s);
 uint64_t relay_session_rtt(const struct session *s); /* ms */
 const struct identity *relay_session_peer(const struct session *s);
@@ -302,7 +315,15 @@ struct service *relay_service_find(const struct relay *r, const char *id);
 /* Of the service; NULL when the connector does not offer it. */
 struct offer *relay_service_offer(const struct service *s,
                                   const struct party *connector);
-bool relay_service_is_up(const struct service *s);
+/* Its connector is there, the service healthy, and takes new flows. */
+bool relay_offer_is_open(const struct offer *o);
+/* Why nobody takes new flows, or NONE. */
+enum reason relay_service_obstacle(const struct service *s);
+/* The same as agents read it: "up" or the reason's name. */
+const char *relay_service_state(const struct service *s);
+/* One that could take new flows, `not` (NULL: none) left out. */
+bool relay_service_has_other(const struct service *s,
+                             const struct party * not );
 /* Finds or makes; NULL: no memory, or 4096 of them. */
 struct service *relay_service_need(struct relay *r, const char *id);
 /* Forgets it when nothing needs it. */
@@ -317,6 +338,9 @@ json_t *relay_registry_list(struct relay *r, const struct party *agent);
 
 void relay_registry_put(struct session *s, struct h3_req *req,
                         const uint8_t *id);
+/* PUT /v1/connector/health */
+void relay_registry_health(struct session *s, struct h3_req *req,
+                           const uint8_t *id);
 /* The connector is gone. */
 void relay_registry_drop(struct relay *r, struct party *connector);
 
@@ -330,6 +354,8 @@ enum reason relay_offers_parse(const json_t *services,
                                const struct identity *peer, struct offer **v,
                                size_t *n, char *why, size_t room);
 void relay_offers_free(struct offer *v, size_t n);
+/* "up" or "down". False: neither. */
+bool relay_health_read(const json_t *text, bool *up);
 
 /* --- relay_meeting.c --- */
 
@@ -358,8 +384,10 @@ void relay_grant_delete(struct session *s, struct h3_req *req,
 /* Why an agent may not use a service, or NONE and what it may. */
 enum reason relay_grant_judge(struct relay *r, const struct party *agent,
                               const struct service *s, struct permission *may);
+/* One that can take new flows before one that cannot. */
 struct grant *relay_grant_find(const struct party *agent,
                                const struct service *s, const char *connector);
+bool relay_grant_is_open(const struct grant *g);
 struct grant *relay_grant_new(struct relay *r, const struct ask *a);
 void relay_grant_free(struct relay *r, struct grant *g, enum reason why);
 /* Tells both ends except `silent`; the meeting stays. */
@@ -376,6 +404,8 @@ struct ask *relay_ask_new(struct relay *r, struct party *agent,
                           struct h3_req *req, struct service *s,
                           const struct permission *may);
 void relay_ask_go(struct relay *r, struct ask *a);
+/* The agent does not reach this connector: is it there? If not, another one. */
+void relay_ask_doubt(struct relay *r, struct ask *a, const struct party *c);
 void relay_ask_refuse(struct relay *r, struct ask *a, enum reason why,
                       const char *detail);
 /* Without an answer. */

@@ -65,17 +65,22 @@ static enum reason read_ports(const struct reading *u, struct offer *o,
   return REASON_NONE;
 }
 
+bool relay_health_read(const json_t *text, bool *up) {
+  const char *state = json_string_value(text);
+  *up = state && !strcmp(state, "up");
+  return *up || (state && !strcmp(state, "down"));
+}
+
 static enum reason read_state(const struct reading *u, struct offer *o,
                               const json_t *service) {
   const json_t *weight = json_object_get(service, "weight");
   const json_t *health = json_object_get(service, "health");
-  const char *state = health ? json_string_value(health) : "up";
   json_int_t w = weight ? json_integer_value(weight) : 1;
   if (w < 1 || w > WEIGHT_MAX) return wrong(u, "weight", "1 to 100");
   o->weight = (uint16_t)w;
-  if (!state || (strcmp(state, "up") && strcmp(state, "down")))
+  o->up = true;
+  if (health && !relay_health_read(health, &o->up))
     return wrong(u, "health", "\"up\" or \"down\"");
-  o->up = !strcmp(state, "up");
   return REASON_NONE;
 }
 

@@ -130,6 +130,7 @@ static void take(struct session *s, struct h3_req *req, const json_t *body,
   struct party *p = s->party;
   bool first = !s->declared;
   relay_party_declare(s, instance);
+  p->draining = json_is_true(json_object_get(body, "draining"));
   offers_replace(r, p, v, n);
   if (first) {
     routes_compare(r, p, json_object_get(body, "routes"));
@@ -179,5 +180,49 @@ void relay_registry_put(struct session *s, struct h3_req *req,
   else
     relay_api_refuse(s, req, REASON_MALFORMED,
                      "want a JSON object, each key once");
+  json_decref(body);
+}
+
+/* --- PUT /v1/connector/health: what changes often, without the whole list */
+
+static void health_take(struct relay *r, struct party *p, const json_t *one) {
+  const char *id = json_string_value(json_object_get(one, "id"));
+  const struct service *s = id ? relay_service_find(r, id) : NULL;
+  struct offer *o = s ? relay_service_offer(s, p) : NULL;
+  bool up;
+  if (!o || !relay_health_read(json_object_get(one, "health"), &up)) return;
+  if (up != o->up)
+    log_info("relay: service %s service=%s connector=%s", up ? "up" : "down",
+             s->id, p->spiffe);
+  o->up = up;
+}
+
+static void drain_take(struct party *p, const json_t *draining) {
+  if (!json_is_boolean(draining)) return;
+  if (p->draining != json_is_true(draining))
+    log_info("relay: connector %s connector=%s",
+             p->draining ? "takes new flows again" : "draining", p->spiffe);
+  p->draining = json_is_true(draining);
+}
+
+void relay_registry_health(struct session *s, struct h3_req *req,
+                           const uint8_t *id) {
+  size_t len, i;
+  const char *text = h3_body(req, &len);
+  json_t *body = relay_json_parse(text, len), *one;
+  if (!body) {
+    relay_api_refuse(s, req, REASON_MALFORMED,
+                     "want a JSON object, each key once");
+    return;
+  }
+  if (s->declared && s->party->session == s) {
+    drain_take(s->party, json_object_get(body, "draining"));
+    json_array_foreach(json_object_get(body, "services"), i, one)
+        health_take(s->relay, s->party, one);
+    relay_json_respond(req, 204, NULL);
+    relay_events_services(s->relay);
+  } else {
+    relay_api_refuse(s, req, REASON_ROUTE_UNKNOWN, "register first");
+  }
   json_decref(body);
 }

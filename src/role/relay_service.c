@@ -43,10 +43,33 @@ static bool is_there(const struct party *connector) {
   return s && s->declared && !s->closing;
 }
 
-bool relay_service_is_up(const struct service *s) {
+bool relay_offer_is_open(const struct offer *o) {
+  return is_there(o->connector) && o->up && !o->connector->draining;
+}
+
+enum reason relay_service_obstacle(const struct service *s) {
+  enum reason why = REASON_NO_CONNECTOR;
+  const struct offer *o;
+  LIST_FOREACH(o, &s->offers, of_service) {
+    if (relay_offer_is_open(o)) return REASON_NONE;
+    if (!is_there(o->connector) || why == REASON_BACKEND_DOWN) continue;
+    why = o->up ? REASON_DRAINING : REASON_BACKEND_DOWN;
+  }
+  return why;
+}
+
+const char *relay_service_state(const struct service *s) {
+  enum reason why = relay_service_obstacle(s);
+  return why == REASON_NONE ? "up" : reason_name(why);
+}
+
+bool relay_service_has_other(const struct service *s,
+                             const struct party * not ) {
   const struct offer *o;
   LIST_FOREACH(o, &s->offers, of_service)
-  if (is_there(o->connector)) return true;
+  if (o->connector != not &&relay_offer_is_open(o) &&
+      relay_session_reaches(o->connector->session))
+    return true;
   return false;
 }
 
@@ -214,6 +237,14 @@ static void port_add(struct ports *p, unsigned protocol, uint16_t port) {
       p->list, json_pack("[si]", relay_protocol_name(protocol), (int)port));
 }
 
+/* What the agent has of it is at a connector that takes nothing new, while
+ * another one does: it should ask again. */
+static bool should_move(const struct party *agent, const struct service *s) {
+  const struct grant *g = relay_grant_find(agent, s, NULL);
+  return g && !relay_grant_is_open(g) &&
+         relay_service_has_other(s, g->meeting->end[1]);
+}
+
 static json_t *describe(const struct service *s, const struct permission *may) {
   struct ports p = {.list = json_array()};
   unsigned offered = 0;
@@ -229,16 +260,19 @@ static json_t *describe(const struct service *s, const struct permission *may) {
   return json_pack("{s:s, s:o, s:o, s:o, s:s}", "id", s->id, "addresses",
                    relay_json_ips(s->addrs, RELAY_FAMILIES), "protocols",
                    relay_json_protocols(offered & may->protocols), "ports",
-                   p.list, "state",
-                   relay_service_is_up(s) ? "up" : "no-connector");
+                   p.list, "state", relay_service_state(s));
 }
 
 json_t *relay_registry_list(struct relay *r, const struct party *agent) {
   json_t *list = json_array();
   struct permission may;
-  for (size_t i = 0; i < r->n_services; i++)
-    if (r->services[i]->known &&
-        relay_grant_judge(r, agent, r->services[i], &may) == REASON_NONE)
-      json_array_append_new(list, describe(r->services[i], &may));
+  for (size_t i = 0; i < r->n_services; i++) {
+    const struct service *s = r->services[i];
+    if (!s->known || relay_grant_judge(r, agent, s, &may) != REASON_NONE)
+      continue;
+    json_t *o = describe(s, &may);
+    if (should_move(agent, s)) json_object_set_new(o, "move", json_true());
+    json_array_append_new(list, o);
+  }
   return list;
 }

@@ -114,6 +114,26 @@ void relay_session_hurry(struct session *s) {
   relay_session_arm(s);
 }
 
+void relay_session_ping(struct session *s) {
+  quic_ping(h3_conn(s->h3), s->relay->now);
+}
+
+uint64_t relay_session_heard(const struct session *s) {
+  struct quic_info i;
+  quic_info(h3_conn(s->h3), &i);
+  return i.n_recv;
+}
+
+void relay_session_give_up(struct session *s) {
+  if (s->n_unanswered >= 2) return;
+  log_info("relay: connector does not answer connector=%s",
+           relay_session_peer(s)->spiffe);
+  s->n_unanswered = 2;
+  s->n_recv = relay_session_heard(s);
+  s->probe_at = s->relay->now + RELAY_PROBE_BUSY;
+  relay_session_arm(s);
+}
+
 static void on_timer(struct relay *r, struct relay_timer *t) {
   struct session *s = TIMER_OWNER(t, session, timer);
   if (s->closing) return;

@@ -104,14 +104,15 @@ static json_t *services(const struct relay *r) {
     json_t *who = json_array();
     LIST_FOREACH(o, &s->offers, of_service)
     json_array_append_new(
-        who, json_pack("{s:s, s:b, s:s, s:i}", "identity", o->connector->spiffe,
-                       "connected", o->connector->session != NULL, "health",
-                       o->up ? "up" : "down", "weight", (int)o->weight));
+        who,
+        json_pack("{s:s, s:b, s:s, s:b, s:i}", "identity", o->connector->spiffe,
+                  "connected", o->connector->session != NULL, "health",
+                  o->up ? "up" : "down", "draining", o->connector->draining,
+                  "weight", (int)o->weight));
     json_array_append_new(
         list, json_pack("{s:s, s:o, s:s, s:o}", "id", s->id, "addresses",
                         relay_json_ips(s->addrs, RELAY_FAMILIES), "state",
-                        relay_service_is_up(s) ? "up" : "no-connector",
-                        "connectors", who));
+                        relay_service_state(s), "connectors", who));
   }
   return list;
 }

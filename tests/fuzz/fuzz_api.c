@@ -182,6 +182,7 @@ static void client_end(struct client *c) {
 /* --- requests --- */
 
 #define INSTANCE "00112233445566778899aabbccddeeff"
+#define CONNECTOR "spiffe://example.org/connector/trudy"
 
 static json_t *wish(struct garble *g) {
   json_t *o =
@@ -192,6 +193,10 @@ static json_t *wish(struct garble *g) {
     json_object_set_new(o, "resume", json_string(tickets[garble_pick(g, 2)]));
   if (garble_pick(g, 4) == 1)
     json_object_set_new(o, "connector", json_string(garble_word(g)));
+  if (garble_pick(g, 4) == 1)
+    json_object_set_new(
+        o, "avoid",
+        json_string(garble_pick(g, 2) ? CONNECTOR : garble_word(g)));
   return o;
 }
 
@@ -205,6 +210,12 @@ static json_t *registration(struct garble *g) {
   if (garble_pick(g, 2))
     json_object_set_new(o, "routes", json_pack("[s]", last_route));
   return o;
+}
+
+static json_t *health(struct garble *g) {
+  return json_pack("{s:b, s:[{s:s, s:s}, {s:s}]}", "draining",
+                   (int)garble_pick(g, 2), "services", "id", "web", "health",
+                   garble_pick(g, 2) ? "up" : "down", "id", garble_word(g));
 }
 
 static json_t *answer(struct garble *g) {
@@ -233,8 +244,8 @@ static void some_request(struct garble *g, struct client *c,
     r->body = wish(g);
   } else if (kind < 2 && c == &connector) {
     r->method = "PUT";
-    strcpy(r->path, "/v1/connector");
-    r->body = registration(g);
+    strcpy(r->path, kind ? "/v1/connector" : "/v1/connector/health");
+    r->body = kind ? registration(g) : health(g);
   } else if (kind < 4 && c == &connector) {
     r->method = "POST";
     snprintf(r->path, sizeof(r->path), "/v1/routes/%.2000s/answer", route);

@@ -337,7 +337,9 @@ static void agent_init(struct world *w, int i) {
 
 static struct connector *make_connector(struct world *w) {
   static const struct connector_backend web[] = {
-      {PROTO_UDP, 53}, {PROTO_UDP, 54}, {PROTO_TCP, 80}};
+      {.protocol = PROTO_UDP, .port = 53},
+      {.protocol = PROTO_UDP, .port = 54},
+      {.protocol = PROTO_TCP, .port = 80}};
   static const char *const relays[] = {"relay.test:4433"};
   const struct connector_service services[] = {
       {.id = "web", .backends = web, .n_backends = 3},

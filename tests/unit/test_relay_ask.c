@@ -84,7 +84,7 @@ static void a_healthy_connector_comes_first(void **state) {
       "{\"instance\": \"00112233445566778899aabbccddeeff\", \"services\": "
       "[{\"id\": \"web\", \"health\": \"down\", \"weight\": 100}]}";
   assert_int_equal(request(sick, "PUT", "/v1/connector", body), 200);
-  assert_int_equal(grant(agent, "web"), 201); /* better than none */
+  check_refused(agent, "web", 503, "backend-down");
   connector_up(w, "well", "192.0.2.2:1000", "web");
   struct client *other = agent_up(w, "desktop", "198.51.100.2:2000");
   assert_int_equal(grant(other, "web"), 201);
