@@ -23,7 +23,8 @@ static const char *protocol_name(unsigned bit) {
 
 static json_t *service_json(const struct service *s) {
   json_t *j = json_pack("{s:s, s:[], s:[], s:i, s:s}", "id", s->id, "ports",
-                        "protocols", "weight", (int)s->weight, "health", "up");
+                        "protocols", "weight", (int)s->weight, "health",
+                        health_name(&s->health));
   unsigned seen = PROTO_ICMP; /* the backend's machine can always be asked */
 
   for (size_t i = 0; i < s->n_backends; i++) {
@@ -51,9 +52,10 @@ static void on_registered(void *ud, int status, json_t *body) {
   struct registration *r = ud;
   enum reason why;
 
+  check_registered(r->c, r->u, status == 200);
   if (status == 200) {
     uplink_confirm(r->u);
-    link_sync(r->c, r->u, body);
+    grants_sync(r->c, r->u, body);
     log_info("connector: registered relay=%s", uplink_name(r->u));
   } else if (status) {
     why = uplink_problem(status, body);
@@ -75,9 +77,10 @@ static void on_up(struct uplink *u, void *ud, json_t *self) {
   c->now = quic_now(c->quic);
   for (size_t i = 0; i < c->n_services; i++)
     json_array_append_new(list, service_json(&c->services[i]));
-  body = json_pack("{s:s, s:o, s:o}", "instance", c->instance, "services", list,
-                   "resume", link_tickets(c, u));
+  body = json_pack("{s:s, s:o, s:o, s:b}", "instance", c->instance, "services",
+                   list, "resume", link_tickets(c, u), "draining", c->draining);
   link_follow(c, u);
+  check_registering(c, u);
   log_info("connector: relay connected relay=%s identity=%s", uplink_name(u),
            uplink_relay_identity(u));
   if (r) *r = (struct registration){c, u};
@@ -95,7 +98,7 @@ static void on_event(struct uplink *u, void *ud, const char *name, json_t *e) {
   else if (!strcmp(name, "route-closed"))
     link_route_closed(c, u, e);
   else if (!strncmp(name, "grant-", 6))
-    link_grant_event(c, u, name, e);
+    grant_event(c, u, name, e);
 }
 
 static void on_down(struct uplink *u, void *ud, enum reason why,
@@ -103,6 +106,7 @@ static void on_down(struct uplink *u, void *ud, enum reason why,
   struct connector *c = ud;
 
   c->now = quic_now(c->quic);
+  check_unregistered(c, u);
   log_warn("connector: relay lost relay=%s reason=%s text=\"%s\" (%s; can be "
            "fixed by: %s)",
            uplink_name(u), reason_name(why), text, reason_text(why),
@@ -198,6 +202,7 @@ void connector_free(struct connector *c) {
     free(s->id);
   }
   nat_free(c);
+  check_free(c);
   flows_free(c->flows);
   pool_done(&c->pool);
   free(c->services);
@@ -228,6 +233,7 @@ void connector_set_backend(struct connector *c, size_t service, size_t backend,
   memset(b->to, 0, sizeof(b->to));
   for (b->n_to = 0; b->n_to < n && b->n_to < ZTNA_SOCK_ADDRS; b->n_to++)
     b->to[b->n_to] = v[b->n_to];
+  check_place(c, &c->services[service], backend);
 }
 
 /* --- verbs --- */
@@ -244,6 +250,7 @@ void connector_tick(struct connector *c, uint64_t now) {
   for (size_t i = 0; i < c->n_uplinks; i++) uplink_tick(c->uplinks[i], now);
   nat_tick(c, now);
   link_tick(c, now);
+  check_tick(c, now);
 }
 
 int connector_next(struct connector *c, uint64_t now, struct dgram *v,
@@ -258,6 +265,7 @@ uint64_t connector_deadline(const struct connector *c) {
   for (size_t i = 0; i < c->n_uplinks; i++)
     at = time_min(at, uplink_deadline(c->uplinks[i]));
   at = time_min(at, flows_deadline(c->flows));
+  at = time_min(at, c->check_at);
   return time_min(at, c->sweep_at);
 }
 
@@ -279,7 +287,8 @@ bool connector_stopped(const struct connector *c) {
 
 bool connector_ready(const struct connector *c, enum reason *why) {
   *why = c->stopping ? REASON_SHUTTING_DOWN : REASON_RELAY_UNREACHABLE;
-  if (c->stopping) return false;
+  if (c->draining && !c->stopping) *why = REASON_DRAINING;
+  if (c->stopping || c->draining) return false;
   for (size_t i = 0; i < c->n_uplinks; i++) {
     if (uplink_is_up(c->uplinks[i])) return true;
     *why = uplink_why(c->uplinks[i], NULL);
@@ -332,6 +341,15 @@ void connector_metrics(const struct connector *c, struct sbuf *out) {
   metrics_print(out, path_metrics, &sum);
   metrics_print(out, metrics, &c->counters);
   metrics_print(out, quic_metrics, quic_stats(c->quic));
+  check_metrics(c, out);
+}
+
+static json_t *service_status(const struct connector *c,
+                              const struct service *s) {
+  json_t *j = service_json(s);
+
+  health_status(&s->health, c->now, j);
+  return j;
 }
 
 void connector_status(const struct connector *c, json_t *status) {
@@ -340,11 +358,12 @@ void connector_status(const struct connector *c, json_t *status) {
   for (size_t i = 0; i < c->n_uplinks; i++)
     json_array_append_new(relays, uplink_status(c->uplinks[i]));
   for (size_t i = 0; i < c->n_services; i++)
-    json_array_append_new(list, service_json(&c->services[i]));
+    json_array_append_new(list, service_status(c, &c->services[i]));
   links_status(c, links);
   json_object_set_new(status, "role", json_string("connector"));
   json_object_set_new(status, "identity",
                       json_string(tls_identity(c->o.tls)->spiffe));
+  json_object_set_new(status, "draining", json_boolean(c->draining));
   json_object_set_new(status, "relays", relays);
   json_object_set_new(status, "services", list);
   json_object_set_new(status, "links", links);

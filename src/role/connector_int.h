@@ -37,6 +37,16 @@ struct service {
   char **agents;
   size_t n_agents;
   unsigned weight;
+  struct health health;
+  size_t check_backend;
+  unsigned check_ops; /* CHECK_ bits that wait for the skin */
+  uint64_t changed;   /* in which change its health was said last */
+};
+
+/* What a relay was told of health and draining. */
+struct announce {
+  bool registered, busy; /* busy: a request of it is under way */
+  uint64_t sent, told;   /* changes up to this one */
 };
 
 struct grant {
@@ -101,6 +111,12 @@ struct connector {
   uint8_t *scratch; /* a whole packet before it is fragmented */
   char instance[ID_TEXT];
   bool stopping;
+  bool draining;
+  uint64_t n_changes;         /* of health and draining */
+  uint64_t drain_changed;     /* which of them was draining's last */
+  struct announce *announces; /* one per uplink */
+  uint64_t check_at;          /* next check_tick that does something */
+  size_t n_check_ops;         /* services with check_ops */
   uint64_t now;
   uint64_t sweep_at; /* next link_tick that does something */
   struct connector_counters counters;
@@ -109,16 +125,27 @@ struct connector {
 
 /* connector_link.c */
 void link_request(struct connector *c, struct uplink *u, json_t *e);
-void link_grant_event(struct connector *c, const struct uplink *u,
-                      const char *event, json_t *e);
 void link_route_closed(struct connector *c, const struct uplink *u, json_t *e);
 /* The relay is at this address now: its paths come from there. */
 void link_follow(struct connector *c, const struct uplink *u);
-void link_sync(struct connector *c, struct uplink *u, json_t *answer);
 void link_tick(struct connector *c, uint64_t now);
 void link_free(struct link *l);
 void links_status(const struct connector *c, json_t *into);
 json_t *link_tickets(const struct connector *c, const struct uplink *u);
+
+/* connector_grant.c */
+struct service *service_find(struct connector *c, const char *id);
+bool service_admits(const struct service *s, const char *agent);
+struct grant **grant_find(struct link *l, const char *id);
+/* Takes what a relay says into a new or known grant of the link. */
+enum reason grant_take(struct link *l, json_t *j);
+/* grant-closed, grant-renewed, grant-changed. */
+void grant_event(struct connector *c, const struct uplink *u, const char *event,
+                 json_t *e);
+/* After a (re)connection the relay names all its grants for us. */
+void grants_sync(struct connector *c, const struct uplink *u, json_t *answer);
+/* Ends those whose lease ran out; whether any is left. */
+bool grants_tick(struct link *l, uint64_t now);
 
 /* connector_nat.c */
 void nat_packet(struct link *l, uint64_t context, const uint8_t *ip,
@@ -126,6 +153,20 @@ void nat_packet(struct link *l, uint64_t context, const uint8_t *ip,
 void nat_forget(struct link *l);
 void nat_tick(struct connector *c, uint64_t now);
 void nat_free(struct connector *c);
+
+/* connector_check.c */
+int check_init(struct connector *c, const struct connector_options *o);
+void check_free(struct connector *c);
+void check_tick(struct connector *c, uint64_t now);
+/* A backend's address was set. */
+void check_place(struct connector *c, struct service *s, size_t backend);
+/* Why it takes no new flows, or NONE. */
+enum reason check_obstacle(const struct connector *c, const struct service *s);
+/* The relay is being told all at once (PUT /v1/connector), was, or is gone. */
+void check_registering(struct connector *c, const struct uplink *u);
+void check_registered(struct connector *c, struct uplink *u, bool ok);
+void check_unregistered(struct connector *c, const struct uplink *u);
+void check_metrics(const struct connector *c, struct sbuf *out);
 
 /* connector.c */
 void connector_drop(struct connector *c, enum reason why);
