@@ -84,7 +84,10 @@ static void on_data(struct stream *s, void *ud, const uint8_t *data, size_t len,
     tcpflow_more(f, data + n, len - n, fin);
 }
 
+static void on_acked(struct stream *s, void *ud, uint64_t offset) {}
+
 static const struct stream_ops agent_ops = {.on_data = on_data,
+                                            .on_acked = on_acked,
                                             .on_reset = on_reset,
                                             .on_stop = on_reset,
                                             .on_gone = on_gone,
@@ -112,7 +115,13 @@ static void early(struct stream *s, void *ud, const uint8_t *data, size_t len,
   if (len || fin) on_reset(s, ud, 0);
 }
 
+static int nothing_yet(struct stream *s, void *ud, struct quic_vec *v, int n,
+                       bool *fin) {
+  return 0;
+}
+
 static const struct stream_ops connector_ops = {.on_data = early,
+                                                .out = nothing_yet,
                                                 .on_reset = on_reset,
                                                 .on_stop = on_reset,
                                                 .on_gone = on_gone};
