@@ -1,5 +1,6 @@
 /* path.c - a path's connection and its queue of inner packets. The control
- * stream is in path_stream.c, DATAGRAM formats and fragments in path_dgram.c.
+ * stream is in path_control.c, the streams of TCP flows in stream.c, DATAGRAM
+ * formats and fragments in path_dgram.c.
  */
 #include "role/path_int.h"
 
@@ -10,6 +11,15 @@
 #include "base/log.h"
 
 /* --- connections --- */
+
+/* Without a connection while streams say that they are gone: nobody opens one
+ * on what is not there any more. */
+static void forget_conn(struct path *p) {
+  p->conn = NULL;
+  streams_gone(p);
+  path_control_reset(p);
+  path_dgram_reset(p);
+}
 
 /* On the same handle QUIC ends the former by itself, silently: a close frame
  * could overtake the end of our handshake, and the other side would see an end
@@ -32,11 +42,10 @@ static int on_ready(struct quic_conn *c, void *ud,
 
   if (why) return why;
   if (p->dialling == c) p->dialling = NULL;
-  path_stream_reset(p);
-  path_dgram_reset(p);
+  forget_conn(p);
   p->conn = c;
   if (!quic_is_server(c)) leave_former(p, c, former);
-  if (!quic_is_server(c) && path_stream_open(p) < 0) return REASON_INTERNAL;
+  if (!quic_is_server(c) && path_control_open(p) < 0) return REASON_INTERNAL;
   p->ev->on_live(p, p->ud);
   quic_wake(c);
   return 0;
@@ -46,9 +55,7 @@ static void on_end(struct quic_conn *c, void *ud, const struct quic_end *why) {
   struct path *p = ud;
 
   if (c == p->conn) {
-    p->conn = NULL;
-    path_stream_reset(p);
-    path_dgram_reset(p);
+    forget_conn(p);
   } else if (c == p->dialling) {
     p->dialling = NULL;
     if (p->conn) return;
@@ -65,14 +72,18 @@ static const struct quic_ops path_ops = {
     .alpn = "ztna/1",
     .on_ready = on_ready,
     .on_end = on_end,
-    .on_stream_data = path_on_stream_data,
-    .on_stream_acked = path_on_stream_acked,
-    .on_stream_room = path_on_stream_room,
-    .on_stream_close = path_on_stream_close,
-    .stream_out = path_stream_out,
-    .stream_sent = path_stream_sent,
-    .stream_blocked = path_stream_blocked,
-    .stream_shut = path_stream_shut,
+    .on_stream_data = streams_on_data,
+    .on_stream_acked = streams_on_acked,
+    .on_stream_room = streams_on_room,
+    .on_stream_close = streams_on_close,
+    .on_stream_reset = streams_on_reset,
+    .on_stop_sending = streams_on_stop,
+    .on_streams_allowed = streams_on_allowed,
+    .stream_out = streams_out,
+    .stream_sent = streams_sent,
+    .stream_blocked = streams_blocked,
+    .stream_shut = streams_shut,
+    .packet_size = path_packet_size,
     .on_dgram = path_on_dgram,
     .dgram_out = path_dgram_out,
     .dgram_sent = path_dgram_sent,
@@ -80,15 +91,18 @@ static const struct quic_ops path_ops = {
     .on_dgram_lost = path_on_dgram_lost,
 };
 
-static struct quic_params params_of(uint64_t initial_rtt) {
+/* Only agents open streams. */
+static struct quic_params params_of(uint64_t initial_rtt, uint64_t streams) {
   return (struct quic_params){
       .idle_timeout = 30 * SEC,
       .keep_alive = 15 * SEC,
       .handshake_timeout = 3 * SEC,
       .initial_rtt = initial_rtt,
-      .streams_bidi = 16,
-      .stream_window = 256 * 1024,
+      .streams_bidi = streams,
+      .stream_window = 128 * 1024,
+      .max_stream_window = 1024 * 1024,
       .conn_window = 1024 * 1024,
+      .max_conn_window = 16 * 1024 * 1024,
       .dgrams = true,
       .pmtud = true,
       .lean = true, /* its keys allocate nothing per packet, too */
@@ -107,6 +121,7 @@ struct path *path_new(struct quic *q, struct pool *pool, const struct rng *rng,
   p->ud = ud;
   p->stream = -1;
   p->quiet_at = NEVER;
+  path_watch_reset(p);
   p->queue = fq_new(pool, PATH_QUEUE, rng);
   if (p->queue) return p;
   free(p);
@@ -119,9 +134,7 @@ void path_free(struct path *p, uint64_t now) {
   if (p->former) quic_forget(p->former);
   if (p->conn && !p->slot) quic_forget(p->conn);
   if (p->slot) quic_unlisten(p->quic, p->slot);
-  p->conn = NULL;
-  path_stream_reset(p);
-  path_dgram_reset(p);
+  forget_conn(p);
   fq_free(p->queue);
   free(p->rx);
   free(p);
@@ -130,7 +143,7 @@ void path_free(struct path *p, uint64_t now) {
 int path_listen(struct path *p, const uint8_t handle[HANDLE_LEN],
                 const uint8_t peer_handle[HANDLE_LEN], uint64_t initial_rtt,
                 uint64_t now) {
-  struct quic_params params = params_of(initial_rtt);
+  struct quic_params params = params_of(initial_rtt, PATH_STREAMS);
 
   p->slot = quic_listen(p->quic, handle, peer_handle, &path_ops, p, &params,
                         now, PATH_ACCEPT_FOR);
@@ -150,7 +163,7 @@ int path_dial(struct path *p, const struct ztna_addr *remote,
                         .peer_handle = peer_handle,
                         .ops = &path_ops,
                         .ud = p,
-                        .params = params_of(initial_rtt)};
+                        .params = params_of(initial_rtt, 0)};
 
   if (p->dialling) quic_forget(p->dialling);
   p->dialling = quic_dial(p->quic, &d, now);

@@ -15,6 +15,7 @@ enum {
   PATH_MSG_MAX = 65536,      /* a control message */
   PATH_CONTEXT_MAX = 0x3fff, /* two bytes of varint */
   PATH_QUEUE = 512 * 1024,   /* bytes of inner packets that may wait */
+  PATH_STREAMS = 1024,       /* at once, the control stream among them */
   PATH_QUEUE_PACKETS = 1024, /* so that small ones leave some of the pool */
 };
 
@@ -79,7 +80,8 @@ struct path_totals {
 /* pool: of inner packets, lent. NULL: no memory. */
 struct path *path_new(struct quic *q, struct pool *pool, const struct rng *rng,
                       const struct path_events *ev, void *ud);
-/* Takes its handle back and forgets it; no callback any more. A connection that
+/* Takes its handle back and forgets it; no callback any more but on_gone of its
+ * streams. A connection that
  * was closed before still says so. Not out of a callback of this path. */
 void path_free(struct path *p, uint64_t now);
 

@@ -1,25 +1,19 @@
 /* path_dgram.c - inner packets in DATAGRAM frames, in two when they do not fit;
- * echoes; and the watch over what still passes. */
+ * and echoes. */
 #include "role/path_int.h"
 
 #include <string.h>
 #include <ztna/err.h>
 
-#include "base/log.h"
-
 #define REASS_FOR (200 * MS)
-#define SILENT_MIN (200 * MS)
 #define QUIET_AFTER (500 * MS)
 
 enum {
-  NARROW = 1200, /* UDP payload that every path carries */
-  BIG_LOST = 3,
-  ID_BIG = 1,
-  ID_PROBE = 2,                            /* bits of a DATAGRAM's id */
+  ID_BIG = 1, /* bits of a DATAGRAM's id */
+  ID_PROBE = 2,
+  ID_STALL = 4,
   FRAME_HEAD = 3,                          /* of a DATAGRAM: type and length */
   HEAD = QUIC_DGRAM_OVERHEAD - FRAME_HEAD, /* of a packet, with its tag */
-  OTHERS = 64,  /* ACK and other frames in front of ours */
-  FULL = 65535, /* nothing more into this packet */
 };
 
 static void frag_clear(struct path *p, struct frag_slot *f) {
@@ -35,12 +29,7 @@ void path_dgram_reset(struct path *p) {
   p->out = OUT_NONE;
   p->packet = p->fill = 0;
   p->n_replies = 0;
-  p->echo_due = p->probe_due = false;
-  p->n_outstanding = 0;
-  p->witness_at = 0;
-  p->n_big_lost = 0;
-  p->limit = 0;
-  p->probe_at = NEVER;
+  path_watch_reset(p);
   for (int i = 0; i < REASS_SLOTS; i++) frag_clear(p, &p->frags[i]);
 }
 
@@ -72,23 +61,7 @@ void path_packet_has(struct path *p, size_t n) {
 }
 
 static bool packet_is_big(const struct path *p, size_t n) {
-  return HEAD + p->fill + FRAME_HEAD + n > NARROW;
-}
-
-/* While the path is narrow no DATAGRAM joins a packet that gets too big by it.
- * An echo stands alone: it is the witness that small packets arrive. */
-static bool packet_has_room(const struct path *p, size_t n) {
-  if (!p->fill) return true;
-  if (p->fill >= FULL) return false;
-  if (p->out == OUT_ECHO) return !packet_is_big(p, n + OTHERS);
-  return !p->limit || HEAD + OTHERS + p->fill + FRAME_HEAD + n <= p->limit;
-}
-
-/* The longest DATAGRAM of an empty packet. */
-static size_t packet_max(const struct path *p, size_t max) {
-  size_t narrow = p->limit - HEAD - OTHERS - FRAME_HEAD;
-
-  return p->limit && narrow < max ? narrow : max;
+  return HEAD + p->fill + FRAME_HEAD + n > PATH_NARROW;
 }
 
 /* --- out --- */
@@ -172,29 +145,22 @@ static int offer_probe(struct path *p, struct quic_vec v[2]) {
   return offer_echo(p, i.udp_payload - QUIC_DGRAM_OVERHEAD, v);
 }
 
-/* When all that we send is too big nothing comes back, and QUIC cannot tell
- * what was lost: something small must go in between. */
-static void want_witness(struct path *p, uint64_t now) {
-  if (!path_is_silent(p, now) || now < p->witness_at) return;
-  p->witness_at = now + SILENT_MIN;
-  p->echo_due = true;
-}
-
+/* Echoes and probes go in packets of their own size only. */
 static int offer(struct path *p, size_t max, struct quic_vec v[2]) {
-  want_witness(p, quic_now(p->quic));
+  if (p->packet_size == QUIC_FULL) {
+    if (!p->probe_due) return 0;
+    p->out = OUT_PROBE;
+    return offer_probe(p, v);
+  }
+  if (p->packet_size == QUIC_SMALL && p->echo_due) {
+    p->out = OUT_ECHO;
+    return offer_echo(p, 0, v);
+  }
   if (p->n_replies) {
     p->out = OUT_REPLY;
     return offer_own(p, WIRE_ECHO_REPLY, p->replies[p->n_replies - 1], 0, v);
   }
-  if (p->echo_due) {
-    p->out = OUT_ECHO;
-    return offer_echo(p, 0, v);
-  }
-  if (p->probe_due) {
-    p->out = OUT_PROBE;
-    return offer_probe(p, v);
-  }
-  return offer_packet(p, packet_max(p, max), v);
+  return offer_packet(p, max, v);
 }
 
 int path_dgram_out(struct quic_conn *c, void *ud, size_t max,
@@ -208,8 +174,8 @@ int path_dgram_out(struct quic_conn *c, void *ud, size_t max,
   n = offer(p, max, v);
   if (!n) return 0;
   p->out_len = v[0].len + (n > 1 ? v[1].len : 0);
-  if (!packet_has_room(p, p->out_len)) return 0; /* into the next */
   if (packet_is_big(p, p->out_len)) *id |= ID_BIG;
+  if (p->out == OUT_ECHO && path_is_stalled(p)) *id |= ID_STALL;
   if (p->out == OUT_PROBE) *id |= ID_PROBE;
   return n;
 }
@@ -224,8 +190,8 @@ static void sent_packet(struct path *p) {
 void path_dgram_sent(struct quic_conn *c, void *ud) {
   struct path *p = ud;
 
-  if (!p->n_outstanding++) p->progress_at = quic_now(p->quic);
-  path_packet_has(p, p->out == OUT_ECHO ? FULL : p->out_len);
+  path_watch_dgram(p);
+  path_packet_has(p, p->out_len);
   switch (p->out) {
   case OUT_REPLY:
     p->n_replies--;
@@ -253,39 +219,17 @@ void path_dgram_sent(struct quic_conn *c, void *ud) {
 
 /* --- what became of it --- */
 
-static void progress(struct path *p) {
-  if (p->n_outstanding) p->n_outstanding--;
-  p->progress_at = quic_now(p->quic);
-}
-
-/* ngtcp2 only ever raises a path's size: here it is lowered, when three big
- * packets in a row are lost while smaller ones arrive (PROTOCOL 5, "Size"). */
-static void shrink(struct path *p) {
-  p->limit = NARROW;
-  quic_limit_size(p->conn, p->limit);
-  p->probe_every = SEC;
-  p->probe_due = true; /* was it chance? */
-  log_debug("path: carries no more than %zu bytes now", p->limit);
-}
-
-static void unshrink(struct path *p) {
-  p->limit = 0;
-  p->n_big_lost = 0;
-  p->probe_at = NEVER;
-  quic_limit_size(p->conn, 0);
-}
-
 void path_on_dgram_acked(struct quic_conn *c, void *ud, uint64_t id) {
   struct path *p = ud;
 
   if (c != p->conn) return;
-  progress(p);
+  path_watch_acked(p);
   if (id & ID_PROBE)
-    unshrink(p);
+    path_grow(p);
   else if (id & ID_BIG)
     p->n_big_lost = 0;
-  else if (p->n_big_lost >= BIG_LOST && !p->limit)
-    shrink(p);
+  else
+    path_small_acked(p, id & ID_STALL);
 }
 
 void path_on_dgram_lost(struct quic_conn *c, void *ud, uint64_t id) {
@@ -293,57 +237,10 @@ void path_on_dgram_lost(struct quic_conn *c, void *ud, uint64_t id) {
 
   if (c != p->conn) return;
   if (p->n_outstanding) p->n_outstanding--;
-  if (id & ID_PROBE) {
-    p->probe_at = quic_now(p->quic) + p->probe_every;
-    if (p->probe_every < 60 * SEC) p->probe_every *= 2;
-    return;
-  }
-  if (!(id & ID_BIG)) return;
-  /* A small one is the witness: without traffic of that size, send it. */
-  if (++p->n_big_lost >= BIG_LOST && !p->limit)
-    path_probe(p, quic_now(p->quic));
-}
-
-uint64_t path_silent_since(const struct path *p) {
-  struct quic_info i;
-  uint64_t after;
-
-  if (!p->conn || !p->n_outstanding) return NEVER;
-  quic_info(p->conn, &i);
-  after = 3 * i.srtt > SILENT_MIN ? 3 * i.srtt : SILENT_MIN;
-  return p->progress_at + after;
-}
-
-bool path_is_silent(const struct path *p, uint64_t now) {
-  return now >= path_silent_since(p);
-}
-
-bool path_fell_quiet(struct path *p) {
-  bool missed = p->missed && p->conn;
-
-  p->missed = false;
-  return missed;
-}
-
-void path_probe(struct path *p, uint64_t now) {
-  if (!p->conn) return;
-  p->echo_due = true;
-  quic_wake(p->conn);
-}
-
-void path_tick(struct path *p, uint64_t now) {
-  if (now >= p->quiet_at) {
-    p->quiet_at = NEVER;
-    p->missed = true;
-  }
-  if (now < p->probe_at) return;
-  p->probe_at = NEVER;
-  p->probe_due = p->limit;
-  if (p->conn) quic_wake(p->conn);
-}
-
-uint64_t path_deadline(const struct path *p) {
-  return time_min(p->probe_at, p->quiet_at);
+  if (id & ID_PROBE)
+    path_probe_lost(p);
+  else if (id & ID_BIG)
+    path_big_lost(p);
 }
 
 /* --- in --- */

@@ -17,12 +17,15 @@ struct stream_ops {
                   bool fin);
   /* Everything we sent below this offset of the stream has arrived. */
   void (*on_acked)(struct stream *s, void *ud, uint64_t offset);
-  /* RESET_STREAM: no more bytes come. STOP_SENDING: it takes no more. */
+  /* RESET_STREAM: no more bytes come. STOP_SENDING: it takes no more, and what
+   * was given to it is not needed any more. Neither ends the stream: the user
+   * does (stream_reset), or the peer. */
   void (*on_reset)(struct stream *s, void *ud, uint64_t code);
   void (*on_stop)(struct stream *s, void *ud, uint64_t code);
   /* It is over; s is gone after this. closed: both directions ended and
-   * everything we sent, its end too, was acknowledged. Else the path's
-   * connection is gone. */
+   * everything we sent, its end too, was acknowledged. Else a direction was
+   * reset (on_reset or on_stop came before), or the path's connection is gone.
+   */
   void (*on_gone)(struct stream *s, void *ud, bool closed);
   /* The next bytes to send, n vectors at most, and whether they end it; they
    * stay where they are until acknowledged. 0 without fin: nothing now. */
@@ -46,9 +49,9 @@ void stream_wake(struct stream *s);
 void stream_credit(struct stream *s, size_t n);
 /* Ends both directions abruptly. No callback any more. */
 void stream_reset(struct stream *s, uint64_t code);
-/* Forgets the user: what the stream still sends is retransmitted by QUIC, new
- * data of the peer is thrown away. No callback any more; the bytes given must
- * not be needed any more (all acknowledged). */
+/* Forgets the user: what the stream still sends is retransmitted by QUIC, and
+ * it is ended if it was not; new data of the peer is thrown away. No callback
+ * any more; the bytes given must not be needed any more (all acknowledged). */
 void stream_forget(struct stream *s);
 struct path *stream_path(const struct stream *s);
 

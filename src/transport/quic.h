@@ -44,6 +44,16 @@ struct quic_end {
   char text[128];     /* the detail, printable */
 };
 
+/* The size of a packet. Where both have something to send, streams and
+ * DATAGRAMs are asked first by turns; in a small or full packet DATAGRAMs are.
+ */
+enum quic_size {
+  QUIC_ANY,   /* whatever fits, within quic_limit_size */
+  QUIC_SMALL, /* 1200 bytes at most, which every path carries */
+  QUIC_FULL,  /* as large as the path is believed to be, whatever the limit; new
+                 stream data stays out of it */
+};
+
 /* What a connection's user does. Unset members may be NULL. Every function gets
  * the user pointer of the connection. Those that return int: 0, or a negative
  * value to close the connection with REASON_MALFORMED (or whatever quic_close
@@ -101,6 +111,9 @@ struct quic_ops {
   void (*dgram_sent)(struct quic_conn *c, void *ud);
   void (*on_dgram_acked)(struct quic_conn *c, void *ud, uint64_t id);
   void (*on_dgram_lost)(struct quic_conn *c, void *ud, uint64_t id);
+
+  /* Asked before each packet: must it be of a certain size? */
+  enum quic_size (*packet_size)(struct quic_conn *c, void *ud);
 };
 
 struct quic_params {          /* per connection */
@@ -111,9 +124,11 @@ struct quic_params {          /* per connection */
   uint64_t streams_bidi;      /* that the peer may open */
   uint64_t stream_window;     /* bytes per stream */
   uint64_t conn_window;       /* bytes per connection */
-  bool dgrams;                /* DATAGRAM frames are welcome */
-  bool pmtud;                 /* look for bigger packets */
-  bool lean;                  /* small keys, no allocation per packet */
+  /* They double, up to these, when one is used up within 2 RTT; 0: never. */
+  uint64_t max_stream_window, max_conn_window;
+  bool dgrams; /* DATAGRAM frames are welcome */
+  bool pmtud;  /* look for bigger packets */
+  bool lean;   /* small keys, no allocation per packet */
 };
 
 /* What an endpoint decides about the first Initial of an unknown connection. */
@@ -221,17 +236,30 @@ void quic_wake(struct quic_conn *c);
 int quic_stream_open(struct quic_conn *c, bool bidi, int64_t *id);
 /* The user has taken n bytes of a stream: the peer may send as many more. */
 void quic_credit(struct quic_conn *c, int64_t id, size_t n);
-/* On a server: the peer may open one more bidirectional stream. */
+/* The same for the stream alone, and for the connection alone: whoever bounds
+ * what it keeps in another way need not let one reader stop all. */
+void quic_credit_stream(struct quic_conn *c, int64_t id, size_t n);
+void quic_credit_conn(struct quic_conn *c, size_t n);
+/* A stream's user pointer, NULL at first; NULL for a stream that is gone. */
+void quic_stream_set_ud(struct quic_conn *c, int64_t id, void *ud);
+void *quic_stream_ud(const struct quic_conn *c, int64_t id);
+/* On a server: the peer may open n more bidirectional streams. */
 void quic_stream_more(struct quic_conn *c, size_t n);
 void quic_stream_reset(struct quic_conn *c, int64_t id, uint64_t app_error);
 void quic_stream_stop(struct quic_conn *c, int64_t id, uint64_t app_error);
 uint64_t quic_max_data_left(const struct quic_conn *c);
 /* A PING, now. */
 void quic_ping(struct quic_conn *c, uint64_t now);
+/* The way may be open again: forgets how often the probe timer (RFC 9002, 6.2)
+ * has doubled. When it would have run out without that, two packets may leave
+ * now, even though the congestion window is full of what was lost. Safe to call
+ * at any time and often. */
+void quic_probe(struct quic_conn *c, uint64_t now);
 
 /* The largest DATAGRAM payload that passes now; 0 before the handshake. */
 size_t quic_dgram_max(const struct quic_conn *c);
-/* Lower it (shrink detection, PROTOCOL 5 "Size"); 0 lifts the limit. */
+/* Lower the size of all packets (shrink detection, PROTOCOL 5 "Size"); 0 lifts
+ * the limit. */
 void quic_limit_size(struct quic_conn *c, size_t udp_payload);
 
 /* The time of the verb that runs or ran last on its endpoint. */

@@ -115,6 +115,8 @@ static void fill_settings(struct quic_conn *c, const struct quic_params *p,
   s->pmtud_probeslen = sizeof(probes) / sizeof(*probes);
   s->rand_ctx.native_handle = (void *)c->q->cfg.rng;
   s->initial_pkt_num = 0;
+  s->max_stream_window = p->max_stream_window;
+  s->max_window = p->max_conn_window;
 }
 
 static void fill_params(struct quic_conn *c, const struct quic_params *p,
@@ -344,11 +346,29 @@ int quic_stream_open(struct quic_conn *c, bool bidi, int64_t *id) {
   return rv ? ZTNA_ENOMEM : 0;
 }
 
-void quic_credit(struct quic_conn *c, int64_t id, size_t n) {
+void quic_credit_stream(struct quic_conn *c, int64_t id, size_t n) {
   if (c->state >= CONN_ENDING || !n) return;
   ngtcp2_conn_extend_max_stream_offset(c->conn, id, n);
+  quic_wake_conn(c);
+}
+
+void quic_credit_conn(struct quic_conn *c, size_t n) {
+  if (c->state >= CONN_ENDING || !n) return;
   ngtcp2_conn_extend_max_offset(c->conn, n);
   quic_wake_conn(c);
+}
+
+void quic_credit(struct quic_conn *c, int64_t id, size_t n) {
+  quic_credit_stream(c, id, n);
+  quic_credit_conn(c, n);
+}
+
+void quic_stream_set_ud(struct quic_conn *c, int64_t id, void *ud) {
+  if (c->conn) ngtcp2_conn_set_stream_user_data(c->conn, id, ud);
+}
+
+void *quic_stream_ud(const struct quic_conn *c, int64_t id) {
+  return c->conn ? ngtcp2_conn_get_stream_user_data2(c->conn, id) : NULL;
 }
 
 void quic_stream_more(struct quic_conn *c, size_t n) {
@@ -377,6 +397,21 @@ uint64_t quic_max_data_left(const struct quic_conn *c) {
 void quic_ping(struct quic_conn *c, uint64_t now) {
   if (c->state != CONN_READY) return;
   c->ping = true;
+  quic_wake_conn(c);
+}
+
+/* Of ngtcp2's inside, which is linked statically: no call of its own ends the
+ * back-off, and the window full of lost packets would hold a PING, too. The
+ * timer is set anew as if it had never run out; in silence that is in the past,
+ * and then it gives the two probes that need no window. */
+void ngtcp2_conn_cancel_loss_detection_timer(ngtcp2_conn *conn);
+void ngtcp2_conn_set_loss_detection_timer(ngtcp2_conn *conn, ngtcp2_tstamp ts);
+
+void quic_probe(struct quic_conn *c, uint64_t now) {
+  if (c->state != CONN_READY) return;
+  ngtcp2_conn_cancel_loss_detection_timer(c->conn);
+  ngtcp2_conn_set_loss_detection_timer(c->conn, now);
+  conn_rearm(c, false);
   quic_wake_conn(c);
 }
 

@@ -21,6 +21,7 @@ enum {
   STRAY_LEN = 256,
   STRAY_DRAIN = 16, /* of them in one quic_next */
   CLOSE_LEN = 1200,
+  SMALL = 1200, /* UDP payload that every path carries (RFC 9000, 14) */
   PREFIX_BUCKETS = 1024, /* handshake rate per source prefix */
 };
 
@@ -66,6 +67,7 @@ struct quic_conn {
   bool in_half;  /* its key stands in the half-open table */
   bool ssl_done; /* confirmed: ssl may be freed */
   bool ping;
+  bool dgram_turn; /* DATAGRAMs are asked before streams for the next packet */
   bool was_ready;
   bool say_close; /* send a close frame when ending */
   uint8_t tag[2]; /* tells this handle's connections apart */
@@ -78,6 +80,7 @@ struct quic_conn {
   struct ztna_addr remote; /* validated */
   struct ztna_addr local;
   size_t limit; /* UDP payload; 0 none */
+  uint64_t heard_at;
   struct identity peer;
   char group[24], cipher[40];
   struct quic_end end;

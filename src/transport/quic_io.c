@@ -15,6 +15,9 @@
 
 #include "base/log.h"
 
+enum { ROOM = 1500 }; /* for a packet */
+#define SILENCE (500 * MS)
+
 /* --- in --- */
 
 /* The peer's words may hold anything: only printable ASCII is kept. */
@@ -92,10 +95,20 @@ static void answer_from_tomb(struct quic_conn *c,
   stray_push(c->q, remote, local, c->close_pkt, c->close_len);
 }
 
+/* After a silence something came: whatever waits for a timer that has backed
+ * off meanwhile goes on. Garbage does not count. */
+static void heard(struct quic_conn *c, bool silent, uint64_t n_discarded) {
+  if (silent && conn_discarded(c) != n_discarded) return;
+  c->heard_at = c->q->now;
+  if (silent) quic_probe(c, c->q->now);
+}
+
 void conn_read(struct quic_conn *c, const struct ztna_addr *remote,
                const struct ztna_addr *local, uint8_t ecn, const uint8_t *data,
                size_t len) {
   ngtcp2_pkt_info pi = {.ecn = ecn};
+  bool silent = c->q->now - c->heard_at > SILENCE;
+  uint64_t n_discarded = silent ? conn_discarded(c) : 0;
   ngtcp2_path_storage ps;
   int rv;
 
@@ -110,6 +123,7 @@ void conn_read(struct quic_conn *c, const struct ztna_addr *remote,
   if (c->state >= CONN_ENDING) return; /* said why already */
   switch (rv) {
   case 0:
+    heard(c, silent, n_discarded);
     conn_settle(c);
     return;
   case NGTCP2_ERR_DRAINING:
@@ -148,7 +162,9 @@ struct packet {
   ngtcp2_pkt_info pi;
   uint8_t *data;
   size_t room;
+  enum quic_size size;
   bool blocked; /* the user's data may not go now */
+  bool has_stream, has_dgram;
 };
 
 enum { DONE = 1, AGAIN = 0 }; /* of a step: *n holds the result, or go on */
@@ -183,6 +199,7 @@ static int step_stream(struct quic_conn *c, struct packet *p, ngtcp2_ssize *n,
     return AGAIN;
   }
   if (taken >= 0) c->ops->stream_sent(c, c->ud, id, (size_t)taken);
+  p->has_stream |= taken >= 0;
   p->blocked = *n == 0;
   return *n == NGTCP2_ERR_WRITE_MORE ? AGAIN : DONE;
 }
@@ -204,6 +221,7 @@ static int step_dgram(struct quic_conn *c, struct packet *p, size_t max,
                                    NGTCP2_WRITE_DATAGRAM_FLAG_MORE, id,
                                    (ngtcp2_vec *)v, (size_t)n_vec, c->q->now);
   if (accepted) c->ops->dgram_sent(c, c->ud);
+  p->has_dgram |= accepted;
   p->blocked = *n == 0;
   return *n == NGTCP2_ERR_WRITE_MORE ? AGAIN : DONE;
 }
@@ -211,15 +229,18 @@ static int step_dgram(struct quic_conn *c, struct packet *p, size_t max,
 /* One packet into p. Its length, 0 when nothing may go now, or an error. */
 static ngtcp2_ssize write_packet(struct quic_conn *c, struct packet *p) {
   bool user = c->state == CONN_READY;
-  bool no_stream = !user || !c->ops->stream_out;
+  bool no_stream = !user || !c->ops->stream_out || p->size == QUIC_FULL;
   size_t max = user && c->ops->dgram_out ? quic_dgram_max(c) : 0;
-  bool no_dgram = !max;
+  bool no_dgram = !max, dgram_turn = c->dgram_turn || p->size != QUIC_ANY;
   ngtcp2_ssize n = 0;
 
-  while (!no_stream && c->state < CONN_ENDING)
-    if (step_stream(c, p, &n, &no_stream) == DONE) return n;
-  while (!no_dgram && c->state < CONN_ENDING)
-    if (step_dgram(c, p, max, &n, &no_dgram) == DONE) return n;
+  while (!(no_stream && no_dgram) && c->state < CONN_ENDING) {
+    bool dgram = no_stream || (dgram_turn && !no_dgram);
+    int is = dgram ? step_dgram(c, p, max, &n, &no_dgram)
+                   : step_stream(c, p, &n, &no_stream);
+
+    if (is == DONE) return n;
+  }
   return ngtcp2_conn_writev_stream(c->conn, &p->ps.path, &p->pi, p->data,
                                    p->room, NULL, 0, -1, NULL, 0, c->q->now);
 }
@@ -260,6 +281,26 @@ static int add_packet(struct quic_conn *c, struct dgram *v, int n,
   return n + 1;
 }
 
+/* Who was asked first and had something is asked second next time; who had
+ * nothing keeps its turn, so that what comes rarely goes at once. */
+static void take_turns(struct quic_conn *c, const struct packet *p) {
+  if (p->size != QUIC_ANY) return;
+  if (c->dgram_turn ? p->has_dgram : p->has_stream)
+    c->dgram_turn = !c->dgram_turn;
+}
+
+static void packet_begin(struct quic_conn *c, struct packet *p, size_t used) {
+  p->data = c->q->arena + used;
+  p->room = ROOM;
+  p->pi.ecn = 0;
+  p->size = QUIC_ANY;
+  p->blocked = p->has_stream = p->has_dgram = false;
+  if (c->state == CONN_READY && c->ops->packet_size)
+    p->size = c->ops->packet_size(c, c->ud);
+  if (c->limit && p->size != QUIC_FULL) p->room = c->limit;
+  if (p->size == QUIC_SMALL && p->room > SMALL) p->room = SMALL;
+}
+
 static void apply_ping(struct quic_conn *c, bool on) {
   if (!c->ping) return;
   ngtcp2_conn_set_keep_alive_timeout(c->conn, on              ? 1
@@ -280,13 +321,11 @@ int conn_write(struct quic_conn *c, struct dgram *v, int max, size_t *used,
   apply_ping(c, true);
   quic_keys_lean(c->lean);
   do {
-    p.data = c->q->arena + *used;
-    p.room = 1500;
-    p.pi.ecn = 0;
-    p.blocked = false;
+    packet_begin(c, &p, *used);
     len = write_packet(c, &p);
     if (len <= 0 || c->state >= CONN_ENDING) break;
     if (!leaves_rightly(c, p.data, (size_t)len)) break;
+    take_turns(c, &p);
     n = add_packet(c, v, n, &p, (size_t)len);
     *used += (size_t)len;
     sent += (size_t)len;

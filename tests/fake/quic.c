@@ -76,20 +76,40 @@ int quic_stream_open(struct quic_conn *c, bool bidi, int64_t *id) {
 }
 
 void quic_credit(struct quic_conn *c, int64_t id, size_t n) {
-  struct fake_stream *st = fake_find(c, id), *other;
+  quic_credit_conn(c, n);
+  quic_credit_stream(c, id, n);
+}
 
+void quic_credit_conn(struct quic_conn *c, size_t n) {
   c->given += n;
   FAKE_MUST(c->given <= c->received);
+  if (c->peer) c->peer->max += n;
+}
+
+void quic_credit_stream(struct quic_conn *c, int64_t id, size_t n) {
+  struct fake_stream *st = fake_find(c, id), *other;
+
   if (st) {
     st->given += n;
     FAKE_MUST(st->given <= st->received);
   }
   if (!c->peer) return;
-  c->peer->max += n;
   other = fake_find(c->peer, id);
   if (!other) return;
   other->max += n;
   other->tell_room = other->blocked;
+}
+
+void quic_stream_set_ud(struct quic_conn *c, int64_t id, void *ud) {
+  struct fake_stream *st = fake_find(c, id);
+
+  if (st) st->ud = ud;
+}
+
+void *quic_stream_ud(const struct quic_conn *c, int64_t id) {
+  struct fake_stream *st = fake_find((struct quic_conn *)c, id);
+
+  return st ? st->ud : NULL;
 }
 
 void quic_stream_more(struct quic_conn *c, size_t n) {

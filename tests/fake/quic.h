@@ -12,6 +12,7 @@ enum { FAKE_STREAMS = 80, FAKE_MTU = 1200 };
 struct fake_stream {
   bool used;
   int64_t id;
+  void *ud;
   uint64_t sent, max;       /* out: so far, and what the peer allows */
   uint64_t received, given; /* in: so far, and credit given for it */
   bool fin_sent, reset, tx_done;

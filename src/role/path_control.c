@@ -1,6 +1,5 @@
-/* path_stream.c - the control stream of a path: length-prefixed JSON on the
- * first bidirectional stream. Streams of TCP flows will be told apart here by
- * their number; until then any other stream is refused. */
+/* path_control.c - the control stream of a path: length-prefixed JSON on the
+ * first bidirectional stream. */
 #include "role/path_int.h"
 
 #include <stdlib.h>
@@ -9,7 +8,7 @@
 
 #include "base/log.h"
 
-enum { CONTROL_STREAM = 0, TX_MAX = 256 * 1024 };
+enum { TX_MAX = 256 * 1024 };
 
 struct chunk {
   struct chunk *next;
@@ -17,7 +16,7 @@ struct chunk {
   uint8_t data[];
 };
 
-void path_stream_reset(struct path *p) {
+void path_control_reset(struct path *p) {
   struct chunk *k;
 
   while ((k = p->tx_first)) {
@@ -28,11 +27,12 @@ void path_stream_reset(struct path *p) {
   p->tx_off = p->tx_bytes = 0;
   p->tx_base = 0;
   p->tx_blocked = false;
+  memset(&p->tx_bytes_out, 0, sizeof(p->tx_bytes_out));
   p->rx_len = 0;
   p->stream = -1;
 }
 
-int path_stream_open(struct path *p) {
+int path_control_open(struct path *p) {
   return quic_stream_open(p->conn, true, &p->stream);
 }
 
@@ -66,23 +66,18 @@ void path_say(struct path *p, json_t *msg) {
   json_decref(msg);
 }
 
-int path_stream_out(struct quic_conn *c, void *ud, int64_t *id, bool *fin,
-                    struct quic_vec *v, size_t n) {
-  struct path *p = ud;
+int path_control_out(struct path *p, int64_t *id, struct quic_vec *v,
+                     size_t n) {
   size_t off = p->tx_off, i = 0;
 
-  *id = -1;
-  if (c != p->conn || p->stream < 0 || p->tx_blocked || !p->tx_next) return 0;
+  if (p->stream < 0 || p->tx_blocked || !p->tx_next) return 0;
   *id = p->stream;
   for (struct chunk *k = p->tx_next; k && i < n; k = k->next, off = 0)
     v[i++] = (struct quic_vec){k->data + off, k->len - off};
   return (int)i;
 }
 
-void path_stream_sent(struct quic_conn *c, void *ud, int64_t id, size_t n) {
-  struct path *p = ud;
-
-  path_packet_has(p, n);
+void path_control_sent(struct path *p, size_t n) {
   while (p->tx_next && n) {
     size_t left = p->tx_next->len - p->tx_off;
 
@@ -96,30 +91,14 @@ void path_stream_sent(struct quic_conn *c, void *ud, int64_t id, size_t n) {
   }
 }
 
-void path_stream_blocked(struct quic_conn *c, void *ud, int64_t id) {
-  ((struct path *)ud)->tx_blocked = true;
-}
+void path_control_blocked(struct path *p) { p->tx_blocked = true; }
+void path_control_room(struct path *p) { p->tx_blocked = false; }
 
-void path_stream_shut(struct quic_conn *c, void *ud, int64_t id) {
-  quic_close(c, REASON_MALFORMED, "the control stream was ended");
-}
-
-void path_on_stream_room(struct quic_conn *c, void *ud, int64_t id) {
-  struct path *p = ud;
-
-  if (c != p->conn) return;
-  p->tx_blocked = false;
-  quic_wake(c);
-}
-
-void path_on_stream_acked(struct quic_conn *c, void *ud, int64_t id,
-                          uint64_t offset, uint64_t len) {
-  struct path *p = ud;
+void path_control_acked(struct path *p, uint64_t offset) {
   struct chunk *k;
 
-  if (c != p->conn || id != p->stream) return;
   while ((k = p->tx_first) && k != p->tx_next &&
-         p->tx_base + k->len <= offset + len) {
+         p->tx_base + k->len <= offset) {
     p->tx_base += k->len;
     p->tx_bytes -= k->len;
     p->tx_first = k->next;
@@ -128,15 +107,8 @@ void path_on_stream_acked(struct quic_conn *c, void *ud, int64_t id,
   }
 }
 
-void path_on_stream_close(struct quic_conn *c, void *ud, int64_t id,
-                          bool has_error, uint64_t app_error) {
-  struct path *p = ud;
-
-  if (c != p->conn) return;
-  if (id == p->stream)
-    quic_close(c, REASON_MALFORMED, "the control stream was ended");
-  else if (quic_is_server(c))
-    quic_stream_more(c, 1);
+void path_control_shut(struct path *p) {
+  quic_close(p->conn, REASON_MALFORMED, "the control stream was ended");
 }
 
 /* --- in --- */
@@ -191,19 +163,12 @@ static int rx_messages(struct path *p) {
   return 0;
 }
 
-int path_on_stream_data(struct quic_conn *c, void *ud, int64_t id,
-                        const uint8_t *data, size_t len, bool fin) {
-  struct path *p = ud;
+int path_control_data(struct path *p, const uint8_t *data, size_t len,
+                      bool fin) {
+  struct quic_conn *c = p->conn;
   int rv;
 
-  quic_credit(c, id, len);
-  if (c != p->conn) return 0;
-  if (id != CONTROL_STREAM) {
-    quic_stream_stop(c, id, REASON_UNSUPPORTED_VERSION);
-    quic_stream_reset(c, id, REASON_UNSUPPORTED_VERSION);
-    return 0;
-  }
-  p->stream = id;
+  p->stream = PATH_CONTROL_STREAM;
   rv = rx_append(p, data, len);
   if (rv == 0) rv = rx_messages(p);
   if (rv == 0 && fin) rv = ZTNA_EMALFORMED;
