@@ -174,11 +174,12 @@ routes() { on "$1" ip route get "$2" 2>/dev/null | grep -q "dev ztna0"; }
 
 # start_backend: the echo service and, where it is wanted, a real DNS server.
 start_backend() { start backend conn "$TOOL" echo 127.0.0.1:9999; }
+# DNS_AT=ADDRESS: not on loopback alone.
 start_dns() {
   local i
   {
     printf '%s\n' no-daemon no-resolv no-hosts user=root bind-interfaces \
-      listen-address=127.0.0.1 edns-packet-max=4096 pid-file= \
+      "listen-address=${DNS_AT:-127.0.0.1}" edns-packet-max=4096 pid-file= \
       address=/web.test/192.0.2.7 address=/web.test/2001:db8::7 \
       txt-record=question-marker.test,answer-marker
     for i in 1 2 3 4 5 6 7 8 9 10; do
