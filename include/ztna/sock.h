@@ -10,7 +10,8 @@
  *   WRITE    there are bytes: write until the socket takes no more, go on by
  *            itself when it does
  *   SHUT     after the bytes that are there: end our direction (SHUT_WR)
- *   CLOSE    after the bytes that are there: close
+ *   CLOSE    write what is there and close; what the system does not take at
+ *            once is lost, and the peer gets a reset instead of an end
  *   ABORT    close at once, with RST
  * After CLOSE, ABORT and _failed the number may be used again. */
 #ifndef ZTNA_SOCK_H
