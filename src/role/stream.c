@@ -114,7 +114,7 @@ static void gone(struct stream *s, bool closed) {
   const struct stream_ops *ops = s->ops;
 
   s->ops = NULL;
-  if (ops) ops->on_gone(s, s->ud, closed);
+  if (ops && ops->on_gone) ops->on_gone(s, s->ud, closed);
   stream_free(s);
 }
 
@@ -200,7 +200,7 @@ void streams_on_acked(struct quic_conn *c, void *ud, int64_t id,
   s = quic_stream_ud(c, id);
   if (!s || s->stopped) return;
   path_bytes_acked(p, &s->bytes, len);
-  if (s->ops) s->ops->on_acked(s, s->ud, s->bytes.acked);
+  if (s->ops && s->ops->on_acked) s->ops->on_acked(s, s->ud, s->bytes.acked);
 }
 
 void streams_on_room(struct quic_conn *c, void *ud, int64_t id) {
@@ -230,7 +230,7 @@ void streams_on_reset(struct quic_conn *c, void *ud, int64_t id,
     quic_stream_reset(c, id, code); /* nobody's, ours ends, too */
   } else {
     s->failed = true;
-    if (s->ops) s->ops->on_reset(s, s->ud, code);
+    if (s->ops && s->ops->on_reset) s->ops->on_reset(s, s->ud, code);
   }
 }
 
@@ -244,7 +244,7 @@ void streams_on_stop(struct quic_conn *c, void *ud, int64_t id, uint64_t code) {
   s->failed = s->ended = s->stopped = true;
   turn_del(p, s);
   path_bytes_left(p, &s->bytes);
-  if (s->ops) s->ops->on_stop(s, s->ud, code);
+  if (s->ops && s->ops->on_stop) s->ops->on_stop(s, s->ud, code);
 }
 
 void streams_on_close(struct quic_conn *c, void *ud, int64_t id, bool has_error,
@@ -274,7 +274,7 @@ void streams_on_allowed(struct quic_conn *c, void *ud, uint64_t max) {
 /* What s has for QUIC: vectors, or the end alone. 0 and no end: nothing. */
 static int offer(struct stream *s, bool *fin, struct quic_vec *v, int n) {
   *fin = false;
-  if (s->ops) return s->ops->out(s, s->ud, v, n, fin);
+  if (s->ops) return s->ops->out ? s->ops->out(s, s->ud, v, n, fin) : 0;
   *fin = true; /* forgotten */
   return 0;
 }
@@ -332,7 +332,7 @@ void streams_sent(struct quic_conn *c, void *ud, int64_t id, size_t n) {
     turn_del(p, s);
   }
   turn_took(p, s, n);
-  if (s->ops) s->ops->sent(s, s->ud, n, fin);
+  if (s->ops && s->ops->sent) s->ops->sent(s, s->ud, n, fin);
 }
 
 void streams_blocked(struct quic_conn *c, void *ud, int64_t id) {

@@ -10,7 +10,7 @@
 struct stream;
 
 /* Every callback comes out of the path's QUIC verbs; it may reset any stream.
- */
+ * All but on_data may be NULL. */
 struct stream_ops {
   /* Bytes in order; len may be 0 with fin. Credit is given by stream_credit. */
   void (*on_data)(struct stream *s, void *ud, const uint8_t *data, size_t len,
