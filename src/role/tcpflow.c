@@ -94,10 +94,10 @@ static void on_acked(struct stream *s, void *ud, uint64_t offset) {
 
 /* --- in --- */
 
-/* The other end does not know the flow any more. Nothing is missing when both
- * ends had ended and what we sent had arrived. */
+/* The other end does not know the flow any more. When both had ended it had
+ * everything, and only its last acknowledgement was lost with the path. */
 static void not_resumed(struct tcpflow *f, enum reason why) {
-  if (f->rx_fin && f->tx_fin && !bytes_len(&f->tx)) {
+  if (f->rx_fin && f->tx_fin) {
     drop_stream(f, REASON_NONE);
     f->closed = true;
     f->state = TCPFLOW_LIVE;
