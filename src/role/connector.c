@@ -181,7 +181,7 @@ struct connector *connector_new(const struct connector_options *o,
   c->scratch = malloc(65536);
   if (c->quic && c->flows && c->ops && c->scratch &&
       pool_init(&c->pool, POOL_PACKETS) == 0 && copy_services(c, o) == 0 &&
-      make_uplinks(c, o) == 0)
+      make_uplinks(c, o) == 0 && check_init(c, o) == 0)
     return c;
   connector_free(c);
   return NULL;

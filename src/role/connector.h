@@ -10,6 +10,7 @@
 #include "base/dgram.h"
 #include "base/sbuf.h"
 #include "part/policy.h"
+#include "role/connector_health.h"
 #include "transport/quic.h"
 
 struct connector;
@@ -27,6 +28,8 @@ struct connector_service {
   const char *const *agents; /* SPIFFE patterns; none: whomever relays grant */
   size_t n_agents;
   unsigned weight;
+  struct health_rule check; /* every 0: none, always healthy */
+  size_t check_backend;     /* index of the one that is checked */
 };
 
 struct connector_options {
@@ -109,6 +112,25 @@ int connector_sock_peek(struct connector *c, uint32_t sock,
                         struct ztna_sock_vec *v, int n);
 void connector_sock_wrote(struct connector *c, uint64_t now, uint32_t sock,
                           size_t n);
+
+/* --- health checks: one per service at a time --- */
+
+struct connector_check_op {
+  enum { CONNECTOR_CHECK_START, CONNECTOR_CHECK_CANCEL } kind;
+  size_t service;
+  struct ztna_addr addr; /* START: of its backend */
+};
+
+/* The next operation; time-outs are the core's. False: none. */
+bool connector_check_next(struct connector *c, struct connector_check_op *op);
+/* The result; error: in words, NULL: it passed. One that comes after CANCEL
+ * counts for nothing. */
+void connector_check_done(struct connector *c, uint64_t now, size_t service,
+                          const char *error);
+
+/* Takes no new flows (or again); those that are there go on. */
+void connector_set_draining(struct connector *c, bool on, uint64_t now);
+bool connector_is_draining(const struct connector *c);
 
 void connector_stop(struct connector *c, uint64_t now);
 bool connector_stopped(const struct connector *c);

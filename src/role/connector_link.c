@@ -254,6 +254,13 @@ static bool link_is(const struct link *l, const struct route_request *r) {
          !memcmp(l->peer_handle, r->peer_handle, HANDLE_LEN);
 }
 
+/* What it has goes on, whatever is said of new flows. */
+static bool link_serves(const struct link *l, const struct service *s) {
+  for (int i = 0; i < LINK_GRANTS; i++)
+    if (l->grants[i] && l->grants[i]->service == s) return true;
+  return false;
+}
+
 static enum reason admit(struct connector *c, struct uplink *u, json_t *e) {
   struct route_request r;
   struct service *s;
@@ -270,6 +277,7 @@ static enum reason admit(struct connector *c, struct uplink *u, json_t *e) {
   if (!s) return REASON_NO_SUCH_SERVICE;
   if (!service_admits(s, r.agent)) return REASON_NOT_ALLOWED;
   l = link_find(c, r.route);
+  if (!(l && link_serves(l, s)) && (why = check_obstacle(c, s))) return why;
   if (l && !link_is(l, &r)) return REASON_MALFORMED;
   if (!l && !(l = link_make(c, u, &r))) return REASON_TOO_MANY_ROUTES;
   memcpy(l->allowed, r.addrs, sizeof(l->allowed));

@@ -216,6 +216,7 @@ static void forward(struct link *l, const struct context *x,
       .owner = l->number, .proto = p->proto, .src = p->src, .dst = p->dst};
   const struct backend_place *b;
   uint32_t i;
+  bool down;
 
   if (permission_check(&x->grant->may, protocol, port)) {
     refuse(l, (uint32_t)x->number, p, REASON_PORT_NOT_ALLOWED,
@@ -223,9 +224,11 @@ static void forward(struct link *l, const struct context *x,
     return;
   }
   i = flows_find(c->flows, &key, c->now);
-  if (i == FLOWS_NONE) {
+  down = !health_is_up(&x->grant->service->health);
+  /* Echo reflects the service: its running pings end, too. */
+  if (i == FLOWS_NONE || (down && protocol == PROTO_ICMP)) {
     b = backend_for(x->grant->service, protocol, port);
-    if (!b || !b->n_to) {
+    if (!b || !b->n_to || down) {
       refuse(l, (uint32_t)x->number, p,
              b ? REASON_BACKEND_DOWN : REASON_BACKEND_REFUSED,
              b ? IP_ERR_HOST : IP_ERR_PORT, about);
