@@ -177,7 +177,10 @@ static void on_tun_readable(void *ctx, uint64_t now) {
     return;
   }
   for (int i = 0; i < n; i++) {
-    struct ztna_ip ip = {.data = v[i].data, .len = v[i].len};
+    struct ztna_ip ip = {.data = v[i].data,
+                         .len = v[i].len,
+                         .gso_size = v[i].gso_size,
+                         .partial = v[i].partial};
 
     ztna_agent_ip_in(p->agent, now, &ip);
   }
@@ -188,7 +191,10 @@ static void flush(void *ctx, uint64_t now) {
   struct ztna_ip ip;
 
   while (ztna_agent_ip_next(p->agent, &ip)) {
-    struct tun_pkt t = {.data = ip.data, .len = (uint32_t)ip.len};
+    struct tun_pkt t = {.data = ip.data,
+                        .len = (uint32_t)ip.len,
+                        .gso_size = ip.gso_size,
+                        .partial = ip.partial};
 
     tun_write(&p->tun, &t, 1);
   }
@@ -282,6 +288,7 @@ static int make_agent(struct program *p) {
       .n_networks = c->n_networks,
       .mtu = (uint16_t)c->mtu,
       .cubic = c->congestion == CONGESTION_CUBIC,
+      .offload = p->tun.offload & TUN_TSO,
       .random = fill,
       .unix_now = (int64_t)(clock_wall() / SEC),
   };
@@ -296,7 +303,9 @@ static int make_agent(struct program *p) {
 }
 
 static int open_tun(struct program *p) {
-  if (tun_open(&p->tun, p->config->tun, p->config->mtu) < 0) return EXIT_FAILED;
+  const struct agent_config *c = p->config;
+
+  if (tun_open(&p->tun, c->tun, c->mtu, c->offload) < 0) return EXIT_FAILED;
   p->tun_open = true;
   p->net = net_new();
   p->routes = calloc(ROUTES_MAX, sizeof(*p->routes));
@@ -324,9 +333,9 @@ static int run(struct program *p) {
 }
 
 static int prepare(struct program *p) {
-  int code = make_agent(p);
+  int code = open_tun(p); /* first: the agent wants to know what it can */
 
-  if (code || (code = open_tun(p))) return code;
+  if (code || (code = make_agent(p))) return code;
   p->udp = role_bind(p->config->listen, p->config->n_listen);
   return p->udp ? EXIT_DONE : EXIT_FAILED;
 }

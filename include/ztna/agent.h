@@ -31,7 +31,7 @@ struct ztna_ip {
    * packets with so many bytes each, the last may have less. */
   uint16_t gso_size;
   /* The TCP or UDP checksum is only that of the pseudo header (as with
-   * VIRTIO_NET_HDR_F_NEEDS_CSUM). */
+   * VIRTIO_NET_HDR_F_NEEDS_CSUM). Always so with a gso_size. */
   bool partial;
 };
 

@@ -11,15 +11,21 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <ztna/err.h>
 
 #include "../net.h"
 #include "base/log.h"
 #include "netlink.h"
+#include "tun_offload.h"
 
 enum {
-  TUN_ROOM = 2048, /* of a receive buffer: above any tunnel's MTU */
+  SMALL = 2048, /* above any tunnel's MTU */
+  LARGE = 65536,
+  ALIGN = 16, /* of a packet's first byte; the header lies in front */
+  HEADER = sizeof(struct virtio_net_hdr),
+  ROOM = 4 * (ALIGN + LARGE), /* for the packets of one tun_read */
   TUN_MTU_MIN = 576,
   TUN_MTU_MAX = 1500,
   TUN_QUEUE = 1000, /* packets that wait in the kernel: 12 ms at 1 Gbit/s */
@@ -79,12 +85,30 @@ static bool name_ok(const char *name) {
   return strlen(name) < TUN_NAMELEN && !strpbrk(name, "/ \t\n:");
 }
 
-static int create(struct tun *t, const char *name) {
+static bool has_headers(int fd) {
+  unsigned features = 0;
+  return ioctl(fd, TUNGETFEATURES, &features) == 0 && features & IFF_VNET_HDR;
+}
+
+static void ask_for_offload(struct tun *t) {
+  int size = HEADER;
+  if (ioctl(t->fd, TUNSETVNETHDRSZ, &size) == 0)
+    t->offload = tun_offload_ask(t->fd);
+  log_info("tun: %s leaves to us: checksums %s, cutting TCP %s, cutting UDP %s",
+           t->name, t->offload & TUN_CSUM ? "yes" : "no",
+           t->offload & TUN_TSO ? "yes" : "no",
+           t->offload & TUN_USO ? "yes" : "no");
+}
+
+static int create(struct tun *t, const char *name, bool offload) {
   struct ifreq r = {.ifr_flags = IFF_TUN | IFF_NO_PI};
+  t->has_header = offload && has_headers(t->fd);
+  if (t->has_header) r.ifr_flags |= IFF_VNET_HDR;
   strcpy(r.ifr_name, name);
   if (ioctl(t->fd, TUNSETIFF, &r) < 0) return create_failed(name, errno);
   memcpy(t->name, r.ifr_name, TUN_NAMELEN);
   t->ifindex = (int)net_ifindex(t->name);
+  if (t->has_header) ask_for_offload(t);
   return 0;
 }
 
@@ -130,7 +154,7 @@ static int make_quiet(struct tun *t) {
   return 0;
 }
 
-int tun_open(struct tun *t, const char *name, uint32_t mtu) {
+int tun_open(struct tun *t, const char *name, uint32_t mtu, bool offload) {
   *t = (struct tun){.fd = -1, .mtu = mtu};
   if (!name_ok(name)) {
     log_err("tun: '%s' is not a usable device name (at most %d characters,"
@@ -143,10 +167,10 @@ int tun_open(struct tun *t, const char *name, uint32_t mtu) {
             TUN_MTU_MAX);
     return ZTNA_EINVAL;
   }
-  t->buf = malloc((size_t)TUN_BATCH * TUN_ROOM);
+  t->buf = malloc(ROOM); /* touched as far as packets come */
   if (!t->buf) return ZTNA_ENOMEM;
   t->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-  int rc = t->fd < 0 ? device_missing(errno) : create(t, name);
+  int rc = t->fd < 0 ? device_missing(errno) : create(t, name, offload);
   if (rc == 0) rc = make_quiet(t);
   if (rc < 0) tun_close(t);
   return rc;
@@ -172,33 +196,70 @@ void tun_close(struct tun *t) {
 
 /* --- packets */
 
+/* One packet with its header, if it has one, right in front of `data`. Its
+ * length, 0 when there is none for now, ZTNA_ECLOSED. */
+static ssize_t read_one(struct tun *t, uint8_t *data) {
+  size_t header = t->has_header ? HEADER : 0;
+  ssize_t len;
+  do {
+    len = read(t->fd, data - header, header + (header ? LARGE : SMALL));
+  } while (len < 0 && errno == EINTR);
+  if (len < 0 && errno == EAGAIN) return 0;
+  return len > (ssize_t)header ? len - (ssize_t)header : ZTNA_ECLOSED;
+}
+
+static bool take(struct tun *t, struct tun_pkt *p, uint8_t *data, size_t len) {
+  struct virtio_net_hdr h;
+  if (t->has_header) {
+    memcpy(&h, data - HEADER, HEADER);
+    if (!tun_offload_read(p, &h, data, len)) {
+      t->counters.rx_dropped++;
+      return false;
+    }
+  } else {
+    *p = (struct tun_pkt){.data = data, .len = (uint32_t)len};
+  }
+  t->counters.rx_packets++;
+  t->counters.rx_bytes += len;
+  return true;
+}
+
+/* Packets lie one behind the other, so that only as much memory is touched as
+ * comes at once. */
 int tun_read(struct tun *t, struct tun_pkt *v, int max) {
+  size_t most = ALIGN + (t->has_header ? LARGE : SMALL);
+  uint8_t *at = t->buf, *end = t->buf + ROOM;
   int n = 0;
   if (max > TUN_BATCH) max = TUN_BATCH;
-  while (n < max) {
-    uint8_t *room = t->buf + (size_t)n * TUN_ROOM;
-    ssize_t len = read(t->fd, room, TUN_ROOM);
-    if (len < 0 && errno == EINTR) continue;
-    if (len < 0 && errno == EAGAIN) break;
-    if (len <= 0) return n ? n : ZTNA_ECLOSED; /* device deleted or down */
-    v[n++] = (struct tun_pkt){.data = room, .len = (uint32_t)len};
-    t->counters.rx_packets++;
-    t->counters.rx_bytes += (uint64_t)len;
+  while (n < max && (size_t)(end - at) >= most) {
+    ssize_t len = read_one(t, at + ALIGN);
+    if (len < 0 && !n) return ZTNA_ECLOSED; /* device deleted or down */
+    if (len <= 0) break;
+    if (take(t, &v[n], at + ALIGN, (size_t)len)) n++;
+    at += ALIGN + ((size_t)len + ALIGN - 1) / ALIGN * ALIGN;
   }
   return n;
 }
 
+static bool write_one(struct tun *t, const struct tun_pkt *p) {
+  struct virtio_net_hdr h = {0};
+  struct iovec v[2] = {{&h, HEADER}, {(void *)p->data, p->len}};
+  ssize_t len;
+  if (t->has_header ? !tun_offload_write(&h, p) : p->gso_size || p->partial)
+    return false;
+  do {
+    len = t->has_header ? writev(t->fd, v, 2) : write(t->fd, p->data, p->len);
+  } while (len < 0 && errno == EINTR);
+  return len >= 0;
+}
+
 void tun_write(struct tun *t, const struct tun_pkt *v, int n) {
   for (int i = 0; i < n; i++) {
-    ssize_t len;
-    do {
-      len = write(t->fd, v[i].data, v[i].len);
-    } while (len < 0 && errno == EINTR);
-    if (len < 0) {
+    if (!write_one(t, &v[i])) {
       t->counters.tx_dropped++;
       continue;
     }
     t->counters.tx_packets++;
-    t->counters.tx_bytes += (uint64_t)len;
+    t->counters.tx_bytes += v[i].len;
   }
 }

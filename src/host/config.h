@@ -114,6 +114,7 @@ struct agent_config {
   size_t n_networks;
   char *tun; /* device name */
   uint32_t mtu;
+  bool offload; /* super-packets from and to the device, if it can */
   struct ztna_addr *listen; /* local UDP addresses; port 0: any */
   size_t n_listen;
   enum config_congestion congestion;

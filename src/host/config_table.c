@@ -237,6 +237,9 @@ const struct field config_agent_fields[] = {
           .check = check_tun, .meta = "NAME", .help = "TUN device"),
     FIELD(agent_config, mtu, .type = F_INT, .min = 1280, .max = 1500,
           .dflt = "1280", .help = "of the TUN device"),
+    FIELD(agent_config, offload, .type = F_BOOL, .dflt = "true",
+          .help = "64 KB at a time from and to the TUN device; without, "
+                  "packet by packet, should a kernel have it wrong"),
     FIELD_LIST(agent_config, listen, .type = F_ADDRS, .min = 1, .max = 16,
                .dflt = "0.0.0.0:0,[::]:0",
                .help = "local UDP addresses; port 0: any"),

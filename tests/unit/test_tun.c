@@ -59,13 +59,15 @@ static int teardown(void **state) {
   return 0;
 }
 
-static void open_up(void) {
+static void open_with(bool offload) {
   if (tun.fd == -2) skip();
-  int rc = tun_open(&tun, "zt%d", MTU);
+  int rc = tun_open(&tun, "zt%d", MTU, offload);
   if (rc == ZTNA_ENOENT || rc == ZTNA_EPERM) skip();
   assert_int_equal(rc, 0);
   assert_int_equal(tun_up(&tun), 0);
 }
+
+static void open_up(void) { open_with(true); }
 
 /* Routes and addresses in, as an agent would have them. */
 static void configure(int family) {
@@ -77,12 +79,12 @@ static void configure(int family) {
 }
 
 /* Packets go both ways: from a socket here out of the TUN, and back in. */
-static void packets_cross(int family, const char *service) {
+static void packets_cross(int family, const char *service, bool offload) {
   struct sockaddr_storage ss = {0};
   struct tun_pkt v[TUN_BATCH];
   uint8_t back[MTU];
   struct ztna_addr to = addr(service);
-  open_up();
+  open_with(offload);
   configure(family);
   socklen_t len = (socklen_t)ztna_addr_to_sockaddr(&to, &ss);
   int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -105,8 +107,10 @@ static void packets_cross(int family, const char *service) {
   memcpy(back + at + n, v[2].data + at, n);
   memcpy(back + ip, v[2].data + ip + 2, 2);
   memcpy(back + ip + 2, v[2].data + ip, 2);
-  struct tun_pkt out[2] = {{.data = back, .len = v[2].len},
-                           {.data = (const uint8_t *)"?", .len = 1}};
+  assert_int_equal(v[2].partial, tun.offload != 0);
+  struct tun_pkt out[2] = {
+      {.data = back, .len = v[2].len, .partial = v[2].partial},
+      {.data = (const uint8_t *)"?", .len = 1}};
   tun_write(&tun, out, 2);
   assert_int_equal(tun.counters.tx_packets, 1);
   assert_int_equal(tun.counters.tx_dropped, 1);
@@ -117,11 +121,20 @@ static void packets_cross(int family, const char *service) {
 }
 
 static void packets_cross_v4(void **state) {
-  packets_cross(4, "10.100.0.2:9999");
+  packets_cross(4, "10.100.0.2:9999", true);
 }
 
 static void packets_cross_v6(void **state) {
-  packets_cross(6, "[fd5a:10::2]:9999");
+  packets_cross(6, "[fd5a:10::2]:9999", true);
+}
+
+static void packets_cross_without_offload_v4(void **state) {
+  packets_cross(4, "10.100.0.2:9999", false);
+  assert_int_equal(tun.offload, 0);
+}
+
+static void packets_cross_without_offload_v6(void **state) {
+  packets_cross(6, "[fd5a:10::2]:9999", false);
 }
 
 static void nothing_leaves_by_itself(void **state) {
@@ -137,14 +150,14 @@ static void nothing_leaves_by_itself(void **state) {
 static void second_opener_hears_who_has_it(void **state) {
   struct tun other;
   open_up();
-  assert_int_equal(tun_open(&other, tun.name, MTU), ZTNA_EEXIST);
+  assert_int_equal(tun_open(&other, tun.name, MTU, true), ZTNA_EEXIST);
   tun_close(&other);
-  assert_int_equal(tun_open(&other, "lo", MTU), ZTNA_EEXIST);
+  assert_int_equal(tun_open(&other, "lo", MTU, true), ZTNA_EEXIST);
   tun_close(&other);
-  assert_int_equal(tun_open(&other, "a/b", MTU), ZTNA_EINVAL);
-  assert_int_equal(tun_open(&other, "longer-than-linux-takes", MTU),
+  assert_int_equal(tun_open(&other, "a/b", MTU, true), ZTNA_EINVAL);
+  assert_int_equal(tun_open(&other, "longer-than-linux-takes", MTU, true),
                    ZTNA_EINVAL);
-  assert_int_equal(tun_open(&other, "ok", 100), ZTNA_EINVAL);
+  assert_int_equal(tun_open(&other, "ok", 100, true), ZTNA_EINVAL);
 }
 
 static void closing_leaves_nothing(void **state) {
@@ -216,7 +229,7 @@ static void changes_elsewhere_are_seen(void **state) {
   assert_true(fd >= 0);
   configure(4);
   assert_false(net_watch_read(fd, tun.ifindex)); /* our own device */
-  assert_int_equal(tun_open(&other, "zz%d", MTU), 0);
+  assert_int_equal(tun_open(&other, "zz%d", MTU, true), 0);
   assert_int_equal(tun_up(&other), 0);
   assert_int_equal(net_addr_add(net, other.ifindex, &a), 0);
   assert_true(net_watch_read(fd, tun.ifindex));
@@ -232,7 +245,7 @@ static int hold(const char *name) {
   struct ztna_prefix p4 = prefix("10.100.0.0/24"), p6 = prefix("fd5a:10::/64");
   logger_start(2, LOGGER_TEXT);
   net = net_new();
-  int rc = tun_open(&tun, name, MTU);
+  int rc = tun_open(&tun, name, MTU, true);
   if (rc < 0) return -rc;
   if (tun_up(&tun) < 0 || net_addr_add(net, tun.ifindex, &a4) < 0 ||
       net_route_add(net, tun.ifindex, &p4, &a4) < 0)
@@ -251,6 +264,8 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       TEST(packets_cross_v4),
       TEST(packets_cross_v6),
+      TEST(packets_cross_without_offload_v4),
+      TEST(packets_cross_without_offload_v6),
       TEST(nothing_leaves_by_itself),
       TEST(second_opener_hears_who_has_it),
       TEST(closing_leaves_nothing),
