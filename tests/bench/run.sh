@@ -1,16 +1,17 @@
 #!/bin/bash
 # run.sh - measures relay, connector and agent on hosts in network namespaces,
-# in one run of about two minutes: `make bench`. Prints one table and writes
+# in one run of about five minutes: `make bench`. Prints one table and writes
 # bench.json beside the binary. Ratios of one run are what to trust; figures of
 # a busy or virtual machine vary.
 #
-#   run.sh [BUILD-DIRECTORY [PART...]]   parts: idle relay chain alloc
+#   run.sh [BUILD-DIRECTORY [PART...]]   parts: idle relay chain alloc tcp
 cd "$(dirname "$0")/../.." || exit 1
 B=${1:-build}
 shift
-PARTS=${*:-idle relay chain alloc}
+PARTS=${*:-idle relay chain alloc tcp}
 SECONDS_EACH=${SECONDS_EACH:-2}
 . tests/bench/lib.sh
+. tests/bench/tcp.sh
 need ip taskset ping
 ROWS=$T/rows
 
@@ -96,7 +97,7 @@ report() {
 }
 
 bench_hosts
-for part in idle relay chain alloc; do
+for part in idle relay chain alloc tcp; do
   wants $part || continue
   say "$part"
   part_$part
