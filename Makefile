@@ -20,6 +20,7 @@ endif
 
 comma := ,
 D := build/deps
+DEPS := $(patsubst %,$D/.%,wolfssl ngtcp2 nghttp3 libmicrohttpd)
 B := build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 
 CFLAGS = -std=c11 -D_GNU_SOURCE $(OPT) -Wall -Wextra -Werror \
@@ -46,7 +47,8 @@ endif
 objs = $(patsubst %.c,$B/obj/%.o,$(wildcard $(1)))
 progs = $(patsubst $(1)/%.c,$B/$(2)/%,$(wildcard $(1)/$(3)_*.c))
 
-CORE_OBJS := $(call objs,$(patsubst %,src/%/*.c,base codec part transport role))
+CORE_OBJS := $(call objs,$(patsubst %,src/%/*.c,base codec part stack transport \
+               role)) $(patsubst %,$B/obj/lwip/%.o,tcp tcp_in tcp_out pbuf mem memp)
 HOST_OBJS := $(call objs,src/host/*.c platform/$(PLATFORM)/*.c)
 APPLETS   := $(call objs,applets/*.c)
 TEST_OBJS := $(filter-out %/driver.o,$(foreach d,unit sim bench,\
@@ -83,15 +85,23 @@ $(UNIT) $(SIM) $(BENCH) $(TOOLS) $(FUZZ): $B/libtesting.a $(LIBS)
 	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libtesting.a $(LIBS) \
 	  $(LDLIBS) $(TEST_LIBS)
 
-$B/obj/%.o: %.c $D/.stamp
+$B/obj/%.o: %.c $(DEPS) | $D/.stamp
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(if $(filter tests/%,$<),-Itests) -MMD -MP -c -o $@ $<
+
+# lwIP's TCP, as src/stack/lwipopts.h has it; its warnings are not ours
+$B/obj/src/stack/%.o: CFLAGS += -isystem $D/lwip/include -Isrc/stack
+$B/obj/lwip/%.o: $D/.lwip
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -w -I$D/lwip/include -Isrc/stack -MMD -MP -c -o $@ $D/lwip/core/$*.c
 
 $B/%.a:
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(AR) rcs $@ $^
 
+# A library that was not built anew is no reason to compile anything
+$(DEPS) $D/.lwip: | $D/.stamp ;
 $D/.stamp: packaging/bootstrap.sh
 	CC='$(CC)' MAKE='$(MAKE)' packaging/bootstrap.sh
 

@@ -32,6 +32,7 @@ wolfssl_floor=5.9.2
 ngtcp2_floor=1.24.0
 nghttp3_floor=1.12 # 1.17 where it can be had: it is asked for newest first
 microhttpd_floor=0.9.75
+lwip_floor=2.2.1 # src/stack leans on its insides: the oldest, as tried
 
 say() { echo "bootstrap: $*"; }
 die() {
@@ -157,8 +158,8 @@ open_apt() {
   test -z "$apt_ready" || return 0
   has apt-get || die "no apt-get here: put the archives of" \
     "wolfssl >= $wolfssl_floor, ngtcp2 >= $ngtcp2_floor, nghttp3 >=" \
-    "$nghttp3_floor, libmicrohttpd >= $microhttpd_floor into a directory" \
-    "and run: ZTNA_TARBALLS=DIR make"
+    "$nghttp3_floor, libmicrohttpd >= $microhttpd_floor, lwip >=" \
+    "$lwip_floor into a directory and run: ZTNA_TARBALLS=DIR make"
   uri=$(debian_uri)
   if [ -z "$uri" ] && [ "$(id -u)" = 0 ]; then
     apt-get -qq update >>"$log/apt" 2>&1 || :
@@ -273,7 +274,7 @@ logged() {
 # is_done NAME RECIPE, mark_done NAME RECIPE ARCHIVE
 is_done() {
   test "$(head -n 1 "$deps/.$1" 2>/dev/null)" = "$2" &&
-    test -f "$deps/lib/lib${1#lib}.a"
+    { test -f "$deps/lib/lib${1#lib}.a" || test -d "$deps/$1"; }
 }
 mark_done() { # the second line is what VERSIONS shows
   v=$(archive_version "$1" "$3")
@@ -435,6 +436,19 @@ build_nghttp3() (
   mark_done nghttp3 "$nghttp3_recipe" "$archive"
 )
 
+# Only sources: the Makefile compiles the few files it needs, with our options.
+lwip_recipe=$(recipe $lwip_floor src)
+
+fetch_lwip() (
+  is_done lwip "$lwip_recipe" && exit
+  archive=$(get source lwip $lwip_floor -s)
+  unpack lwip "$archive"
+  test -f "$work/lwip/src/core/tcp_in.c" || die "lwip: no src/core/tcp_in.c"
+  rm -rf "$deps/lwip"
+  mv "$work/lwip/src" "$deps/lwip"
+  mark_done lwip "$lwip_recipe" "$archive"
+)
+
 # The system's own static libraries, under the names the Makefile uses.
 link_system_archives() {
   mkdir -p "$deps/lib"
@@ -451,7 +465,7 @@ define_of() {
 
 write_versions() {
   {
-    for name in wolfssl ngtcp2 nghttp3 libmicrohttpd; do
+    for name in wolfssl ngtcp2 nghttp3 libmicrohttpd lwip; do
       sed -n 2p "$deps/.$name"
     done
     echo "libuv $(define_of 'UV_VERSION_MAJOR.UV_VERSION_MINOR.UV_VERSION_PATCH' uv.h) (system)"
@@ -478,6 +492,7 @@ want_archive wolfssl "$wolfssl_recipe" source wolfssl $wolfssl_floor -r
 want_archive ngtcp2 "$ngtcp2_recipe" source ngtcp2 $ngtcp2_floor -r
 want_archive libmicrohttpd "$microhttpd_recipe" \
   source libmicrohttpd $microhttpd_floor -s
+want_archive lwip "$lwip_recipe" source lwip $lwip_floor -s
 local_archive nghttp3 $nghttp3_floor 'nghttp3-*.tar.*' >/dev/null ||
   want_archive nghttp3 "$nghttp3_recipe" \
     binary libnghttp3-dev $nghttp3_floor -r
@@ -486,6 +501,7 @@ link_system_archives
 build_microhttpd & # beside wolfSSL's configure, which keeps one core busy
 other=$!
 build_nghttp3
+fetch_lwip
 build_wolfssl
 build_ngtcp2
 wait $other || die "libmicrohttpd could not be built"

@@ -6,7 +6,10 @@
  *
  * lwIP is one instance per process, but every connection here carries its own
  * list heads, so several stacks (the simulator's agents) may be used in turn by
- * one thread. */
+ * one thread.
+ *
+ * Out of a callback everything below may be called, also for other connections,
+ * except what takes a packet (accept, refuse, in), tick and free. */
 #ifndef ZTNA_STACK_H
 #define ZTNA_STACK_H
 
@@ -27,8 +30,8 @@ struct stack_out {
 };
 
 struct stack_ops {
-  /* Where a packet of len bytes is to be written, or NULL: no room (it counts
-   * as lost and is sent again by a timer). */
+  /* Where a packet of len bytes is to be written, or NULL: no room (it waits
+   * for stack_drained, or a timer; only a RST is lost). */
   uint8_t *(*room)(void *ud, size_t len);
   /* It was written. With offload its checksum is only that of the pseudo header
    * (the kernel finishes it), else it is whole. */
@@ -63,7 +66,10 @@ void stack_free(struct stack *s); /* aborts all silently */
  * or it is no acceptable SYN (then RST was answered). */
 struct stack_conn *stack_accept(struct stack *s, uint64_t now,
                                 const uint8_t *syn, size_t len, void *conn_ud);
-/* Answers RST to any segment (a refused SYN, a connection nobody knows). */
+/* Answers RST to any segment (a refused SYN, a connection nobody knows). A FIN
+ * that comes again after on_closed is acknowledged once more instead: a
+ * connection in TIME_WAIT is no connection of the user's any more, and a new
+ * one of its addresses and ports may begin at once. */
 void stack_refuse(struct stack *s, uint64_t now, const uint8_t *ip, size_t len);
 /* A packet of c, maybe a super-packet (65535 bytes at most). lent for the
  * call. c may be gone afterwards (on_reset, on_closed were called). */
@@ -76,11 +82,13 @@ size_t stack_write(struct stack_conn *c, const uint8_t *data, size_t len);
 void stack_flush(struct stack_conn *c, uint64_t now);
 /* The program may send n bytes more. The window is STACK_WINDOW at most. */
 void stack_took(struct stack_conn *c, uint64_t now, size_t n);
-/* FIN behind what was written. */
+/* FIN behind what was written; nothing may be written any more. */
 void stack_shut(struct stack_conn *c, uint64_t now);
 /* RST; c is gone, no callback. */
 void stack_abort(struct stack_conn *c, uint64_t now);
 bool stack_established(const struct stack_conn *c);
+/* There is room again: whoever found none goes on. */
+void stack_drained(struct stack *s, uint64_t now);
 
 void stack_tick(struct stack *s, uint64_t now);
 uint64_t stack_deadline(const struct stack *s); /* NEVER while all are idle */
