@@ -7,7 +7,7 @@
  *   tool_flow flow up|down NAME SIZE SECONDS NETNS1 TO NETNS2 AT [WHO PID]...
  *       packets of SIZE bytes from a socket in NETNS1 to TO, which arrive at AT
  *       in NETNS2 (up), or the answers' way back (down); delivered packets, and
- *       what the processes used for them
+ *       what the processes used for them. SIZExN: N in each send (UDP_SEGMENT)
  *
  * A flow has at most 256 packets on their way: the sender learns by shared
  * memory what arrived, so that the figures are of what is delivered, not of
@@ -114,24 +114,29 @@ static struct flow {
   struct sockaddr_storage peer;
   socklen_t peer_len; /* 0: connected */
   size_t size;
+  size_t train; /* packets in one send */
   atomic_ullong sent, got;
   unsigned long long lost;
   atomic_bool stop;
 } flow;
 
-/* BURST packets, or as many as the window takes. */
+/* Sends n packets, in trains of as many as were asked for; how many left. */
 static int flow_send(struct flow *f, int n) {
-  static uint8_t bytes[ROOM];
+  static uint8_t bytes[65536];
   static struct iovec iov;
   struct mmsghdr m[BURST];
-  iov = (struct iovec){bytes, f->size};
-  for (int i = 0; i < n; i++)
+  _Alignas(struct cmsghdr) char control[CMSG_SPACE(2)];
+  int sends = n / (int)f->train;
+  iov = (struct iovec){bytes, f->size * f->train};
+  for (int i = 0; i < sends; i++) {
     m[i].msg_hdr = (struct msghdr){.msg_name = f->peer_len ? &f->peer : NULL,
                                    .msg_namelen = f->peer_len,
                                    .msg_iov = &iov,
                                    .msg_iovlen = 1};
-  int k = sendmmsg(f->from, m, (unsigned)n, 0);
-  return k > 0 ? k : 0;
+    if (f->train > 1) bare_set_gso(&m[i].msg_hdr, control, (uint16_t)f->size);
+  }
+  int k = sendmmsg(f->from, m, (unsigned)sends, 0);
+  return k > 0 ? k * (int)f->train : 0;
 }
 
 static void *sender(void *arg) {
@@ -206,8 +211,12 @@ static int flow_main(int argc, char **argv) {
   int n_who = 0;
   bool up = !strcmp(argv[0], "up");
   pthread_t threads[2];
-  f->size = strtoul(argv[2], NULL, 10);
+  char *times;
+  f->size = strtoul(argv[2], &times, 10);
+  f->train = *times == 'x' ? strtoul(times + 1, NULL, 10) : 1;
   if (f->size < 1 || f->size > ROOM) bare_die("size: 1 to %d", ROOM);
+  if (f->train < 1 || f->train > BURST)
+    bare_die("packets in a send: 1 to %d", BURST);
   for (int i = 8; i + 1 < argc && n_who < WHO_MAX; i += 2)
     w[n_who++] = (struct who){.name = argv[i], .pid = atoi(argv[i + 1])};
   netns_enter(argv[4]);
