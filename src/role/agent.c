@@ -8,6 +8,7 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "role/agent_flow.h"
 #include "role/grant_json.h"
 
 #define FLOW_IDLE (180 * SEC) /* a little more than a connector's 2 minutes */
@@ -175,6 +176,7 @@ static int make(struct ztna_agent *a, const struct ztna_agent_config *cfg,
   q.cubic = cfg->cubic;
   map_init(&a->by_addr, 17, 2 * SERVICES_MAX, &a->rng);
   a->quic = quic_new(&q);
+  a->tcp.quic = a->quic;
   a->flows = flows_new(FLOWS_MAX, 1, FLOW_IDLE, &a->rng);
   if (!a->quic || !a->flows || pool_init(&a->pool, POOL_PACKETS) < 0 ||
       ipq_init(&a->out, OUT_BYTES) < 0)
@@ -191,7 +193,7 @@ int ztna_agent_new(struct ztna_agent **out, const struct ztna_agent_config *cfg,
   snprintf(why, room, "no memory");
   if (!a) return ZTNA_ENOMEM;
   a->now = now;
-  a->sweep_at = NEVER;
+  a->sweep_at = a->flows_at = NEVER;
   rc = make(a, cfg, why, room);
   if (rc < 0) {
     ztna_agent_free(a);
@@ -212,6 +214,7 @@ void ztna_agent_free(struct ztna_agent *a) {
   map_done(&a->by_addr);
   ipq_done(&a->out);
   pool_done(&a->pool);
+  bytes_pool_done(&a->tcp.pool);
   tls_free(a->tls);
   for (size_t i = 0; i < a->n_patterns; i++) free(a->patterns[i]);
   free(a->uplinks);
@@ -244,6 +247,7 @@ void ztna_agent_tick(struct ztna_agent *a, uint64_t now) {
   if (!a->stopping) uplink_tick(a->uplinks[a->current], now);
   agent_services_tick(a, now);
   agent_links_tick(a, now);
+  agent_flows_tick(a, now);
 }
 
 void ztna_agent_network_changed(struct ztna_agent *a, uint64_t now) {
@@ -262,6 +266,7 @@ uint64_t ztna_agent_deadline(const struct ztna_agent *a) {
 
   at = time_min(at, uplink_deadline(a->uplinks[a->current]));
   at = time_min(at, flows_deadline(a->flows));
+  at = time_min(at, agent_flows_deadline(a));
   return time_min(at, a->sweep_at);
 }
 
@@ -307,6 +312,8 @@ static const struct metric metrics[] = {
      offsetof(struct agent_counters, n_links)},
     {"ztna_agent_flows", "UDP and ICMP conversations", METRIC_GAUGE,
      offsetof(struct agent_counters, n_flows)},
+    {"ztna_agent_tcp_flows", "TCP connections", METRIC_GAUGE,
+     offsetof(struct agent_counters, n_tcp_flows)},
     {"ztna_agent_ip_in_packets_total", "packets of this machine",
      METRIC_COUNTER, offsetof(struct agent_counters, n_ip_in)},
     {"ztna_agent_ip_out_packets_total", "packets given to this machine",

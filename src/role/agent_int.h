@@ -12,6 +12,7 @@
 #include "part/flows.h"
 #include "part/ipq.h"
 #include "role/path.h"
+#include "role/tcpflow.h"
 #include "role/uplink.h"
 
 enum {
@@ -53,6 +54,7 @@ struct service {
   unsigned n_refused; /* in a row */
   uint64_t used_at;   /* last packet of this machine */
   struct pktq held;
+  struct agent_flow *tcp; /* agent_flow.h */
 };
 
 /* The association with one connector. */
@@ -80,6 +82,7 @@ struct frag {
 struct agent_counters {
   uint64_t n_ip_in, n_ip_out, n_held, n_services, n_links, n_flows;
   uint64_t n_grants, n_redials;
+  uint64_t n_tcp_flows; /* now */
   uint64_t drops[REASON_N];
 };
 
@@ -108,7 +111,9 @@ struct ztna_agent {
   unsigned next_frag;
   struct ipq out; /* for the TUN */
   bool offload;   /* it takes super-packets and partial checksums */
+  struct tcpflow_common tcp;
   uint64_t sweep_at;
+  uint64_t flows_at; /* next agent_flows_tick that does something */
   uint64_t now;
   bool stopping;
   struct agent_counters counters;

@@ -9,6 +9,7 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "role/agent_flow.h"
 #include "role/grant_json.h"
 
 /* A path that stays silent for so long, while the relay answers, is made anew:
@@ -90,6 +91,7 @@ static void on_opened(struct link *l, struct service *s) {
   s->why = REASON_NONE;
   log_info("agent: service open service=%s connector=%s", s->id, l->connector);
   agent_service_flush(s, l);
+  agent_flows_go(l->owner, s);
 }
 
 static void on_context_closed(struct link *l, struct service *s,
@@ -180,17 +182,27 @@ static void on_end(struct path *p, void *ud, const struct quic_end *why) {
   if (!l->owner->stopping) link_lost(l, why->reason);
 }
 
+static void on_streams_allowed(struct path *p, void *ud) {
+  struct link *l = ud;
+  struct service *s;
+
+  l->owner->now = quic_now(l->owner->quic);
+  each_service(l->owner, l, s) agent_flows_go(l->owner, s);
+}
+
 static const struct path_events path_events = {
     .on_check = on_check,
     .on_live = on_live,
     .on_message = on_message,
     .on_packet = on_packet,
+    .on_streams_allowed = on_streams_allowed,
     .on_end = on_end,
 };
 
 /* --- links --- */
 
 static void link_free(struct link *l) {
+  agent_flows_forget_link(l->owner, l);
   path_free(l->path, l->owner->now);
   free(l->ticket);
   free(l);

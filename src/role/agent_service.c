@@ -9,6 +9,7 @@
 #include "base/glob.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "role/agent_flow.h"
 #include "role/grant_json.h"
 
 #define RETRY_FIRST (500 * MS)
@@ -194,7 +195,7 @@ static void make_room(struct ztna_agent *a) {
   for (size_t i = 0; i < a->n_services; i++) {
     struct service *s = a->services[i];
 
-    if (s->listed || s->use != USE_NONE || s->asked || s->held.n)
+    if (s->listed || s->use != USE_NONE || s->asked || s->held.n || s->tcp)
       a->services[n++] = s;
     else
       free(s);
@@ -273,6 +274,7 @@ void agent_service_refuse(struct ztna_agent *a, struct service *s,
     agent_packet_error(a, agent_packet_error_of(why), 0, pkt_data(k), k->len);
     pool_put(&a->pool, k);
   }
+  agent_flows_refused(a, s, why);
 }
 
 static void on_granted(void *ud, int status, json_t *body);
@@ -353,7 +355,7 @@ void agent_service_lost(struct ztna_agent *a, struct service *s) {
   s->link = NULL;
   s->grant[0] = 0;
   s->use = USE_NONE;
-  if (s->held.n || (s->used_at && a->now - s->used_at < USED_FOR))
+  if (s->held.n || s->tcp || (s->used_at && a->now - s->used_at < USED_FOR))
     agent_service_want(a, s);
 }
 
@@ -365,6 +367,7 @@ void agent_services_resume(struct ztna_agent *a) {
     if (s->use == USE_NONE || s->use == USE_REFUSED) continue;
     ask(a, s);
   }
+  agent_flows_retry(a);
 }
 
 void agent_services_tick(struct ztna_agent *a, uint64_t now) {
