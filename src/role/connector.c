@@ -17,32 +17,6 @@ void connector_drop(struct connector *c, enum reason why) {
 
 /* --- relays --- */
 
-static const char *protocol_name(unsigned bit) {
-  return bit == PROTO_UDP ? "udp" : bit == PROTO_TCP ? "tcp" : "icmp";
-}
-
-static json_t *service_json(const struct service *s) {
-  json_t *j = json_pack("{s:s, s:[], s:[], s:i, s:s}", "id", s->id, "ports",
-                        "protocols", "weight", (int)s->weight, "health",
-                        health_name(&s->health));
-  unsigned seen = PROTO_ICMP; /* the backend's machine can always be asked */
-
-  for (size_t i = 0; i < s->n_backends; i++) {
-    const struct connector_backend *b = &s->backends[i].how;
-
-    seen |= b->protocol;
-    if (b->protocol == PROTO_ICMP) continue;
-    json_array_append_new(
-        json_object_get(j, "ports"),
-        json_pack("[s, i]", protocol_name(b->protocol), (int)b->port));
-  }
-  for (unsigned bit = PROTO_UDP; bit <= PROTO_ICMP; bit <<= 1)
-    if (seen & bit)
-      json_array_append_new(json_object_get(j, "protocols"),
-                            json_string(protocol_name(bit)));
-  return j;
-}
-
 struct registration {
   struct connector *c;
   struct uplink *u;
@@ -117,28 +91,6 @@ static const struct uplink_events uplink_events = {on_up, on_event, on_down};
 
 /* --- life --- */
 
-static int copy_services(struct connector *c,
-                         const struct connector_options *o) {
-  c->services = calloc(o->n_services + 1, sizeof(*c->services));
-  if (!c->services) return -1;
-  for (size_t i = 0; i < o->n_services; i++) {
-    const struct connector_service *from = &o->services[i];
-    struct service *s = &c->services[c->n_services++];
-
-    s->id = strdup(from->id);
-    s->weight = from->weight ? from->weight : 1;
-    s->backends = calloc(from->n_backends + 1, sizeof(*s->backends));
-    s->agents = calloc(from->n_agents + 1, sizeof(*s->agents));
-    if (!s->id || !s->backends || !s->agents) return -1;
-    for (; s->n_backends < from->n_backends; s->n_backends++)
-      s->backends[s->n_backends].how = from->backends[s->n_backends];
-    for (; s->n_agents < from->n_agents; s->n_agents++)
-      if (!(s->agents[s->n_agents] = strdup(from->agents[s->n_agents])))
-        return -1;
-  }
-  return 0;
-}
-
 static int make_uplinks(struct connector *c,
                         const struct connector_options *o) {
   c->uplinks = calloc(o->n_relays + 1, sizeof(*c->uplinks));
@@ -158,6 +110,13 @@ static int make_uplinks(struct connector *c,
   return 0;
 }
 
+static void set_defaults(struct connector_options *o) {
+  if (!o->max_tcp_flows) o->max_tcp_flows = 8192;
+  if (!o->max_tcp_flows_per_agent) o->max_tcp_flows_per_agent = 1024;
+  if (!o->max_buffered) o->max_buffered = 256 << 20;
+  if (!o->connect_timeout) o->connect_timeout = 5 * SEC;
+}
+
 struct connector *connector_new(const struct connector_options *o,
                                 uint64_t now) {
   struct connector *c = calloc(1, sizeof(*c));
@@ -170,6 +129,7 @@ struct connector *connector_new(const struct connector_options *o,
 
   if (!c) return NULL;
   c->o = *o;
+  set_defaults(&c->o);
   c->now = now;
   c->sweep_at = NEVER;
   rng_fill(o->rng, q.secret, sizeof(q.secret));
@@ -180,8 +140,8 @@ struct connector *connector_new(const struct connector_options *o,
   c->ops = calloc(OPS_MAX, sizeof(*c->ops));
   c->scratch = malloc(65536);
   if (c->quic && c->flows && c->ops && c->scratch &&
-      pool_init(&c->pool, POOL_PACKETS) == 0 && copy_services(c, o) == 0 &&
-      make_uplinks(c, o) == 0 && check_init(c, o) == 0)
+      pool_init(&c->pool, POOL_PACKETS) == 0 && services_copy(c, o) == 0 &&
+      make_uplinks(c, o) == 0 && check_init(c, o) == 0 && splices_init(c) == 0)
     return c;
   connector_free(c);
   return NULL;
@@ -191,21 +151,14 @@ void connector_free(struct connector *c) {
   if (!c) return;
   for (size_t i = c->n_links; i-- > 0;)
     if (c->links[i]) link_free(c->links[i]);
+  splices_free(c);
   quic_free(c->quic);
   for (size_t i = 0; i < c->n_uplinks; i++) uplink_free(c->uplinks[i]);
-  for (size_t i = 0; i < c->n_services; i++) {
-    struct service *s = &c->services[i];
-
-    for (size_t k = 0; k < s->n_agents; k++) free(s->agents[k]);
-    free(s->agents);
-    free(s->backends);
-    free(s->id);
-  }
+  services_free(c);
   nat_free(c);
   check_free(c);
   flows_free(c->flows);
   pool_done(&c->pool);
-  free(c->services);
   free(c->uplinks);
   free(c->ops);
   free(c->scratch);
@@ -223,25 +176,13 @@ int connector_wants_relay(struct connector *c) {
   return -1;
 }
 
-void connector_set_backend(struct connector *c, size_t service, size_t backend,
-                           const struct ztna_addr *v, size_t n) {
-  struct backend_place *b;
-
-  if (service >= c->n_services || backend >= c->services[service].n_backends)
-    return;
-  b = &c->services[service].backends[backend];
-  memset(b->to, 0, sizeof(b->to));
-  for (b->n_to = 0; b->n_to < n && b->n_to < ZTNA_SOCK_ADDRS; b->n_to++)
-    b->to[b->n_to] = v[b->n_to];
-  check_place(c, &c->services[service], backend);
-}
-
 /* --- verbs --- */
 
 void connector_udp_in(struct connector *c, uint64_t now,
                       const struct dgram *d) {
   c->now = now;
   quic_dgram_in(c->quic, now, d);
+  if (splices_are_too_fat(c)) c->tcp_at = now;
 }
 
 void connector_tick(struct connector *c, uint64_t now) {
@@ -250,6 +191,7 @@ void connector_tick(struct connector *c, uint64_t now) {
   for (size_t i = 0; i < c->n_uplinks; i++) uplink_tick(c->uplinks[i], now);
   nat_tick(c, now);
   link_tick(c, now);
+  splices_tick(c, now);
   check_tick(c, now);
 }
 
@@ -266,12 +208,14 @@ uint64_t connector_deadline(const struct connector *c) {
     at = time_min(at, uplink_deadline(c->uplinks[i]));
   at = time_min(at, flows_deadline(c->flows));
   at = time_min(at, c->check_at);
+  at = time_min(at, c->tcp_at);
   return time_min(at, c->sweep_at);
 }
 
 void connector_stop(struct connector *c, uint64_t now) {
   c->now = now;
   c->stopping = true;
+  splices_stop(c);
   for (size_t i = 0; i < c->n_links; i++)
     if (c->links[i]) path_close(c->links[i]->path, REASON_SHUTTING_DOWN);
   for (size_t i = 0; i < c->n_uplinks; i++) uplink_close(c->uplinks[i]);
@@ -342,6 +286,7 @@ void connector_metrics(const struct connector *c, struct sbuf *out) {
   metrics_print(out, metrics, &c->counters);
   metrics_print(out, quic_metrics, quic_stats(c->quic));
   check_metrics(c, out);
+  splices_metrics(c, out);
 }
 
 static json_t *service_status(const struct connector *c,

@@ -1,6 +1,7 @@
 /* connector.h - the connector: registers its services at relays, accepts paths
  * of agents on handles that it was told of, and forwards their UDP and ICMP
- * echo to backends. TCP flows will be streams of the same paths (DESIGN 3). */
+ * echo to backends. TCP flows are streams of the same paths, spliced to sockets
+ * (DESIGN 3). */
 #ifndef ZTNA_ROLE_CONNECTOR_H
 #define ZTNA_ROLE_CONNECTOR_H
 
@@ -41,9 +42,10 @@ struct connector_options {
   size_t n_services;
   uint32_t max_flows, max_flows_per_agent;         /* UDP and ICMP */
   uint32_t max_tcp_flows, max_tcp_flows_per_agent; /* 0: defaults */
-  uint64_t connect_timeout;                        /* ns; 0: 5 s */
-  uint64_t udp_idle_after;                         /* ns */
-  bool cubic; /* congestion control instead of BBR */
+  uint64_t max_buffered;    /* bytes kept for TCP flows; 0: 256 MiB */
+  uint64_t connect_timeout; /* ns; 0: 5 s */
+  uint64_t udp_idle_after;  /* ns */
+  bool cubic;               /* congestion control instead of BBR */
 };
 
 struct connector *connector_new(const struct connector_options *o,
@@ -59,6 +61,10 @@ int connector_wants_relay(struct connector *c);
  * none: not known, its users get backend-down. */
 void connector_set_backend(struct connector *c, size_t service, size_t backend,
                            const struct ztna_addr *v, size_t n);
+/* A backend that did not answer where it was: should its name be resolved
+ * again? Each at most every 5 s. */
+bool connector_wants_backend(struct connector *c, size_t *service,
+                             size_t *backend);
 
 void connector_udp_in(struct connector *c, uint64_t now, const struct dgram *d);
 void connector_tick(struct connector *c, uint64_t now);

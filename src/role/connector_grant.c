@@ -9,20 +9,6 @@
 
 #define LOST_AFTER (10 * SEC) /* not in the relay's complete set of grants */
 
-struct service *service_find(struct connector *c, const char *id) {
-  for (size_t i = 0; id && i < c->n_services; i++)
-    if (!strcmp(c->services[i].id, id)) return &c->services[i];
-  return NULL;
-}
-
-/* Our own configuration may only narrow what relays grant. */
-bool service_admits(const struct service *s, const char *agent) {
-  if (!s->n_agents) return true;
-  for (size_t i = 0; i < s->n_agents; i++)
-    if (identity_matches(agent, s->agents[i])) return true;
-  return false;
-}
-
 struct grant **grant_find(struct link *l, const char *id) {
   for (int i = 0; id && i < LINK_GRANTS; i++)
     if (l->grants[i] && !strcmp(l->grants[i]->id, id)) return &l->grants[i];
@@ -67,9 +53,34 @@ static void grant_drop(struct link *l, struct grant **g, enum reason why) {
   *g = NULL;
 }
 
+/* Its permission was taken back, by whichever relay: that holds for all the
+ * agent's links. */
+static void grant_revoke(struct link *l, struct grant **g, enum reason why) {
+  const struct service *s = (*g)->service;
+
+  grant_drop(l, g, why);
+  splices_revoke(l->tcp, s, why);
+}
+
+/* This grant is over, another one may cover the same flows; those that wait for
+ * a path may still find it. */
+static void grant_end(struct link *l, struct grant **g, enum reason why,
+                      bool lost_too) {
+  const struct service *s = (*g)->service;
+
+  grant_drop(l, g, why);
+  splices_recheck(l->tcp, s, why, lost_too);
+}
+
+static bool is_policy(enum reason why) {
+  return why == REASON_REVOKED || why == REASON_EXPIRED ||
+         why == REASON_NOT_ALLOWED;
+}
+
 enum reason grant_take(struct link *l, json_t *j) {
   struct grant_json in;
-  struct grant **g, *was;
+  const struct service *former = NULL;
+  struct grant **g;
   struct service *s;
 
   if (grant_json_read(&in, j) < 0) return REASON_MALFORMED;
@@ -79,17 +90,31 @@ enum reason grant_take(struct link *l, json_t *j) {
   for (int i = 0; !g && i < LINK_GRANTS; i++)
     if (!l->grants[i]) g = &l->grants[i];
   if (!g) return REASON_TOO_MANY_ROUTES;
-  was = *g;
-  if (!was && !(*g = calloc(1, sizeof(**g)))) return REASON_INTERNAL;
+  if (*g) former = (*g)->service;
+  if (!*g && !(*g = calloc(1, sizeof(**g)))) return REASON_INTERNAL;
   memcpy((*g)->id, in.id, sizeof((*g)->id));
   (*g)->service = s;
   (*g)->may = in.may;
   memcpy((*g)->addrs, in.addrs, sizeof((*g)->addrs));
   (*g)->lease_at = l->owner->now + in.lease;
+  (*g)->missing = false;
+  if (former) splices_recheck(l->tcp, former, REASON_PORT_NOT_ALLOWED, true);
   return REASON_NONE;
 }
 
 /* --- what relays say later --- */
+
+static void closed(struct link *l, struct grant **g, enum reason why) {
+  if (is_policy(why))
+    grant_revoke(l, g, why);
+  else
+    grant_end(l, g, why, false);
+}
+
+static void renewed(struct connector *c, struct grant *g, json_t *e) {
+  g->lease_at = c->now + ms_json_read(json_object_get(e, "lease"));
+  g->missing = false;
+}
 
 void grant_event(struct connector *c, const struct uplink *u, const char *event,
                  json_t *e) {
@@ -103,11 +128,21 @@ void grant_event(struct connector *c, const struct uplink *u, const char *event,
 
   if (!g) return; /* closing what is unknown is no error */
   if (!strcmp(event, "grant-closed"))
-    grant_drop(l, g, reason ? reason_find(reason) : REASON_REVOKED);
+    closed(l, g, reason ? reason_find(reason) : REASON_REVOKED);
   else if (!strcmp(event, "grant-renewed"))
-    (*g)->lease_at = c->now + ms_json_read(json_object_get(e, "lease"));
+    renewed(c, *g, e);
   else if (!strcmp(event, "grant-changed") && grant_take(l, j))
-    grant_drop(l, g, REASON_MALFORMED); /* rather nothing than the old rights */
+    grant_revoke(l, g, REASON_MALFORMED); /* rather nothing than the old */
+}
+
+static void expect_again(struct link *l, uint64_t until) {
+  for (int k = 0; k < LINK_GRANTS; k++) {
+    struct grant *g = l->grants[k];
+
+    if (!g || g->lease_at <= until) continue;
+    g->lease_at = until;
+    g->missing = true;
+  }
 }
 
 /* Others get 10 s, in which a route may still come back. */
@@ -118,10 +153,7 @@ void grants_sync(struct connector *c, const struct uplink *u, json_t *answer) {
   for (size_t i = 0; i < c->n_links; i++) {
     struct link *l = c->links[i];
 
-    if (!l || c->uplinks[l->relay] != u) continue;
-    for (int k = 0; k < LINK_GRANTS; k++)
-      if (l->grants[k] && l->grants[k]->lease_at > c->now + LOST_AFTER)
-        l->grants[k]->lease_at = c->now + LOST_AFTER;
+    if (l && c->uplinks[l->relay] == u) expect_again(l, c->now + LOST_AFTER);
   }
   json_array_foreach(list, n, j) {
     struct link *l = NULL;
@@ -132,13 +164,26 @@ void grants_sync(struct connector *c, const struct uplink *u, json_t *answer) {
   }
 }
 
-bool grants_tick(struct link *l, uint64_t now) {
-  bool any = false;
+static bool has_grant(const struct link *l) {
+  for (int i = 0; i < LINK_GRANTS; i++)
+    if (l->grants[i]) return true;
+  return false;
+}
 
-  for (int i = 0; i < LINK_GRANTS; i++) {
+/* What a relay forgot it may give again: while the route is not back, flows
+ * wait for it as they do when a path is gone. */
+static void lease_ended(struct link *l, struct grant **g) {
+  const struct service *s = (*g)->service;
+  bool missing = (*g)->missing;
+
+  grant_drop(l, g, REASON_EXPIRED);
+  if (!missing || has_grant(l))
+    splices_recheck(l->tcp, s, REASON_EXPIRED, !missing);
+}
+
+bool grants_tick(struct link *l, uint64_t now) {
+  for (int i = 0; i < LINK_GRANTS; i++)
     if (l->grants[i] && now >= l->grants[i]->lease_at)
-      grant_drop(l, &l->grants[i], REASON_EXPIRED);
-    any = any || l->grants[i];
-  }
-  return any;
+      lease_ended(l, &l->grants[i]);
+  return has_grant(l);
 }

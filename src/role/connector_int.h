@@ -2,6 +2,7 @@
 #ifndef ZTNA_CONNECTOR_INT_H
 #define ZTNA_CONNECTOR_INT_H
 
+#include "base/log.h"
 #include "base/map.h"
 #include "base/metrics.h"
 #include "base/pool.h"
@@ -11,6 +12,7 @@
 #include "part/reass.h"
 #include "role/connector.h"
 #include "role/path.h"
+#include "role/sock.h"
 #include "role/uplink.h"
 
 enum {
@@ -22,12 +24,18 @@ enum {
   POOL_PACKETS = 4096,
   OPS_MAX = 1024,           /* backend operations waiting */
   REASS_BYTES = 256 * 1024, /* per link */
+  LINK_HEADS = 64,          /* streams whose head has not come as a whole */
+  OPENS_PER_SEC = 1000,     /* streams a link may begin ... */
+  OPENS_BURST = 2000,       /* ... and at once */
+  AGENT_LOST = 1024,        /* TCP flows of an agent that wait for a path */
 };
 
 struct backend_place {
   struct connector_backend how;
   struct ztna_addr to[ZTNA_SOCK_ADDRS]; /* UDP uses the first */
   size_t n_to;
+  bool stale;        /* it did not answer there: ask where it is */
+  uint64_t asked_at; /* last; 0: never */
 };
 
 struct service {
@@ -55,11 +63,43 @@ struct grant {
   struct permission may;
   struct ztna_addr addrs[2];
   uint64_t lease_at; /* ends then unless renewed */
+  bool missing;      /* from what the relay listed when it came back */
 };
 
 struct context {
   uint64_t number; /* 0: free */
   struct grant *grant;
+};
+
+/* What an identity has here beyond its links: TCP flows outlive them. */
+struct tcp_agent {
+  struct connector *owner;
+  struct tcp_agent *next;
+  char spiffe[IDENTITY_SPIFFE_MAX + 1];
+  uint32_t n_links, n_flows, n_lost;
+  uint64_t held; /* bytes its flows kept at the last sweep */
+  struct splice *splices;
+};
+
+/* A TCP flow, spliced to a backend: the user of its struct sock. */
+struct splice {
+  struct sock *sock;
+  struct tcp_agent *agent;
+  const struct service *service;
+  struct ztna_addr src, dst, backend;
+  uint64_t since;
+  bool lost;
+  struct splice *next, **prev; /* of the agent */
+};
+
+/* A stream whose head has not come as a whole. */
+struct tcp_head {
+  struct link *link;
+  struct stream *stream;
+  struct tcp_head *next, **prev; /* of all, the oldest first */
+  uint64_t until;
+  size_t len;
+  uint8_t data[FLOW_HEAD_MAX];
 };
 
 /* The association with one agent, by one route. */
@@ -80,9 +120,14 @@ struct link {
   struct grant *grants[LINK_GRANTS];
   struct context contexts[LINK_CONTEXTS];
   uint32_t n_flows;
+  struct tcp_agent *tcp;
+  uint32_t n_heads, opens; /* tokens: streams it may begin now */
+  uint64_t opens_at;
 };
 
 struct connector_counters {
+  uint64_t n_tcp_flows, n_tcp_opened, n_proxy_headers;
+  uint64_t tcp_refused[REASON_N], tcp_ended[REASON_N];
   uint64_t n_requests, n_refused, n_links, n_flows, n_opened;
   uint64_t n_to_backend, n_from_backend;
   uint64_t drops[REASON_N];
@@ -99,6 +144,14 @@ struct connector {
   struct quic *quic;
   struct pool pool;
   struct flows *flows;
+  struct socks *socks;
+  struct tcpflow_common tcp;
+  struct map splices; /* by flow id */
+  struct tcp_agent *tcp_agents;
+  struct tcp_head *heads, **heads_end;
+  uint64_t tcp_at; /* next tcp_tick that does something */
+  struct log_limit tcp_refusals;
+  size_t n_stale; /* backends */
   struct service *services;
   size_t n_services;
   struct uplink **uplinks;
@@ -130,12 +183,26 @@ void link_route_closed(struct connector *c, const struct uplink *u, json_t *e);
 void link_follow(struct connector *c, const struct uplink *u);
 void link_tick(struct connector *c, uint64_t now);
 void link_free(struct link *l);
+/* NULL: it is not open. */
+const struct context *context_of(const struct link *l, uint64_t number);
+/* Is it one of a pair of addresses, whatever its port? */
+bool pair_has(const struct ztna_addr v[2], const struct ztna_addr *a);
 void links_status(const struct connector *c, json_t *into);
 json_t *link_tickets(const struct connector *c, const struct uplink *u);
 
-/* connector_grant.c */
+/* connector_service.c */
+int services_copy(struct connector *c, const struct connector_options *o);
+void services_free(struct connector *c);
 struct service *service_find(struct connector *c, const char *id);
 bool service_admits(const struct service *s, const char *agent);
+/* NULL: there is none. */
+struct backend_place *service_backend(const struct service *s,
+                                      unsigned protocol, uint16_t port);
+/* Nothing answers there: its name should be looked up again. */
+void service_lost(struct connector *c, struct backend_place *b);
+json_t *service_json(const struct service *s);
+
+/* connector_grant.c */
 struct grant **grant_find(struct link *l, const char *id);
 /* Takes what a relay says into a new or known grant of the link. */
 enum reason grant_take(struct link *l, json_t *j);
@@ -153,6 +220,38 @@ void nat_packet(struct link *l, uint64_t context, const uint8_t *ip,
 void nat_forget(struct link *l);
 void nat_tick(struct connector *c, uint64_t now);
 void nat_free(struct connector *c);
+
+/* connector_tcp.c */
+/* The agent began a stream: takes it. */
+void tcp_stream(struct link *l, struct stream *s);
+void tcp_heads_tick(struct connector *c, uint64_t now);
+
+/* connector_splice.c */
+int splices_init(struct connector *c);
+void splices_free(struct connector *c);
+void splices_tick(struct connector *c, uint64_t now);
+bool splices_are_too_fat(const struct connector *c);
+void splices_stop(struct connector *c);
+/* What an identity has here; a link holds it, and gives it back. */
+struct tcp_agent *tcp_agent_get(struct connector *c, const char *spiffe);
+void tcp_agent_put(struct tcp_agent *a);
+/* A flow that the head asks for, connecting to b. On failure the stream is as
+ * it was. */
+enum reason splice_new(struct link *l, const struct service *service,
+                       const struct backend_place *b, struct stream *s,
+                       const struct flow_head *h, struct splice **made);
+struct splice *splice_find(struct connector *c, const uint8_t id[FLOW_ID_LEN]);
+/* It was lost and has a stream again. */
+void splice_found(struct splice *v);
+/* A relay took the permission back: the agent's flows to the service end. */
+void splices_revoke(struct tcp_agent *a, const struct service *s,
+                    enum reason why);
+/* A grant for the service is gone or changed: flows that no grant covers any
+ * more end; of those without a path only when lost_too. */
+void splices_recheck(struct tcp_agent *a, const struct service *s,
+                     enum reason why, bool lost_too);
+void splices_metrics(const struct connector *c, struct sbuf *out);
+json_t *splices_status(const struct link *l);
 
 /* connector_check.c */
 int check_init(struct connector *c, const struct connector_options *o);

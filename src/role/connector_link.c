@@ -64,6 +64,18 @@ static struct context *context_find(struct link *l, uint64_t number) {
   return NULL;
 }
 
+const struct context *context_of(const struct link *l, uint64_t n) {
+  for (int i = 0; n && i < LINK_CONTEXTS; i++)
+    if (l->contexts[i].number == n) return &l->contexts[i];
+  return NULL;
+}
+
+bool pair_has(const struct ztna_addr v[2], const struct ztna_addr *a) {
+  const struct ztna_addr *mine = &v[a->family == 6];
+
+  return mine->family && ztna_addr_same_ip(mine, a);
+}
+
 static enum reason open_context(struct link *l, uint64_t number,
                                 const char *service, const char *grant) {
   struct context *x;
@@ -128,6 +140,13 @@ static void on_packet(struct path *p, void *ud, uint64_t context,
   nat_packet(l, context, ip, len);
 }
 
+static void on_stream(struct path *p, void *ud, struct stream *s) {
+  struct link *l = ud;
+
+  l->owner->now = quic_now(l->owner->quic);
+  tcp_stream(l, s);
+}
+
 static void on_end(struct path *p, void *ud, const struct quic_end *why) {
   struct link *l = ud;
 
@@ -149,6 +168,7 @@ static const struct path_events path_events = {
     .on_live = on_live,
     .on_message = on_message,
     .on_packet = on_packet,
+    .on_stream = on_stream,
     .on_end = on_end,
     .on_refused = on_refused,
 };
@@ -168,6 +188,7 @@ void link_free(struct link *l) {
   if (l->path) path_total(l->path, &c->gone);
   path_free(l->path, c->now);
   for (int i = 0; i < LINK_GRANTS; i++) free(l->grants[i]);
+  tcp_agent_put(l->tcp);
   reass_free(l->reass);
   free(l->ticket);
   c->links[l->number] = NULL;
@@ -236,7 +257,10 @@ static struct link *link_make(struct connector *c, struct uplink *u,
   while (c->uplinks[l->relay] != u) l->relay++;
   l->path = path_new(c->quic, &c->pool, c->o.rng, &path_events, l);
   l->reass = reass_new(REASS_BYTES);
-  if (l->path && l->reass &&
+  l->tcp = tcp_agent_get(c, r->agent);
+  l->opens = OPENS_BURST;
+  l->opens_at = c->now;
+  if (l->path && l->reass && l->tcp &&
       path_listen(l->path, l->handle, l->peer_handle, r->rtt + uplink_rtt(u),
                   c->now) == 0) {
     relay = uplink_remote(u);
@@ -382,6 +406,7 @@ void links_status(const struct connector *c, json_t *into) {
     j = json_pack("{s:s, s:s, s:s, s:i}", "agent", l->agent, "route", l->route,
                   "relay", uplink_name(c->uplinks[l->relay]), "flows",
                   (int)l->n_flows);
+    json_object_set_new(j, "tcp", splices_status(l));
     p = json_object();
     path_status(l->path, p);
     json_object_set_new(j, "path", p);

@@ -10,7 +10,11 @@
 #include "base/log.h"
 #include "codec/ip_frag.h"
 
-enum { TUNNEL_MTU = 1280, SCRATCH = 65535 };
+enum {
+  TUNNEL_MTU = 1280,
+  SCRATCH = 65535,
+  ECHO_MAX = TUNNEL_MTU - IP6_HEADER - ICMP_HEADER,
+};
 
 /* A packet of the pool; when none is free, of the longest queue: a path that
  * stands must not keep the others from being served. */
@@ -122,17 +126,6 @@ void nat_tick(struct connector *c, uint64_t now) {
     if (!flow_drop(c, i)) return;
 }
 
-static const struct backend_place *
-backend_for(const struct service *s, unsigned protocol, uint16_t port) {
-  for (size_t i = 0; i < s->n_backends; i++) {
-    const struct backend_place *b = &s->backends[i];
-
-    if (b->how.protocol == protocol && b->how.port == port) return b;
-  }
-  /* Echo asks for the machine, not for a port. */
-  return protocol == PROTO_ICMP && s->n_backends ? &s->backends[0] : NULL;
-}
-
 /* --- errors back to the agent --- */
 
 static void to_agent(struct link *l, uint32_t context, struct pkt *k) {
@@ -207,6 +200,42 @@ static uint32_t flow_open(struct link *l, const struct flow_key *key,
   return i;
 }
 
+/* Why its backend takes nothing new. */
+static enum reason obstacle(struct connector *c, const struct service *s,
+                            unsigned protocol, uint16_t port,
+                            struct backend_place **b) {
+  *b = service_backend(s, protocol, port);
+  if (!*b) return REASON_PORT_NOT_ALLOWED;
+  if (!health_is_up(&s->health)) return REASON_BACKEND_DOWN;
+  if ((*b)->n_to) return REASON_NONE;
+  service_lost(c, *b);
+  return REASON_BACKEND_DOWN;
+}
+
+/* The service's last check passed: nobody else need be asked. */
+static bool check_passed(const struct health *h) {
+  return h->rule.every && health_is_up(h) && h->n_passed && !h->error[0];
+}
+
+static void echo(struct link *l, const struct context *x,
+                 const struct ip_pkt *p) {
+  struct connector *c = l->owner;
+  struct ztna_addr from = p->dst;
+  struct pkt *k = pkt_get(c);
+  int n =
+      k ? ip_build_echo(pkt_data(k), TUNNEL_MTU, &from, &p->src, true,
+                        p->src.port, p->icmp_seq, p->payload, p->payload_len)
+        : 0;
+
+  if (n > 0) {
+    k->len = (uint16_t)n;
+    to_agent(l, (uint32_t)x->number, k);
+    return;
+  }
+  if (k) pool_put(&c->pool, k);
+  connector_drop(c, k ? REASON_PACKET_TOO_BIG : REASON_RATE_LIMITED);
+}
+
 static void forward(struct link *l, const struct context *x,
                     const struct ip_pkt *p, unsigned protocol,
                     const uint8_t *about) {
@@ -214,28 +243,31 @@ static void forward(struct link *l, const struct context *x,
   uint16_t port = protocol == PROTO_UDP ? p->dst.port : 0;
   struct flow_key key = {
       .owner = l->number, .proto = p->proto, .src = p->src, .dst = p->dst};
-  const struct backend_place *b;
+  struct backend_place *b = NULL;
+  enum reason why;
   uint32_t i;
-  bool down;
 
   if (permission_check(&x->grant->may, protocol, port)) {
     refuse(l, (uint32_t)x->number, p, REASON_PORT_NOT_ALLOWED,
            IP_ERR_PROHIBITED, about);
     return;
   }
+  if (protocol == PROTO_ICMP && p->payload_len <= ECHO_MAX &&
+      check_passed(&x->grant->service->health)) {
+    echo(l, x, p);
+    return;
+  }
   i = flows_find(c->flows, &key, c->now);
-  down = !health_is_up(&x->grant->service->health);
   /* Echo reflects the service: its running pings end, too. */
-  if (i == FLOWS_NONE || (down && protocol == PROTO_ICMP)) {
-    b = backend_for(x->grant->service, protocol, port);
-    if (!b || !b->n_to || down) {
-      refuse(l, (uint32_t)x->number, p,
-             b ? REASON_BACKEND_DOWN : REASON_BACKEND_REFUSED,
-             b ? IP_ERR_HOST : IP_ERR_PORT, about);
+  if (i == FLOWS_NONE || protocol == PROTO_ICMP) {
+    why = obstacle(c, x->grant->service, protocol, port, &b);
+    if (why) {
+      refuse(l, (uint32_t)x->number, p, why,
+             why == REASON_BACKEND_DOWN ? IP_ERR_HOST : IP_ERR_PORT, about);
       return;
     }
-    i = flow_open(l, &key, b);
   }
+  if (i == FLOWS_NONE) i = flow_open(l, &key, b);
   if (i == FLOWS_NONE) {
     refuse(l, (uint32_t)x->number, p, REASON_TOO_MANY_ROUTES, IP_ERR_PROHIBITED,
            about);
@@ -246,25 +278,13 @@ static void forward(struct link *l, const struct context *x,
           p->icmp_seq, p->payload, p->payload_len);
 }
 
-static bool same_ip(const struct ztna_addr v[2], const struct ztna_addr *a) {
-  const struct ztna_addr *mine = &v[a->family == 6];
-
-  return mine->family && ztna_addr_same_ip(mine, a);
-}
-
 /* The checks of PROTOCOL 5: source the agent's own address, destination an
  * address of the opened service. */
 static enum reason judge(const struct link *l, const struct context *x,
                          const struct ip_pkt *p) {
-  if (!same_ip(l->addrs, &p->src)) return REASON_WRONG_SOURCE;
-  if (!same_ip(x->grant->addrs, &p->dst)) return REASON_WRONG_DESTINATION;
+  if (!pair_has(l->addrs, &p->src)) return REASON_WRONG_SOURCE;
+  if (!pair_has(x->grant->addrs, &p->dst)) return REASON_WRONG_DESTINATION;
   return REASON_NONE;
-}
-
-static const struct context *context_of(const struct link *l, uint64_t n) {
-  for (int i = 0; n && i < LINK_CONTEXTS; i++)
-    if (l->contexts[i].number == n) return &l->contexts[i];
-  return NULL;
 }
 
 void nat_packet(struct link *l, uint64_t context, const uint8_t *ip,
@@ -315,7 +335,7 @@ static bool flow_may_answer(const struct flow *f) {
   const struct context *x = context_of(f->ud, f->context);
   unsigned protocol = f->key.proto == IP_PROTO_UDP ? PROTO_UDP : PROTO_ICMP;
 
-  return x && same_ip(x->grant->addrs, &f->key.dst) &&
+  return x && pair_has(x->grant->addrs, &f->key.dst) &&
          !permission_check(&x->grant->may, protocol, f->key.dst.port);
 }
 
@@ -403,6 +423,15 @@ static int about_flow(uint8_t *to, size_t room, const struct flow *f) {
                        f->key.src.port, 0, NULL, 0);
 }
 
+/* It may be elsewhere by now. */
+static void ask_where(struct connector *c, const struct flow *f) {
+  const struct context *x = context_of(f->ud, f->context);
+
+  if (f->key.proto == IP_PROTO_UDP)
+    service_lost(
+        c, service_backend(x->grant->service, PROTO_UDP, f->key.dst.port));
+}
+
 void connector_backend_failed(struct connector *c, uint64_t now, uint32_t flow,
                               enum connector_backend_error kind, uint32_t mtu) {
   static const struct {
@@ -421,6 +450,7 @@ void connector_backend_failed(struct connector *c, uint64_t now, uint32_t flow,
 
   c->now = now;
   if (!f) return;
+  if (kind != CONNECTOR_TOO_BIG) ask_where(c, f);
   connector_drop(c, what[kind].why);
   from = f->key.dst;
   from.port = 0;
