@@ -28,6 +28,7 @@ enum {
   FRAGS_MAX = 16,
   NETWORKS_MAX = 16,
   PATTERNS_MAX = 64,
+  LEFT_MAX = 3,
 };
 
 /* What a service's use is waiting for. */
@@ -37,6 +38,16 @@ enum use {
   USE_OPENING, /* granted; waits for the path, or for `opened` */
   USE_OPEN,
   USE_REFUSED, /* until retry_at */
+};
+
+/* Where a service was before it moved to another connector. Its context stays
+ * open there: for what was begun in it, and to come back to. */
+struct left {
+  struct link *link; /* NULL: none */
+  uint16_t context;
+  char grant[ID_TEXT];
+  uint32_t epoch;
+  bool serves; /* UDP and ICMP conversations that began there go on there */
 };
 
 struct service {
@@ -49,6 +60,8 @@ struct service {
   char grant[ID_TEXT];
   struct link *link;
   uint16_t context;
+  uint32_t epoch; /* counts connectors; conversations remember theirs */
+  struct left left[LEFT_MAX];
   enum reason why;
   uint64_t retry_at;
   unsigned n_refused; /* in a row */
@@ -70,7 +83,8 @@ struct link {
   char id[ID_TEXT]; /* of the link, from hello */
   bool dial_due;
   uint16_t next_context;
-  uint64_t calm_at; /* silence counts from here at the earliest */
+  uint64_t calm_at;  /* silence counts from here at the earliest */
+  uint64_t doubt_at; /* next time that the relay is asked for another one */
 };
 
 struct frag {
@@ -115,6 +129,7 @@ struct ztna_agent {
   uint64_t sweep_at;
   uint64_t flows_at; /* next agent_flows_tick that does something */
   uint64_t now;
+  uint32_t epoch; /* of services, the last one given */
   bool stopping;
   struct agent_counters counters;
 };
@@ -130,11 +145,34 @@ void agent_service_flush(struct service *s, struct link *l);
 void agent_service_refuse(struct ztna_agent *a, struct service *s,
                           enum reason why);
 void agent_service_lost(struct ztna_agent *a, struct service *s);
+/* Its connector is not reached although the relay answers: asks the relay for
+ * another one. */
+void agent_service_doubt(struct ztna_agent *a, struct service *s);
 void agent_services_resume(struct ztna_agent *a);
 void agent_services_tick(struct ztna_agent *a, uint64_t now);
 void agent_services_free(struct ztna_agent *a);
 bool agent_address_acceptable(const struct ztna_agent *a,
                               const struct ztna_addr *v);
+
+/* agent_move.c */
+/* Leaves its connector, whose context stays open; serves: UDP and ICMP
+ * conversations go on there. */
+void agent_service_leave(struct service *s, bool serves);
+/* Back to where it had this grant, if that context is still open. */
+bool agent_service_come_back(struct service *s, const char *grant);
+/* The relay says that its connector takes nothing new, while another one does.
+ */
+void agent_service_move(struct ztna_agent *a, struct service *s,
+                        enum reason why);
+/* Why it takes no new flows although it is open, or NONE. */
+enum reason agent_service_obstacle(const struct service *s);
+/* Where conversations of this epoch go on; NULL: where the service is now. */
+const struct left *agent_service_left(const struct service *s, uint32_t epoch);
+/* It was there in this context; NULL: it was not. */
+struct left *agent_service_has_left(struct service *s, const struct link *l,
+                                    uint64_t context);
+/* The link's contexts are gone. */
+void agent_service_forget_link(struct service *s, const struct link *l);
 
 /* agent_link.c */
 struct link *agent_link_take(struct ztna_agent *a, json_t *granted);

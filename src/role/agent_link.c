@@ -15,6 +15,9 @@
 /* A path that stays silent for so long, while the relay answers, is made anew:
  * its connector may have lost it. */
 #define REDIAL_AFTER (1500 * MS)
+/* So long after it fell silent the relay is asked whether its connector is
+ * there, and for another one. */
+#define DOUBT_AFTER (150 * MS)
 
 /* --- services of a link --- */
 
@@ -28,6 +31,29 @@ static struct service *by_context(struct link *l, uint64_t context) {
   each_service(l->owner, l,
                s) if (s->context == context && s->use >= USE_OPENING) return s;
   return NULL;
+}
+
+/* One that has moved on, but whose conversations go on here. */
+static struct service *by_left(struct link *l, uint64_t context) {
+  struct ztna_agent *a = l->owner;
+
+  for (size_t i = 0; i < a->n_services; i++)
+    if (agent_service_has_left(a->services[i], l, context))
+      return a->services[i];
+  return NULL;
+}
+
+static void forget_left(struct link *l, uint64_t context) {
+  struct service *s = by_left(l, context);
+
+  if (s) agent_service_has_left(s, l, context)->link = NULL;
+}
+
+static void forget_contexts(struct link *l) {
+  struct ztna_agent *a = l->owner;
+
+  for (size_t i = 0; i < a->n_services; i++)
+    agent_service_forget_link(a->services[i], l);
 }
 
 static void say_open(struct link *l, struct service *s) {
@@ -76,6 +102,7 @@ static void on_live(struct path *p, void *ud) {
 
   l->owner->now = quic_now(l->owner->quic);
   l->calm_at = l->owner->now;
+  forget_contexts(l);
   log_info("agent: path live connector=%s group=%s", l->connector,
            quic_group(path_conn(p)));
   path_say(p, json_pack("{s:s, s:i, s:o}", "type", "hello", "version", 1,
@@ -122,6 +149,7 @@ static int on_message(struct path *p, void *ud, json_t *m) {
     return 0;
   }
   s = n > 0 ? by_context(l, (uint64_t)n) : NULL;
+  if (!s && !strcmp(type, "close")) forget_left(l, (uint64_t)n);
   if (!s) return 0;
   if (!strcmp(type, "opened"))
     on_opened(l, s);
@@ -135,9 +163,10 @@ static void on_packet(struct path *p, void *ud, uint64_t context,
   struct link *l = ud;
   struct service *s = by_context(l, context);
 
+  if (!s || s->use != USE_OPEN) s = by_left(l, context);
   l->owner->now = quic_now(l->owner->quic);
   l->owner->sweep_at = time_min(l->owner->sweep_at, l->owner->now + 100 * MS);
-  if (s && s->use == USE_OPEN)
+  if (s)
     agent_packet_to_tun(l->owner, s, ip, len);
   else
     agent_drop(l->owner, REASON_NOT_BEGUN_HERE);
@@ -202,6 +231,7 @@ static const struct path_events path_events = {
 /* --- links --- */
 
 static void link_free(struct link *l) {
+  forget_contexts(l);
   agent_flows_forget_link(l->owner, l);
   path_free(l->path, l->owner->now);
   free(l->ticket);
@@ -348,6 +378,16 @@ static bool is_waiting(struct link *l) {
   return false;
 }
 
+/* Somebody else may serve what this connector served. The relay asks it first,
+ * so lost packets alone move nobody. */
+static void doubt(struct link *l, uint64_t now) {
+  struct service *s;
+
+  if (now < l->doubt_at) return;
+  l->doubt_at = now + REDIAL_AFTER;
+  each_service(l->owner, l, s) agent_service_doubt(l->owner, s);
+}
+
 static void check_silence(struct link *l, uint64_t now) {
   struct ztna_agent *a = l->owner;
   uint64_t since = path_silent_since(l->path);
@@ -363,8 +403,9 @@ static void check_silence(struct link *l, uint64_t now) {
   uplink_probe(a->uplinks[a->current], now);
   path_probe(l->path, now);
   if (since < l->calm_at) since = l->calm_at;
-  if (!uplink_is_up(a->uplinks[a->current]) || now < since + REDIAL_AFTER)
-    return;
+  if (!uplink_is_up(a->uplinks[a->current])) return;
+  if (now >= since + DOUBT_AFTER) doubt(l, now);
+  if (now < since + REDIAL_AFTER) return;
   log_info("agent: path silent, made anew connector=%s", l->connector);
   a->counters.n_redials++;
   l->calm_at = now;

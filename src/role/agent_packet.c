@@ -134,17 +134,20 @@ void agent_packet_to_tun(struct ztna_agent *a, struct service *s,
 
 /* --- from this machine --- */
 
-static void remember(struct ztna_agent *a, const struct ip_pkt *p) {
+/* The packet's conversation; its context is the epoch of its service in which
+ * it was last carried, 0: never. */
+static struct flow *remember(struct ztna_agent *a, const struct ip_pkt *p) {
   struct flow_key key = {.proto = p->proto, .src = p->src, .dst = p->dst};
   uint32_t i = flows_find(a->flows, &key, a->now);
 
-  if (i != FLOWS_NONE) return;
+  if (i != FLOWS_NONE) return flows_at(a->flows, i);
   i = flows_add(a->flows, &key, a->now);
   if (i == FLOWS_NONE) {
     flows_del(a->flows, flows_oldest(a->flows, 0));
-    flows_add(a->flows, &key, a->now);
+    i = flows_add(a->flows, &key, a->now);
   }
   a->counters.n_flows = flows_count(a->flows);
+  return i == FLOWS_NONE ? NULL : flows_at(a->flows, i);
 }
 
 /* The following three take the packet; the reason why it could not be carried,
@@ -157,21 +160,35 @@ static enum reason refuse(struct ztna_agent *a, struct pkt *k, enum reason why,
   return why;
 }
 
-static enum reason send(struct ztna_agent *a, struct service *s,
+static enum reason send(struct ztna_agent *a, struct link *l, uint16_t context,
                         struct pkt *k) {
-  size_t mtu = path_mtu(s->link->path);
+  size_t mtu = path_mtu(l->path);
 
   if (k->len > mtu)
     return refuse(a, k, REASON_PACKET_TOO_BIG, IP_ERR_TOO_BIG, (uint32_t)mtu);
   a->sweep_at = time_min(a->sweep_at, a->now + 100 * MS);
-  path_send_packet(s->link->path, s->context, k, a->now);
+  path_send_packet(l->path, context, k, a->now);
   return REASON_NONE;
 }
 
+/* The service is open, but may take no new conversations. */
+static enum reason route_open(struct ztna_agent *a, struct service *s,
+                              struct flow *f, struct pkt *k) {
+  enum reason why = f && !f->context ? agent_service_obstacle(s) : REASON_NONE;
+
+  if (why) return refuse(a, k, why, agent_packet_error_of(why), 0);
+  if (f) f->context = s->epoch;
+  return send(a, s->link, s->context, k);
+}
+
 static enum reason route(struct ztna_agent *a, struct service *s,
-                         struct pkt *k) {
+                         struct flow *f, struct pkt *k) {
+  const struct left *left = f ? agent_service_left(s, f->context) : NULL;
+
   s->used_at = a->now;
-  if (s->use == USE_OPEN && path_is_live(s->link->path)) return send(a, s, k);
+  if (left) return send(a, left->link, left->context, k);
+  if (s->use == USE_OPEN && path_is_live(s->link->path))
+    return route_open(a, s, f, k);
   if (s->use == USE_REFUSED && a->now < s->retry_at)
     return refuse(a, k, s->why, agent_packet_error_of(s->why), 0);
   agent_service_hold(a, s, pkt_data(k), k->len);
@@ -187,7 +204,7 @@ static void drop_many(struct ztna_agent *a, enum reason why, size_t n) {
 /* A UDP super-packet, or one packet that lacks its checksum: as the packets
  * they will be at the other end. When one cannot be carried, nor can the rest.
  */
-static void route_cut(struct ztna_agent *a, struct service *s,
+static void route_cut(struct ztna_agent *a, struct service *s, struct flow *f,
                       const struct ip_pkt *p, size_t size) {
   size_t n = p->payload_len ? (p->payload_len + size - 1) / size : 1;
   enum reason why = REASON_NONE;
@@ -202,13 +219,13 @@ static void route_cut(struct ztna_agent *a, struct service *s,
 
       assert(len > 0); /* the largest was judged before */
       k->len = (uint16_t)len;
-      why = route(a, s, k);
+      why = route(a, s, f, k);
     }
     if (why) drop_many(a, why, n - i);
   }
 }
 
-static void route_whole(struct ztna_agent *a, struct service *s,
+static void route_whole(struct ztna_agent *a, struct service *s, struct flow *f,
                         const uint8_t *ip, size_t len) {
   struct pkt *k = pool_get(&a->pool);
   enum reason why = REASON_RATE_LIMITED;
@@ -216,21 +233,23 @@ static void route_whole(struct ztna_agent *a, struct service *s,
   if (k) {
     memcpy(pkt_data(k), ip, len);
     k->len = (uint16_t)len;
-    why = route(a, s, k);
+    why = route(a, s, f, k);
   }
   if (why) agent_drop(a, why);
 }
 
-/* True when a packet of this kind can be carried; else it was answered. */
+/* True when a packet of this kind can be carried; else it was answered. *f: of
+ * its conversation; NULL for what comes behind a first fragment. */
 static bool carried(struct ztna_agent *a, struct ip_pkt *p, const uint8_t *ip,
-                    size_t len) {
+                    size_t len, struct flow **f) {
+  *f = NULL;
   switch (p->kind) {
   case IP_UDP:
   case IP_ECHO_REQUEST:
-    remember(a, p);
+    *f = remember(a, p);
     return true;
   case IP_FRAGMENT:
-    if (p->proto != IP_PROTO_TCP && ip_first_ports(p)) remember(a, p);
+    if (p->proto != IP_PROTO_TCP && ip_first_ports(p)) *f = remember(a, p);
     return true;
   default: /* TCP ends in this agent in time (DESIGN, idea 5) */
     agent_drop(a, REASON_PORT_NOT_ALLOWED);
@@ -260,6 +279,7 @@ void ztna_agent_ip_in(struct ztna_agent *a, uint64_t now,
   const uint8_t *ip = pkt->data;
   size_t len = pkt->len;
   struct service *s;
+  struct flow *f;
   struct ip_pkt p;
 
   a->now = now;
@@ -274,10 +294,10 @@ void ztna_agent_ip_in(struct ztna_agent *a, uint64_t now,
   } else if (largest(&p, pkt) > a->mtu || largest(&p, pkt) > PKT_ROOM) {
     agent_drop(a, REASON_PACKET_TOO_BIG);
     agent_packet_error(a, IP_ERR_TOO_BIG, a->mtu, ip, len);
-  } else if (carried(a, &p, ip, len)) {
+  } else if (carried(a, &p, ip, len, &f)) {
     if (pkt->gso_size || pkt->partial)
-      route_cut(a, s, &p, pkt->gso_size ? pkt->gso_size : p.payload_len);
+      route_cut(a, s, f, &p, pkt->gso_size ? pkt->gso_size : p.payload_len);
     else
-      route_whole(a, s, ip, len);
+      route_whole(a, s, f, ip, len);
   }
 }

@@ -164,14 +164,18 @@ static void entry_take(struct ztna_agent *a, struct service *s, json_t *j,
                        const struct ztna_addr addrs[2]) {
   const char *state = json_string_value(json_object_get(j, "state"));
   bool came_up = state && !strcmp(state, "up") && strcmp(s->state, "up");
+  const char *moves = json_string_value(json_object_get(j, "move"));
 
   s->listed = true;
+  if (state && s->use == USE_OPEN && strcmp(state, s->state))
+    log_info("agent: service state service=%s state=%s", s->id, state);
   if (s->use == USE_REFUSED && !has_addrs(s))
     s->use = USE_NONE; /* what was said of it is over */
   snprintf(s->state, sizeof(s->state), "%s", state ? state : "");
   give_up_addrs(a, s, addrs);
   /* No need to wait any longer. */
   if (came_up && s->use == USE_REFUSED) agent_service_lost(a, s);
+  if (moves) agent_service_move(a, s, reason_find(moves));
 }
 
 static void forget_unlisted(struct ztna_agent *a) {
@@ -262,6 +266,8 @@ void agent_service_refuse(struct ztna_agent *a, struct service *s,
   s->why = why;
   if (why == REASON_NO_CONNECTOR || why == REASON_CONNECTOR_REFUSED)
     strcpy(s->state, "no-connector"); /* until the relay says otherwise */
+  if (why == REASON_BACKEND_DOWN || why == REASON_DRAINING)
+    strcpy(s->state, reason_name(why));
   s->n_refused++;
   s->retry_at = a->now + (wait < RETRY_MAX ? wait : RETRY_MAX);
   s->link = NULL;
@@ -282,9 +288,10 @@ static void on_granted(void *ud, int status, json_t *body);
 struct asking {
   struct ztna_agent *a;
   struct service *s;
+  bool doubt; /* only for something better than what there is */
 };
 
-static void ask(struct ztna_agent *a, struct service *s) {
+static void ask_for(struct ztna_agent *a, struct service *s, bool doubt) {
   struct uplink *u = a->n_uplinks ? a->uplinks[a->current] : NULL;
   struct asking *q;
   json_t *body;
@@ -292,9 +299,11 @@ static void ask(struct ztna_agent *a, struct service *s) {
   if (s->asked || !a->up || !uplink_is_up(u)) return;
   q = malloc(sizeof(*q));
   if (!q) return;
-  *q = (struct asking){a, s};
+  *q = (struct asking){a, s, doubt};
   body = json_pack("{s:s, s:s}", "service", s->id, "instance", a->instance);
-  if (s->link && s->link->ticket) {
+  if (doubt) {
+    json_object_set_new(body, "avoid", json_string(s->link->connector));
+  } else if (s->link && s->link->ticket) {
     json_object_set_new(body, "resume", json_string(s->link->ticket));
     json_object_set_new(body, "connector", json_string(s->link->connector));
   }
@@ -303,6 +312,14 @@ static void ask(struct ztna_agent *a, struct service *s) {
   else
     free(q);
   json_decref(body);
+}
+
+static void ask(struct ztna_agent *a, struct service *s) {
+  ask_for(a, s, false);
+}
+
+void agent_service_doubt(struct ztna_agent *a, struct service *s) {
+  if (s->use == USE_OPENING || s->use == USE_OPEN) ask_for(a, s, true);
 }
 
 void agent_service_want(struct ztna_agent *a, struct service *s) {
@@ -325,8 +342,16 @@ static void take_grant(struct ztna_agent *a, struct service *s, json_t *body) {
   if (s->use == USE_OPEN && s->link == l && !strcmp(s->grant, g.id) &&
       path_is_live(l->path))
     return;
+  if (s->link != l) agent_service_leave(s, false);
   memcpy(s->grant, g.id, sizeof(s->grant));
+  if (agent_service_come_back(s, g.id)) {
+    s->use = USE_OPEN;
+    agent_service_flush(s, l);
+    agent_flows_go(a, s);
+    return;
+  }
   s->link = l;
+  s->epoch = ++a->epoch;
   s->use = USE_OPENING;
   agent_link_open(l, s);
 }
@@ -346,6 +371,7 @@ static void on_granted(void *ud, int status, json_t *body) {
       take_grant(q.a, q.s, body);
     return;
   }
+  if (q.doubt && open) return; /* there is nothing better */
   if (q.s->use == USE_ASKING || open)
     agent_service_refuse(q.a, q.s, uplink_problem(status, body));
 }

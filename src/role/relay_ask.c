@@ -131,7 +131,7 @@ void relay_ask_cancel(struct relay *r, struct ask *a) {
   ask_free(r, a);
 }
 
-static void succeed(struct relay *r, struct ask *a, const struct grant *g) {
+static void succeed(struct relay *r, struct ask *a, struct grant *g) {
   if (a->req) relay_grant_respond(r, a->req, g);
   ask_free(r, a);
 }
@@ -299,8 +299,15 @@ void relay_ask_doubt(struct relay *r, struct ask *a, const struct party *c) {
 static void doubt_judge(struct relay *r, struct ask *a) {
   const struct party *c = map_get(&r->parties, a->avoid);
   struct session *s = c ? c->session : NULL;
-  if (!relay_session_reaches(s) || relay_session_heard(s) != a->doubt_recv) {
-    doubt_end(r, a); /* gone, or there */
+  struct grant *g;
+  if (!relay_session_reaches(s)) {
+    doubt_end(r, a);
+  } else if (relay_session_heard(s) != a->doubt_recv) {
+    g = relay_grant_find(a->agent, a->service, c->spiffe);
+    if (g)
+      succeed(r, a, g);
+    else
+      doubt_end(r, a);
   } else if (a->n_doubts < RELAY_DOUBTS) {
     doubt_again(r, a, s);
   } else {

@@ -93,19 +93,29 @@ bool relay_grant_is_open(const struct grant *g) {
          relay_session_reaches(connector->session);
 }
 
-struct grant *relay_grant_find(const struct party *agent,
-                               const struct service *s, const char *connector) {
+static struct grant *newest(const struct party *agent, const struct service *s,
+                            const char *connector, bool open) {
   struct grant *g, *found = NULL;
   struct meeting *m;
   LIST_FOREACH(m, &agent->meetings, of_end[0]) {
     if (connector && strcmp(connector, m->end[1]->spiffe)) continue;
-    LIST_FOREACH(g, &m->grants, of_meeting) {
-      if (g->service != s) continue;
-      if (relay_grant_is_open(g)) return g;
+    LIST_FOREACH(g, &m->grants, of_meeting)
+    if (g->service == s && (!found || g->given > found->given) &&
+        (!open || relay_grant_is_open(g)))
       found = g;
-    }
   }
   return found;
+}
+
+struct grant *relay_grant_find(const struct party *agent,
+                               const struct service *s, const char *connector) {
+  struct grant *g = newest(agent, s, connector, true);
+  return g ? g : newest(agent, s, connector, false);
+}
+
+struct grant *relay_grant_in_use(const struct party *agent,
+                                 const struct service *s) {
+  return newest(agent, s, NULL, false);
 }
 
 /* --- judged again */
@@ -137,12 +147,12 @@ void relay_grant_rejudge(struct relay *r, struct party *agent) {
 
 /* --- POST /v1/grants */
 
-void relay_grant_respond(struct relay *r, struct h3_req *req,
-                         const struct grant *g) {
+void relay_grant_respond(struct relay *r, struct h3_req *req, struct grant *g) {
   const struct meeting *m = g->meeting;
   const struct session *c = m->end[1]->session;
   char ticket[RELAY_TICKET_MAX];
   json_t *o = json_object();
+  g->given = ++r->n_given;
   json_object_set_new(o, "grant",
                       relay_json_grant(m, g->id, g->service, &g->may));
   json_object_set_new(o, "route", relay_json_id(m->r.id));
@@ -219,8 +229,7 @@ static struct service *service_of(struct session *s, const struct wish *w) {
  * flows, or, of a connector that it cannot reach, the only one there is. */
 static bool will_do(const struct grant *g, const struct wish *w) {
   const struct party *connector = g->meeting->end[1];
-  if (w->avoid && !strcmp(w->avoid, connector->spiffe))
-    return !relay_service_has_other(g->service, connector);
+  if (w->avoid) return !relay_service_has_other(g->service, connector);
   return w->connector || relay_grant_is_open(g) ||
          !relay_session_reaches(connector->session);
 }
@@ -237,7 +246,8 @@ static void judge_service(struct session *s, struct h3_req *req,
     refuse(s, req, v->id, why,
            named ? NULL
                  : "the certificate limits this agent to other services");
-  } else if ((g = relay_grant_find(s->party, v, w->connector)) &&
+  } else if ((g = relay_grant_find(s->party, v,
+                                   w->avoid ? w->avoid : w->connector)) &&
              will_do(g, w)) {
     relay_grant_respond(r, req, g);
   } else if (s->party->n_grants >= RELAY_GRANTS) {

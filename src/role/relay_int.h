@@ -150,6 +150,7 @@ struct grant {
   struct meeting *meeting;
   struct service *service;
   struct permission may;
+  uint64_t given; /* the last answer that named it, counted */
   LIST_ENTRY(grant) of_meeting;
   struct relay_timer renew;
 };
@@ -204,6 +205,7 @@ struct relay {
   struct addrpool *agent_pools[RELAY_FAMILIES];
   struct heap timers;
   size_t n_timers;
+  uint64_t n_given; /* grants named in answers */
   LIST_HEAD(, session) sessions;
   LIST_HEAD(, party) parties_list;
   LIST_HEAD(, revival) revivals_list;
@@ -387,6 +389,9 @@ enum reason relay_grant_judge(struct relay *r, const struct party *agent,
 /* One that can take new flows before one that cannot. */
 struct grant *relay_grant_find(const struct party *agent,
                                const struct service *s, const char *connector);
+/* The one it was given last: for its new flows. */
+struct grant *relay_grant_in_use(const struct party *agent,
+                                 const struct service *s);
 bool relay_grant_is_open(const struct grant *g);
 struct grant *relay_grant_new(struct relay *r, const struct ask *a);
 void relay_grant_free(struct relay *r, struct grant *g, enum reason why);
@@ -395,8 +400,7 @@ void relay_grant_close(struct relay *r, struct grant *g, enum reason why,
                        const struct party *silent);
 /* The policy or a certificate changed. */
 void relay_grant_rejudge(struct relay *r, struct party *agent);
-void relay_grant_respond(struct relay *r, struct h3_req *req,
-                         const struct grant *g);
+void relay_grant_respond(struct relay *r, struct h3_req *req, struct grant *g);
 
 /* --- relay_ask.c --- */
 

@@ -237,12 +237,17 @@ static void port_add(struct ports *p, unsigned protocol, uint16_t port) {
       p->list, json_pack("[si]", relay_protocol_name(protocol), (int)port));
 }
 
-/* What the agent has of it is at a connector that takes nothing new, while
- * another one does: it should ask again. */
-static bool should_move(const struct party *agent, const struct service *s) {
-  const struct grant *g = relay_grant_find(agent, s, NULL);
-  return g && !relay_grant_is_open(g) &&
-         relay_service_has_other(s, g->meeting->end[1]);
+/* Why the agent should ask again: what it has of the service is at a connector
+ * that takes nothing new, while another one does. NONE: it should not. */
+static enum reason why_move(const struct party *agent,
+                            const struct service *s) {
+  const struct grant *g = relay_grant_in_use(agent, s);
+  if (!g || relay_grant_is_open(g)) return REASON_NONE;
+  const struct party *c = g->meeting->end[1];
+  const struct offer *o = relay_service_offer(s, c);
+  if (!relay_service_has_other(s, c)) return REASON_NONE;
+  if (!o || !relay_session_reaches(c->session)) return REASON_NO_CONNECTOR;
+  return o->up ? REASON_DRAINING : REASON_BACKEND_DOWN;
 }
 
 static json_t *describe(const struct service *s, const struct permission *may) {
@@ -271,7 +276,8 @@ json_t *relay_registry_list(struct relay *r, const struct party *agent) {
     if (!s->known || relay_grant_judge(r, agent, s, &may) != REASON_NONE)
       continue;
     json_t *o = describe(s, &may);
-    if (should_move(agent, s)) json_object_set_new(o, "move", json_true());
+    enum reason move = why_move(agent, s);
+    if (move) json_object_set_new(o, "move", json_string(reason_name(move)));
     json_array_append_new(list, o);
   }
   return list;

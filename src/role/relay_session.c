@@ -97,10 +97,12 @@ static bool is_waited_for(const struct session *s) {
 /* A probe is a PING; whatever came since the last one answers it. */
 static void probe(struct session *s) {
   uint64_t now = s->relay->now;
+  bool was_there = s->n_unanswered < 2;
   if (heard_something(s))
     s->n_unanswered = 0;
   else if (s->n_unanswered < UINT8_MAX)
     s->n_unanswered++;
+  if (was_there != (s->n_unanswered < 2)) relay_events_services(s->relay);
   quic_ping(h3_conn(s->h3), now);
   bool busy = s->n_unanswered || is_waited_for(s);
   s->probe_at = now + (busy ? RELAY_PROBE_BUSY : RELAY_PROBE);
@@ -132,6 +134,7 @@ void relay_session_give_up(struct session *s) {
   s->n_recv = relay_session_heard(s);
   s->probe_at = s->relay->now + RELAY_PROBE_BUSY;
   relay_session_arm(s);
+  relay_events_services(s->relay);
 }
 
 static void on_timer(struct relay *r, struct relay_timer *t) {

@@ -140,8 +140,11 @@ void sim_connector_start(struct sim *w, int i) {
   struct sim_connector *c = &w->connectors[i];
   struct connector_backend backends[] = {
       {.protocol = PROTO_UDP, .port = SIM_PORT}, {.protocol = PROTO_ICMP}};
-  struct connector_service service = {
-      .id = c->service, .backends = backends, .n_backends = 2, .weight = 1};
+  struct connector_service service = {.id = c->service,
+                                      .backends = backends,
+                                      .n_backends = 2,
+                                      .weight = w->cfg.weights[i],
+                                      .check = w->cfg.check};
   struct connector_options o = {.tls = c->tls,
                                 .rng = &w->rnd.rng,
                                 .relays = relays,
@@ -198,12 +201,24 @@ static void on_echo(void *ud, uint64_t arg) {
   free(e);
 }
 
+static void check_op(struct sim_connector *c,
+                     const struct connector_check_op *op) {
+  if (op->kind != CONNECTOR_CHECK_START || c->state == SIM_SILENT) return;
+  connector_check_done(c->core, c->node.w->now, op->service,
+                       c->state == SIM_WELL ? NULL : "connection refused");
+}
+
 static void echo_later(struct sim_connector *c, const struct backend_op *op) {
   struct sim_backend *b = &c->backends[op->flow];
-  struct echo *e = malloc(sizeof(*e) + op->len);
+  struct echo *e;
 
   need(b->open, "a packet for a backend that is not open");
   c->n_asked++;
+  if (c->state == SIM_REFUSING)
+    connector_backend_failed(c->core, c->node.w->now, op->flow,
+                             CONNECTOR_REFUSED, 0);
+  if (c->state != SIM_WELL) return;
+  e = malloc(sizeof(*e) + op->len);
   *e = (struct echo){
       c,       c->core, op->flow, b->times, op->kind == BACKEND_OP_SEND_ECHO,
       op->seq, op->len};
@@ -241,10 +256,12 @@ static uint64_t connector_node_deadline(struct sim_node *n) {
 static void connector_node_drain(struct sim_node *n) {
   struct sim_connector *c = n->ud;
   struct ztna_addr relay = sim_relay_addr(n->w);
+  struct connector_check_op check;
   struct backend_op op;
   struct dgram v[16];
   int got;
 
+  while (connector_check_next(c->core, &check)) check_op(c, &check);
   while ((got = connector_next(c->core, n->w->now, v, 16)) > 0)
     for (int i = 0; i < got; i++) vnet_send(n->host, &v[i]);
   while (connector_backend_next(c->core, &op)) backend_op(c, &op);

@@ -56,6 +56,9 @@ struct sim_backend { /* of a connector's flow */
   uint32_t times; /* opened so often: a late reply is for a former one */
 };
 
+/* How a connector's backend answers users and health checks. */
+enum sim_backend_state { SIM_WELL, SIM_REFUSING, SIM_SILENT };
+
 struct sim_connector {
   struct sim_node node;
   char name[24];
@@ -64,6 +67,7 @@ struct sim_connector {
   struct connector *core;
   struct sim_backend backends[SIM_FLOWS];
   uint64_t n_asked; /* packets that reached the backend */
+  enum sim_backend_state state;
 };
 
 struct sim_agent {
@@ -78,10 +82,12 @@ struct sim_config {
   uint64_t seed;
   int n_agents, n_connectors;
   const char *services[SIM_CONNECTORS]; /* what each offers; NULL: "echo" */
-  uint64_t delay;       /* of each line and direction; 0: 10 ms */
-  bool v6;              /* IPv6 outside */
-  bool nat;             /* agents and connectors are behind NATs */
-  enum role relay_role; /* of its certificate; 0: relay */
+  uint64_t delay;                   /* of each line and direction; 0: 10 ms */
+  bool v6;                          /* IPv6 outside */
+  bool nat;                         /* agents and connectors are behind NATs */
+  enum role relay_role;             /* of its certificate; 0: relay */
+  unsigned weights[SIM_CONNECTORS]; /* 0: 1 */
+  struct health_rule check;         /* of every service; every 0: none */
 };
 
 struct sim {

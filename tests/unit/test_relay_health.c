@@ -121,7 +121,7 @@ static void an_agent_is_told_to_move_from_a_backend_that_is_down(void **state) {
   assert_int_equal(set_down(one), 204);
   world_run(w, 100 * MS);
   assert_string_equal(state_of(agent), "up");
-  assert_true(json_is_true(json_object_get(web_of(agent), "move")));
+  assert_string_equal(text_at(web_of(agent), "move"), "backend-down");
   assert_int_equal(grant(agent, "web"), 201);
   assert_string_equal(connector_given(), "two");
   world_run(w, 100 * MS);
@@ -197,7 +197,7 @@ static void a_draining_connector_gets_nothing_new(void **state) {
     assert_string_equal(connector_given(), "two");
   }
   world_run(w, 100 * MS);
-  assert_true(json_is_true(json_object_get(web_of(agent), "move")));
+  assert_string_equal(text_at(web_of(agent), "move"), "draining");
   assert_int_equal(health(two, "{\"draining\": true}"), 204);
   check_refused(agent_up(w, "z", "198.51.100.40:2000"), "web", 503, "draining");
   world_run(w, 100 * MS);
