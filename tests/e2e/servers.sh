@@ -38,7 +38,7 @@ nginx_start() {
   cat >"$T/$name.conf" <<END
 daemon off; worker_processes 1; pid $T/$name/pid; error_log stderr;
 worker_rlimit_nofile 8192;
-events { worker_connections 4096; }
+events { worker_connections 4096; multi_accept on; }
 http {
   access_log off; sendfile on; keepalive_requests 100000;
   client_body_temp_path $T/$name/b; proxy_temp_path $T/$name/p;

@@ -125,9 +125,14 @@ moves() {
 # lose PERCENT: on the agent's leg, each way. Super-packets are cut before, for
 # one drop must be one packet's.
 lose() {
-  local h
-  on agent ip link set v1a gso_max_segs 1
-  on relay ip link set v1b gso_max_segs 1
+  local h share
+  share="numgen random mod 1000 < $(awk "BEGIN { print $1 * 10 }")"
+  if [ "$1" = 100 ]; then
+    share=
+  else
+    on agent ip link set v1a gso_max_segs 1
+    on relay ip link set v1b gso_max_segs 1
+  fi
   for h in agent:v1a relay:v1b; do
     on "${h%:*}" nft -f - <<END
 table inet loss
@@ -135,7 +140,7 @@ delete table inet loss
 table inet loss {
   chain in {
     type filter hook prerouting priority -300
-    iifname ${h#*:} numgen random mod 1000 < $(awk "BEGIN { print $1 * 10 }") counter drop
+    iifname ${h#*:} $share counter drop
   }
 }
 END
