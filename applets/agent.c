@@ -289,6 +289,7 @@ static int make_agent(struct program *p) {
       .mtu = (uint16_t)c->mtu,
       .cubic = c->congestion == CONGESTION_CUBIC,
       .offload = p->tun.offload & TUN_TSO,
+      .offload_udp = p->tun.offload & TUN_USO,
       .random = fill,
       .unix_now = (int64_t)(clock_wall() / SEC),
   };

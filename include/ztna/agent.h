@@ -51,7 +51,8 @@ struct ztna_agent_config {
   size_t n_networks;
   bool cubic;   /* congestion control instead of BBR */
   uint16_t mtu; /* of the tunnel; 0: 1280 */
-  bool offload; /* the TUN takes super-packets and partial checksums */
+  /* The TUN takes TCP super-packets and partial checksums; and of UDP. */
+  bool offload, offload_udp;
   void (*random)(void *ctx, void *buf, size_t len); /* cryptographic */
   void *random_ctx;
   int64_t unix_now; /* seconds since 1970 */
@@ -87,7 +88,8 @@ void ztna_agent_network_changed(struct ztna_agent *a, uint64_t now);
 int ztna_agent_next(struct ztna_agent *a, uint64_t now, struct dgram *v,
                     int max);
 /* One IP packet for this machine, lent until the next call; false: none left.
- * Super-packets and partial checksums only when config.offload is set. */
+ * Super-packets and partial checksums only when config.offload is set, of UDP
+ * when config.offload_udp is. */
 bool ztna_agent_ip_next(struct ztna_agent *a, struct ztna_ip *pkt);
 /* The earliest time at which tick must be called; UINT64_MAX: never. */
 uint64_t ztna_agent_deadline(const struct ztna_agent *a);

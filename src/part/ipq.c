@@ -59,27 +59,59 @@ uint8_t *ipq_room(struct ipq *q, size_t len) {
   return q->buf + q->at + NOTE;
 }
 
+static void set_head(struct ipq *q, size_t head) {
+  q->head = q->at = head;
+  if (!is_split(q)) q->wrap = head;
+}
+
 void ipq_push(struct ipq *q, size_t len, uint16_t gso_size, bool partial) {
   struct note note = {(uint32_t)len, gso_size, partial};
 
   assert(len && len <= IPQ_MAX);
   memcpy(q->buf + q->at, &note, sizeof(note));
-  q->head = q->at + NOTE + rounded(len);
-  q->at = q->head;
-  if (!is_split(q)) q->wrap = q->head;
+  q->last = q->at;
   q->n++;
+  set_head(q, q->at + NOTE + rounded(len));
 }
 
-bool ipq_pop(struct ipq *q, struct ipq_pkt *k) {
+static void look(const struct ipq *q, size_t at, struct ipq_pkt *k) {
   struct note note;
 
-  if (!q->n) return false;
-  memcpy(&note, q->buf + q->tail, sizeof(note));
-  *k = (struct ipq_pkt){.data = q->buf + q->tail + NOTE,
+  memcpy(&note, q->buf + at, sizeof(note));
+  *k = (struct ipq_pkt){.data = q->buf + at + NOTE,
                         .len = note.len,
                         .gso_size = note.gso_size,
                         .partial = note.partial};
-  q->tail += NOTE + rounded(note.len);
+}
+
+bool ipq_newest(struct ipq *q, struct ipq_pkt *k) {
+  if (!q->n) return false;
+  look(q, q->last, k);
+  return true;
+}
+
+bool ipq_grow(struct ipq *q, const uint8_t *data, size_t len,
+              uint16_t gso_size) {
+  struct ipq_pkt k;
+  struct note note;
+  size_t end;
+
+  if (!q->n) return false;
+  look(q, q->last, &k);
+  if (len > IPQ_MAX - k.len) return false;
+  end = q->last + NOTE + rounded(k.len + len);
+  if (end > q->head + free_behind(q)) return false;
+  memcpy(k.data + k.len, data, len);
+  note = (struct note){(uint32_t)(k.len + len), gso_size, true};
+  memcpy(q->buf + q->last, &note, sizeof(note));
+  set_head(q, end);
+  return true;
+}
+
+bool ipq_pop(struct ipq *q, struct ipq_pkt *k) {
+  if (!q->n) return false;
+  look(q, q->tail, k);
+  q->tail += NOTE + rounded(k->len);
   if (--q->n == 0) {
     q->head = q->tail = q->wrap = 0;
   } else if (q->tail == q->wrap) { /* the seam */

@@ -18,6 +18,7 @@ struct ipq {
   size_t tail; /* the oldest packet */
   size_t wrap; /* where the bytes end before the seam */
   size_t at;   /* of the last room */
+  size_t last; /* the newest packet, when there is one */
   size_t n;    /* packets */
 };
 
@@ -32,15 +33,21 @@ uint8_t *ipq_room(struct ipq *q, size_t len);
  * of gso_size payload bytes (0: one packet); partial: its checksum is only the
  * pseudo header's. */
 void ipq_push(struct ipq *q, size_t len, uint16_t gso_size, bool partial);
-/* The oldest; its bytes stay until the next ipq_room or ipq_pop. False: empty.
- */
 struct ipq_pkt {
-  const uint8_t *data;
+  uint8_t *data;
   size_t len;
   uint16_t gso_size;
   bool partial;
 };
+/* The oldest; its bytes stay until the next ipq_room, ipq_grow or ipq_pop, and
+ * may be changed. False: empty. */
 bool ipq_pop(struct ipq *q, struct ipq_pkt *k);
+/* The newest, still waiting; its bytes may be changed. False: empty. */
+bool ipq_newest(struct ipq *q, struct ipq_pkt *k);
+/* Adds bytes to the newest, which thereby becomes a super-packet. False: there
+ * is none, or no room behind it. */
+bool ipq_grow(struct ipq *q, const uint8_t *data, size_t len,
+              uint16_t gso_size);
 /* The largest packet for which there is room now, IPQ_MAX at most. */
 size_t ipq_free(const struct ipq *q);
 

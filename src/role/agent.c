@@ -127,6 +127,7 @@ static int copy_config(struct ztna_agent *a,
                        const struct ztna_agent_config *cfg) {
   a->mtu = cfg->mtu ? cfg->mtu : ZTNA_AGENT_MTU_MIN;
   a->offload = cfg->offload;
+  a->offload_udp = cfg->offload_udp;
   if (cfg->n_networks > NETWORKS_MAX || cfg->n_services > PATTERNS_MAX)
     return ZTNA_EINVAL;
   for (size_t i = 0; i < cfg->n_networks; i++)

@@ -123,8 +123,8 @@ struct ztna_agent {
   struct link *links[LINKS_MAX];
   struct frag frags[FRAGS_MAX];
   unsigned next_frag;
-  struct ipq out; /* for the TUN */
-  bool offload;   /* it takes super-packets and partial checksums */
+  struct ipq out;            /* for the TUN */
+  bool offload, offload_udp; /* super-packets it takes: TCP's, UDP's */
   struct tcpflow_common tcp;
   uint64_t sweep_at;
   uint64_t flows_at; /* next agent_flows_tick that does something */

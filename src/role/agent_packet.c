@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/map.h"
+#include "part/uso.h"
 
 #define FRAG_FOR (2 * SEC)
 
@@ -21,6 +22,7 @@ bool ztna_agent_ip_next(struct ztna_agent *a, struct ztna_ip *pkt) {
 
   if (!ipq_pop(&a->out, &k)) return false;
   a->counters.n_ip_out++;
+  uso_finish(&k);
   *pkt = (struct ztna_ip){.data = k.data,
                           .len = k.len,
                           .gso_size = k.gso_size,
@@ -124,6 +126,8 @@ void agent_packet_to_tun(struct ztna_agent *a, struct service *s,
     agent_drop(a, REASON_WRONG_DESTINATION);
   } else if (!expected(a, &p)) {
     agent_drop(a, REASON_NOT_BEGUN_HERE);
+  } else if (p.kind == IP_UDP && a->offload_udp && uso_join(&a->out, &p)) {
+    a->counters.n_ip_out++;
   } else if (!(room = ipq_room(&a->out, len))) {
     agent_drop(a, REASON_RATE_LIMITED);
   } else {

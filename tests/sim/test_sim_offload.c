@@ -4,6 +4,7 @@
 #include "unit/unit.h"
 
 #include "codec/ip.h"
+#include "role/agent_int.h"
 #include "sim/world.h"
 
 enum { PORT = 41000 };
@@ -178,6 +179,70 @@ static void a_refused_super_packet_is_told_so_once(void **state) {
   sim_free(w);
 }
 
+/* --- answers, to a TUN that takes super-packets of UDP --- */
+
+static unsigned n_trains, n_in_trains;
+
+static void take_train(struct app *app, const struct ztna_ip *ip) {
+  uint8_t pkt[2048];
+  struct ip_pkt p;
+  int len;
+
+  n_trains++;
+  assert_true(ip->partial);
+  assert_int_equal(ip_parse_partial(&p, ip->data, ip->len), 0);
+  for (size_t i = 0;
+       (len = ip_build_segment(pkt, sizeof(pkt), &p, ip->gso_size, i)) > 0;
+       i++) {
+    n_in_trains++;
+    app_in(app, pkt, (size_t)len);
+  }
+}
+
+static void drain(struct sim_node *n) {
+  struct sim_agent *g = n->ud;
+  struct ztna_ip ip;
+  struct dgram v[16];
+  int got;
+
+  while ((got = ztna_agent_next(g->core, n->w->now, v, 16)) > 0)
+    for (int i = 0; i < got; i++) vnet_send(n->host, &v[i]);
+  while (ztna_agent_ip_next(g->core, &ip))
+    if (ip.gso_size)
+      take_train(&g->app, &ip);
+    else
+      app_in(&g->app, ip.data, ip.len);
+}
+
+static void answers(bool offload_udp, bool v6) {
+  struct sim *w = world();
+  struct app *app = &w->agents[0].app;
+
+  n_trains = n_in_trains = 0;
+  open_service(w, v6);
+  w->agents[0].core->offload_udp = offload_udp;
+  w->agents[0].node.drain = drain;
+  send_partial(w, v6, 100 * 64, 64);
+  for (int i = 0; i < 20; i++) assert_true(app_udp(app, "echo", v6, 64));
+  sim_run(w, 2 * SEC);
+  assert_int_equal(app->n_got, 1 + 20);
+  assert_int_equal(app->n_foreign, 100);
+  assert_int_equal(app->n_strange, 0);
+  sim_free(w);
+}
+
+static void answers_that_come_together_leave_as_one(void **state) {
+  answers(true, false);
+  assert_true(n_trains > 0 && n_in_trains > 60);
+  answers(true, true);
+  assert_true(n_trains > 0 && n_in_trains > 60);
+}
+
+static void a_tun_that_takes_none_gets_none(void **state) {
+  answers(false, false);
+  assert_int_equal(n_trains, 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_super_packet_reaches_the_service_as_packets),
@@ -188,6 +253,8 @@ int main(void) {
       TEST(what_is_neither_udp_nor_tcp_is_no_super_packet),
       TEST(a_wrong_checksum_is_dropped),
       TEST(a_refused_super_packet_is_told_so_once),
+      TEST(answers_that_come_together_leave_as_one),
+      TEST(a_tun_that_takes_none_gets_none),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

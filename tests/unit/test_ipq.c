@@ -113,6 +113,55 @@ static void free_says_what_room_gives(void) {
   if (n < IPQ_MAX) assert_null(ipq_room(&q, n + 1));
 }
 
+static bool grow(unsigned id, size_t from, size_t len) {
+  uint8_t more[1024];
+
+  for (size_t i = 0; i < len; i++) more[i] = byte_of(id, from + i);
+  return ipq_grow(&q, more, len, (uint16_t)id);
+}
+
+static void the_newest_packet_grows(void **state) {
+  struct ipq_pkt k;
+
+  make(1024);
+  assert_false(ipq_newest(&q, &k));
+  assert_false(grow(1, 0, 1));
+  assert_true(put(1, 101));
+  assert_true(put(3, 100));
+  assert_true(grow(3, 100, 3)); /* no more than the rounding left */
+  assert_true(grow(3, 103, 99));
+  assert_true(ipq_newest(&q, &k));
+  assert_int_equal(k.len, 202);
+  assert_true(put(5, 7));
+  expect(1, 101);
+  expect(3, 202);
+  assert_true(grow(5, 7, 681));
+  assert_false(grow(5, 688, 1));
+  expect(5, 688);
+  assert_false(grow(5, 0, 1));
+  empty();
+}
+
+static void a_packet_grows_up_to_the_oldest_and_to_its_largest_size(void **s) {
+  static const uint8_t more[IPQ_MAX];
+
+  make(256);
+  assert_true(put(1, 88)); /* 96 */
+  assert_true(put(2, 88)); /* 192 */
+  expect(1, 88);
+  assert_true(put(3, 60)); /* at the start, in 72 of 96 */
+  assert_false(grow(3, 60, 29));
+  assert_true(grow(3, 60, 28));
+  assert_int_equal(ipq_free(&q), 0);
+  expect(2, 88);
+  expect(3, 88);
+  ipq_done(&q);
+  make(1 << 20);
+  assert_true(put(1, 60000));
+  assert_false(ipq_grow(&q, more, IPQ_MAX - 60000 + 1, 1));
+  assert_true(ipq_grow(&q, more, IPQ_MAX - 60000, 1));
+}
+
 /* From this offset on: packets of random sizes in and out, so that the seam
  * falls into every place of a packet. */
 static void run_from(size_t offset, uint64_t seed) {
@@ -126,7 +175,10 @@ static void run_from(size_t offset, uint64_t seed) {
     size_t len = 1 + test_random(&seed) % (test_random(&seed) % 4 ? 90 : 700);
 
     free_says_what_room_gives();
-    if (test_random(&seed) % 2 && in - out < 64 && put(in, len))
+    if (in != out && (in - 1) & 1 && test_random(&seed) % 3 == 0) {
+      if (grow(in - 1, lens[(in - 1) % 64], len % 200))
+        lens[(in - 1) % 64] += len % 200;
+    } else if (test_random(&seed) % 2 && in - out < 64 && put(in, len))
       lens[in++ % 64] = len;
     else if (in != out)
       expect(out, lens[out % 64]), out++;
@@ -185,6 +237,8 @@ int main(void) {
       RING(room_that_is_not_pushed_is_no_packet),
       RING(a_full_ring_takes_nothing_and_loses_nothing),
       RING(a_packet_past_an_ip_packets_size_has_no_room),
+      RING(the_newest_packet_grows),
+      RING(a_packet_grows_up_to_the_oldest_and_to_its_largest_size),
       RING(any_sizes_pass_the_seam_at_every_offset),
       RING(an_emptied_ring_has_all_its_room),
       RING(memory_is_touched_only_when_packets_wait),
