@@ -34,6 +34,7 @@ static void page_metrics(void *ctx, struct sbuf *out) {
   connector_metrics(p->c.core, out);
   metrics_print(out, udp_metrics, udp_counters(p->udp));
   metrics_print(out, backend_metrics, backend_counters(p->c.backend));
+  metrics_print(out, tcp_sock_metrics, tcp_socks_counters(p->c.socks));
 }
 
 static void page_status(void *ctx, struct sbuf *out) {
@@ -72,11 +73,6 @@ static void warn_of_later(const struct connector_config *c) {
       log_warn("connector: health checks are not run by this version, the "
                "service is taken as healthy service=%s",
                s->id);
-    for (size_t k = 0; k < s->n_backends; k++)
-      if (s->backends[k].protocol == PROTO_TCP)
-        log_warn("connector: TCP is not carried by this version service=%s "
-                 "port=%d",
-                 s->id, s->backends[k].port);
   }
 }
 

@@ -191,7 +191,8 @@ static int start_connector(struct demo_roles *r, struct host *h) {
     return EXIT_FAILED;
   }
   r->relay_names[0] = r->relay_name;
-  r->backend = (struct backend_config){PROTO_UDP, DEMO_PORT, r->backend_name};
+  r->backend = (struct backend_config){
+      .protocol = PROTO_UDP, .port = DEMO_PORT, .to = r->backend_name};
   r->service = (struct service_config){
       .id = "echo", .backends = &r->backend, .n_backends = 1, .weight = 1};
   r->config = (struct connector_config){.relays = r->relay_names,

@@ -63,9 +63,10 @@ struct relay_config {
 };
 
 struct backend_config {
-  unsigned protocol; /* one PROTO_ bit of policy.h */
-  uint16_t port;     /* as agents dial it; 0 for ICMP */
-  char *to;          /* host:port; for ICMP a host */
+  unsigned protocol;   /* one PROTO_ bit of policy.h */
+  uint16_t port;       /* as agents dial it; 0 for ICMP */
+  char *to;            /* host:port; for ICMP a host */
+  bool proxy_protocol; /* TCP: begin with a PROXY header, version 2 */
 };
 
 enum check_type { CHECK_NONE, CHECK_HTTP, CHECK_TCP, CHECK_UDP };
@@ -89,6 +90,7 @@ struct service_config {
   /* the short form as written; already in backends */
   char *backend;
   unsigned protocol;
+  bool proxy_protocol;
 };
 
 enum config_congestion { CONGESTION_BBR, CONGESTION_CUBIC };
@@ -103,6 +105,9 @@ struct connector_config {
   enum config_congestion congestion;
   uint32_t max_flows, max_flows_per_agent;
   uint64_t udp_idle_after; /* ns */
+  uint32_t max_tcp_flows, max_tcp_flows_per_agent;
+  uint64_t max_buffered;    /* bytes kept for TCP flows */
+  uint64_t connect_timeout; /* ns */
 };
 
 struct agent_config {

@@ -127,6 +127,8 @@ void config_check_relay(struct field_load *l, struct relay_config *c) {
 static void check_backend(struct field_load *l, struct backend_config *b) {
   char quoted[VALUE_STRLEN];
   if (!b->to || !b->protocol) return;
+  if (b->proxy_protocol && b->protocol != PROTO_TCP)
+    FIELD_WRONG(l, b->proxy_protocol, "want it with protocol tcp only");
   if (b->protocol == PROTO_ICMP) {
     if (!value_is_host(b->to))
       FIELD_WRONG(l, b->to, "want a host without port for icmp, got %s",
@@ -174,6 +176,9 @@ static void expand_backend(struct field_load *l, struct service_config *s) {
   if (!s->backends) return;
   s->n_backends = 1;
   s->backends->protocol = s->protocol;
+  s->backends->proxy_protocol = s->proxy_protocol;
+  if (s->proxy_protocol && s->protocol != PROTO_TCP)
+    FIELD_WRONG(l, s->proxy_protocol, "want it with protocol tcp only");
   if (!icmp) s->backends->port = (uint16_t)atoi(strrchr(s->backend, ':') + 1);
 }
 
@@ -186,6 +191,9 @@ static void check_forms(struct field_load *l, struct service_config *s) {
     expand_backend(l, s);
   else if (full && field_place_of(l, &s->protocol, sizeof(s->protocol)))
     FIELD_WRONG(l, s->protocol, "belongs into each of \"backends\"");
+  else if (full &&
+           field_place_of(l, &s->proxy_protocol, sizeof(s->proxy_protocol)))
+    FIELD_WRONG(l, s->proxy_protocol, "belongs into each of \"backends\"");
   else if (!full)
     FIELD_WRONG(l, *s,
                 "needs \"backends\": [{\"protocol\": ..., \"port\": ..., "

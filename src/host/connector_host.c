@@ -62,7 +62,64 @@ static void look_up_relays(struct connector_host *p) {
     look_up(p, true, (size_t)i, 0);
 }
 
-/* --- backends */
+static void look_up_backends(struct connector_host *p) {
+  size_t service, backend;
+
+  while (connector_wants_backend(p->core, &service, &backend))
+    look_up(p, false, service, backend);
+}
+
+/* --- TCP backends */
+
+static bool sock_next(void *ctx, struct ztna_sock_op *op) {
+  return connector_sock_next(((struct connector_host *)ctx)->core, op);
+}
+
+static void sock_connected(void *ctx, uint64_t now, uint32_t sock) {
+  connector_sock_connected(((struct connector_host *)ctx)->core, now, sock);
+}
+
+static void sock_failed(void *ctx, uint64_t now, uint32_t sock,
+                        enum ztna_sock_error why) {
+  connector_sock_failed(((struct connector_host *)ctx)->core, now, sock, why);
+}
+
+static uint8_t *sock_room(void *ctx, uint32_t sock, size_t *room) {
+  return connector_sock_room(((struct connector_host *)ctx)->core, sock, room);
+}
+
+static void sock_read(void *ctx, uint64_t now, uint32_t sock, size_t n) {
+  connector_sock_read(((struct connector_host *)ctx)->core, now, sock, n);
+}
+
+static void sock_eof(void *ctx, uint64_t now, uint32_t sock) {
+  connector_sock_eof(((struct connector_host *)ctx)->core, now, sock);
+}
+
+static int sock_peek(void *ctx, uint32_t sock, struct ztna_sock_vec *v, int n) {
+  return connector_sock_peek(((struct connector_host *)ctx)->core, sock, v, n);
+}
+
+static void sock_wrote(void *ctx, uint64_t now, uint32_t sock, size_t n) {
+  connector_sock_wrote(((struct connector_host *)ctx)->core, now, sock, n);
+}
+
+static const struct tcp_sock_core sock_core = {
+    .next = sock_next,
+    .connected = sock_connected,
+    .failed = sock_failed,
+    .room = sock_room,
+    .read = sock_read,
+    .eof = sock_eof,
+    .peek = sock_peek,
+    .wrote = sock_wrote,
+};
+
+static void on_sock_ready(void *ctx, uint64_t now) {
+  tcp_socks_run(((struct connector_host *)ctx)->socks, now);
+}
+
+/* --- UDP and ICMP backends */
 
 static void on_packet(void *ctx, uint32_t flow, const uint8_t *data,
                       size_t len) {
@@ -144,6 +201,8 @@ static void flush(void *ctx, uint64_t now) {
 
   while (connector_backend_next(p->core, &op)) do_op(p, now, &op);
   backend_flush(p->backend);
+  tcp_socks_flush(p->socks, now);
+  look_up_backends(p);
 }
 
 static void on_udp(void *ctx, uint64_t now, const struct dgram *d) {
@@ -209,7 +268,9 @@ services_of(const struct connector_config *c,
                                       .weight = s->weight};
     for (size_t k = 0; k < s->n_backends; k++)
       (*backends)[n++] = (struct connector_backend){
-          .protocol = s->backends[k].protocol, .port = s->backends[k].port};
+          .protocol = s->backends[k].protocol,
+          .port = s->backends[k].port,
+          .proxy_protocol = s->backends[k].proxy_protocol};
   }
   return v;
 }
@@ -228,14 +289,20 @@ static int make_core(struct connector_host *p, struct tls *tls) {
       .max_flows = c->max_flows,
       .max_flows_per_agent = c->max_flows_per_agent,
       .udp_idle_after = c->udp_idle_after,
+      .max_tcp_flows = c->max_tcp_flows,
+      .max_tcp_flows_per_agent = c->max_tcp_flows_per_agent,
+      .max_buffered = c->max_buffered,
+      .connect_timeout = c->connect_timeout,
       .cubic = c->congestion == CONGESTION_CUBIC,
   };
 
   if (services) p->core = connector_new(&o, clock_now());
   free(services);
   free(backends);
+  if (!p->core) return ZTNA_ENOMEM;
   p->backend = backend_new(c->max_flows, &backend_events, p);
-  return p->core && p->backend ? 0 : ZTNA_ENOMEM;
+  p->socks = tcp_socks_new(connector_max_socks(p->core), &sock_core, p);
+  return p->backend && p->socks ? 0 : ZTNA_ENOMEM;
 }
 
 int connector_host_start(struct connector_host *p, struct host *h,
@@ -252,7 +319,8 @@ int connector_host_start(struct connector_host *p, struct host *h,
   }
   p->role = host_add(h, &verbs, p, udp);
   if (!p->role ||
-      host_watch(p->role, backend_fd(p->backend), on_backend_readable, p) < 0)
+      host_watch(p->role, backend_fd(p->backend), on_backend_readable, p) < 0 ||
+      host_watch(p->role, tcp_socks_fd(p->socks), on_sock_ready, p) < 0)
     return ZTNA_EIO;
   for (size_t i = 0; i < config->n_services; i++)
     for (size_t k = 0; k < config->services[i].n_backends; k++)
@@ -263,5 +331,6 @@ int connector_host_start(struct connector_host *p, struct host *h,
 
 void connector_host_free(struct connector_host *p) {
   backend_free(p->backend);
+  tcp_socks_free(p->socks);
   connector_free(p->core);
 }

@@ -6,12 +6,14 @@
 #include "host/backend.h"
 #include "host/config.h"
 #include "host/loop.h"
+#include "host/tcp_sock.h"
 #include "role/connector.h"
 
 struct connector_host {
   const struct connector_config *config;
   struct connector *core;
   struct backend *backend;
+  struct tcp_socks *socks;
   struct host *host;
   struct host_role *role;
 };

@@ -106,6 +106,7 @@ void connector_backend_failed(struct connector *c, uint64_t now, uint32_t flow,
 
 /* --- TCP: sockets are numbers below max_tcp_flows (ztna/sock.h) --- */
 
+uint32_t connector_max_socks(const struct connector *c);
 bool connector_sock_next(struct connector *c, struct ztna_sock_op *op);
 void connector_sock_connected(struct connector *c, uint64_t now, uint32_t sock);
 void connector_sock_failed(struct connector *c, uint64_t now, uint32_t sock,

@@ -151,7 +151,8 @@ struct connector {
   struct tcp_head *heads, **heads_end;
   uint64_t tcp_at; /* next tcp_tick that does something */
   struct log_limit tcp_refusals;
-  size_t n_stale; /* backends */
+  size_t n_stale;  /* backends */
+  uint64_t ask_at; /* none of them may be asked for before */
   struct service *services;
   size_t n_services;
   struct uplink **uplinks;

@@ -92,6 +92,7 @@ void service_lost(struct connector *c, struct backend_place *b) {
   if (!b || b->stale) return;
   b->stale = true;
   c->n_stale++;
+  c->ask_at = 0;
 }
 
 static bool take_stale(struct connector *c, struct backend_place *b) {
@@ -105,13 +106,15 @@ static bool take_stale(struct connector *c, struct backend_place *b) {
 
 bool connector_wants_backend(struct connector *c, size_t *service,
                              size_t *backend) {
-  for (size_t i = 0; c->n_stale && i < c->n_services; i++)
+  if (!c->n_stale || c->now < c->ask_at) return false;
+  for (size_t i = 0; i < c->n_services; i++)
     for (size_t k = 0; k < c->services[i].n_backends; k++) {
       if (!take_stale(c, &c->services[i].backends[k])) continue;
       *service = i;
       *backend = k;
       return true;
     }
+  c->ask_at = c->now + SEC; /* not all of them for every packet */
   return false;
 }
 

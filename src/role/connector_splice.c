@@ -414,6 +414,10 @@ json_t *splices_status(const struct link *l) {
 
 /* --- the skin's sockets --- */
 
+uint32_t connector_max_socks(const struct connector *c) {
+  return c->o.max_tcp_flows;
+}
+
 bool connector_sock_next(struct connector *c, struct ztna_sock_op *op) {
   return socks_next(c->socks, op);
 }

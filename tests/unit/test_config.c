@@ -176,6 +176,28 @@ static void a_short_backend_is_the_same_as_a_long_one(void **state) {
   config_free(&c);
 }
 
+static void a_connector_has_its_limits_for_tcp(void **state) {
+  struct config c;
+  static const char text[] =
+      "{\"connector\": {\"relays\": [\"r:1\"], \"max_tcp_flows\": 100, "
+      "\"connect_timeout\": \"2s\", \"services\": ["
+      "{\"id\": \"a\", \"backend\": \"h:1\", \"protocol\": \"tcp\", "
+      "\"proxy_protocol\": true},"
+      "{\"id\": \"b\", \"backends\": ["
+      "{\"protocol\": \"tcp\", \"to\": \"h:80\"},"
+      "{\"protocol\": \"tcp\", \"to\": \"h:81\", \"proxy_protocol\": "
+      "true}]}]}}";
+  assert_int_equal(parse(&c, text, CONFIG_CONNECTOR | CONFIG_NO_FILES), 0);
+  assert_int_equal(c.connector.max_tcp_flows, 100);
+  assert_int_equal(c.connector.max_tcp_flows_per_agent, 1024);
+  assert_int_equal(c.connector.max_buffered, 256 << 20);
+  assert_int_equal(c.connector.connect_timeout, 2 * SEC);
+  assert_true(c.connector.services[0].backends[0].proxy_protocol);
+  assert_false(c.connector.services[1].backends[0].proxy_protocol);
+  assert_true(c.connector.services[1].backends[1].proxy_protocol);
+  config_free(&c);
+}
+
 static void a_role_that_is_asked_for_must_be_there(void **state) {
   struct config c;
   assert_int_equal(parse(&c, "{\"agent\": {\"relays\": [\"r:1\"]}}",
@@ -356,6 +378,18 @@ static void mistakes_of_a_service_are_told(void **state) {
                "\"check\": {\"every\": \"5s\"}}",
                ":3: connector.services[0].check: needs \"type\": how the "
                "service is asked: http, tcp or udp");
+  service_says("{\"id\": \"a\", \"backend\": \"h:1\", \"protocol\": \"udp\",\n"
+               "\"proxy_protocol\": true}",
+               ":3: connector.services[0].proxy_protocol: want it with "
+               "protocol tcp only");
+  service_says("{\"id\": \"a\", \"backends\": [{\"protocol\": \"udp\", \"to\": "
+               "\"h:1\",\n\"proxy_protocol\": true}]}",
+               ":3: connector.services[0].backends[0].proxy_protocol: want it "
+               "with protocol tcp only");
+  service_says("{\"id\": \"a\", \"backends\": [{\"protocol\": \"tcp\", \"to\": "
+               "\"h:1\"}],\n\"proxy_protocol\": true}",
+               ":3: connector.services[0].proxy_protocol: belongs into each "
+               "of \"backends\"");
 }
 
 static void mistakes_of_a_connector_are_told(void **state) {
@@ -601,6 +635,7 @@ int main(void) {
       cmocka_unit_test(the_documented_example_loads),
       cmocka_unit_test(what_is_not_written_has_its_default),
       cmocka_unit_test(a_short_backend_is_the_same_as_a_long_one),
+      cmocka_unit_test(a_connector_has_its_limits_for_tcp),
       cmocka_unit_test(a_role_that_is_asked_for_must_be_there),
       cmocka_unit_test(flags_come_before_variables_before_the_file),
       cmocka_unit_test(a_role_needs_no_file),
