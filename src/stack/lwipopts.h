@@ -66,7 +66,7 @@
 /* A delayed ACK waits for 20 ms at most; a retransmission for three slow ticks,
  * so 120 ms at least. */
 #define TCP_TMR_INTERVAL 20
-#define LWIP_TCP_RTO_TIME 1000
+#define LWIP_TCP_RTO_TIME 200 /* before the first measurement */
 #define TCP_MSL 5000
 #define TCP_MAXRTX 12
 #define TCP_TTL 64
