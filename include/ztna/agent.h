@@ -96,17 +96,22 @@ uint64_t ztna_agent_deadline(const struct ztna_agent *a);
 
 /* --- without a TUN: programs' sockets, spliced to flows (ztna/sock.h) --- */
 
-/* A TCP connection that the skin accepted for this service (by id) and port.
- * 0 with its number; ZTNA_EFULL; ZTNA_ENOENT: no such service is known (yet).
- * `from` is the program's address, for the connector's log and PROXY header.
- * Until the answer is there the skin reads nothing from it: then comes a READ,
- * or an ABORT, whose reason ztna_agent_sock_why tells. */
+/* Sockets are numbered below this. */
+enum { ZTNA_AGENT_SOCK_MAX = 4096 };
+
+/* A TCP connection that the skin accepted for this service (by its id, or by
+ * one of its addresses as text) and port. 0 with its number; ZTNA_EFULL;
+ * ZTNA_ENOENT: the relay lists no such service. While no relay was reached yet
+ * it waits for 10 s. Of `from`, the program's address, the connector sees the
+ * port, behind the agent's own tunnel address. Until the answer is there the
+ * skin reads nothing from it: then comes a READ, or an ABORT, whose reason
+ * ztna_agent_sock_why tells. */
 int ztna_agent_sock_open(struct ztna_agent *a, uint64_t now,
                          const char *service, uint16_t port,
                          const struct ztna_addr *from, uint32_t *sock);
 bool ztna_agent_sock_next(struct ztna_agent *a, struct ztna_sock_op *op);
-/* The name of the reason, valid from the ABORT until the next call; "none" when
- * the other end reset it. */
+/* The name of the reason, from the ABORT until the number is used again;
+ * "reset": by the other end. */
 const char *ztna_agent_sock_why(const struct ztna_agent *a, uint32_t sock);
 /* Where to read to; NULL: no room, READ follows. */
 uint8_t *ztna_agent_sock_room(struct ztna_agent *a, uint32_t sock,
@@ -124,7 +129,8 @@ void ztna_agent_sock_wrote(struct ztna_agent *a, uint64_t now, uint32_t sock,
 
 /* UDP of a program on this machine, without a TUN. `local` is the skin's number
  * for (program, service, port), below ZTNA_AGENT_UDP_MAX; answers come back
- * with it. 0; ZTNA_ENOENT, ZTNA_ESIZE, ZTNA_EFULL. */
+ * with it, whole, however large they are. 0; ZTNA_ENOENT (no such service, or
+ * no relay was reached yet), ZTNA_ESIZE, ZTNA_EFULL. */
 enum { ZTNA_AGENT_UDP_MAX = 4096 };
 int ztna_agent_udp_send(struct ztna_agent *a, uint64_t now, uint32_t local,
                         const char *service, uint16_t port, const uint8_t *data,

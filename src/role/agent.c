@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "role/agent_flow.h"
+#include "role/agent_local.h"
 #include "role/grant_json.h"
 
 #define FLOW_IDLE (180 * SEC) /* a little more than a connector's 2 minutes */
@@ -207,6 +208,8 @@ int ztna_agent_new(struct ztna_agent **out, const struct ztna_agent_config *cfg,
 void ztna_agent_free(struct ztna_agent *a) {
   if (!a) return;
   a->stopping = true;
+  agent_socks_free(a);
+  agent_udp_free(a);
   agent_links_free(a);
   if (a->quic) quic_free(a->quic);
   for (size_t i = 0; i < a->n_uplinks; i++) uplink_free(a->uplinks[i]);
@@ -274,6 +277,7 @@ uint64_t ztna_agent_deadline(const struct ztna_agent *a) {
 void ztna_agent_stop(struct ztna_agent *a, uint64_t now) {
   a->now = now;
   a->stopping = true;
+  agent_socks_stop(a, REASON_SHUTTING_DOWN);
   agent_links_close(a, REASON_SHUTTING_DOWN);
   for (size_t i = 0; i < a->n_uplinks; i++) uplink_close(a->uplinks[i]);
 }

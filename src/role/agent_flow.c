@@ -1,6 +1,8 @@
 /* agent_flow.c - TCP flows and the services that they want. */
 #include "role/agent_flow.h"
 
+#include "role/agent_local.h"
+
 #define TICK (1 * SEC)
 
 static void tick_by(struct ztna_agent *a, uint64_t at) {
@@ -36,8 +38,11 @@ static void go(struct ztna_agent *a, struct agent_flow *f) {
 
 enum reason agent_flow_begin(struct ztna_agent *a, struct service *s,
                              struct agent_flow *f) {
+  enum reason why = agent_service_obstacle(s);
+
   s->used_at = a->now;
   if (s->use == USE_REFUSED && a->now < s->retry_at) return s->why;
+  if (s->use == USE_OPEN && why) return why;
   f->service = s;
   f->prev = NULL;
   f->next = s->tcp;
@@ -128,6 +133,7 @@ void agent_flows_tick(struct ztna_agent *a, uint64_t now) {
   if (now < a->flows_at) return;
   a->flows_at = a->counters.n_tcp_flows ? now + TICK : NEVER;
   for (size_t i = 0; i < a->n_services; i++) retry(a, a->services[i], false);
+  agent_socks_tick(a, now);
 }
 
 uint64_t agent_flows_deadline(const struct ztna_agent *a) {

@@ -109,6 +109,7 @@ struct ztna_agent {
   struct uplink **uplinks;
   size_t n_uplinks, current; /* the one that is used or tried */
   bool up;                   /* addresses are known */
+  bool listed;               /* a relay said which services there are */
   char *patterns[PATTERNS_MAX];
   size_t n_patterns;
   struct ztna_prefix networks[NETWORKS_MAX];
@@ -126,6 +127,8 @@ struct ztna_agent {
   struct ipq out;            /* for the TUN */
   bool offload, offload_udp; /* super-packets it takes: TCP's, UDP's */
   struct tcpflow_common tcp;
+  struct agent_socks *socks; /* agent_sock.c; NULL: none was opened yet */
+  struct agent_udp *udp;     /* agent_udp.c; the same */
   uint64_t sweep_at;
   uint64_t flows_at; /* next agent_flows_tick that does something */
   uint64_t now;
@@ -138,6 +141,8 @@ struct ztna_agent {
 void agent_services_take(struct ztna_agent *a, json_t *list);
 struct service *agent_service_by_addr(struct ztna_agent *a,
                                       const struct ztna_addr *addr);
+/* By its id, or by one of its addresses as text. */
+struct service *agent_service_named(struct ztna_agent *a, const char *name);
 void agent_service_want(struct ztna_agent *a, struct service *s);
 void agent_service_hold(struct ztna_agent *a, struct service *s,
                         const uint8_t *ip, size_t len);

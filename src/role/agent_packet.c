@@ -8,6 +8,7 @@
 
 #include "base/map.h"
 #include "part/uso.h"
+#include "role/agent_local.h"
 
 #define FRAG_FOR (2 * SEC)
 
@@ -126,6 +127,8 @@ void agent_packet_to_tun(struct ztna_agent *a, struct service *s,
     agent_drop(a, REASON_WRONG_DESTINATION);
   } else if (!expected(a, &p)) {
     agent_drop(a, REASON_NOT_BEGUN_HERE);
+  } else if (agent_udp_take(a, &p, ip)) {
+    return;
   } else if (p.kind == IP_UDP && a->offload_udp && uso_join(&a->out, &p)) {
     a->counters.n_ip_out++;
   } else if (!(room = ipq_room(&a->out, len))) {

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "role/agent_flow.h"
+#include "role/agent_local.h"
 #include "role/grant_json.h"
 
 #define RETRY_FIRST (500 * MS)
@@ -56,6 +57,14 @@ static struct service *find(struct ztna_agent *a, const char *id) {
   for (size_t i = 0; i < a->n_services; i++)
     if (!strcmp(a->services[i]->id, id)) return a->services[i];
   return NULL;
+}
+
+struct service *agent_service_named(struct ztna_agent *a, const char *name) {
+  struct ztna_addr addr;
+  struct service *s = find(a, name);
+
+  if (s || ztna_addr_parse(&addr, name) < 0) return s;
+  return agent_service_by_addr(a, &addr);
 }
 
 static struct service *add(struct ztna_agent *a, const char *id) {
@@ -225,6 +234,8 @@ void agent_services_take(struct ztna_agent *a, json_t *list) {
     if ((s = entry_read(a, j, addrs))) set_addrs(a, s, addrs);
   }
   ask_unlisted(a);
+  a->listed = true;
+  agent_socks_listed(a);
 }
 
 /* --- use --- */

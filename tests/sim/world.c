@@ -139,10 +139,12 @@ void sim_connector_start(struct sim *w, int i) {
   static const char *const relays[] = {RELAY_HOST};
   struct sim_connector *c = &w->connectors[i];
   struct connector_backend backends[] = {
-      {.protocol = PROTO_UDP, .port = SIM_PORT}, {.protocol = PROTO_ICMP}};
+      {.protocol = PROTO_UDP, .port = SIM_PORT},
+      {.protocol = PROTO_ICMP},
+      {.protocol = PROTO_TCP, .port = SIM_PORT}};
   struct connector_service service = {.id = c->service,
                                       .backends = backends,
-                                      .n_backends = 2,
+                                      .n_backends = 3,
                                       .weight = w->cfg.weights[i],
                                       .check = w->cfg.check};
   struct connector_options o = {.tls = c->tls,
@@ -161,6 +163,7 @@ void sim_connector_start(struct sim *w, int i) {
   ztna_addr_parse(&to, "192.168.7.7:7");
   connector_set_backend(c->core, 0, 0, &to, 1);
   connector_set_backend(c->core, 0, 1, &to, 1);
+  connector_set_backend(c->core, 0, 2, &to, 1);
   memset(c->backends, 0, sizeof(c->backends));
   c->node.on = true;
 }
