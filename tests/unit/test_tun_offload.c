@@ -9,6 +9,7 @@
 #include <linux/filter.h>
 #include <linux/if_tun.h>
 #include <linux/seccomp.h>
+#include <net/if.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <poll.h>
@@ -196,6 +197,25 @@ static void many_super_packets_come_in_order(void **state) {
     }
   assert_int_equal(got, 30);
   close(fd);
+}
+
+static int queue_len(const struct tun *t) {
+  struct ifreq r = {0};
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  memcpy(r.ifr_name, t->name, sizeof(t->name));
+  assert_int_equal(ioctl(fd, SIOCGIFTXQLEN, &r), 0);
+  close(fd);
+  return r.ifr_qlen;
+}
+
+/* Lest a flood of them delays all others for long. */
+static void fewer_super_packets_wait_than_packets(void **state) {
+  open_up(4, false);
+  int packets = queue_len(&tun);
+  tun_close(&tun);
+  open_up(4, true);
+  if (!(tun.offload & TUN_TSO)) skip();
+  assert_true(queue_len(&tun) * 4 <= packets);
 }
 
 /* --- UDP and TCP to the kernel */
@@ -580,6 +600,7 @@ int main(void) {
       IN_NS(a_udp_train_comes_as_one_super_packet_v6),
       IN_NS(without_offload_a_train_comes_cut),
       IN_NS(many_super_packets_come_in_order),
+      IN_NS(fewer_super_packets_wait_than_packets),
       IN_NS(a_train_written_is_received_as_datagrams),
       IN_NS(a_packet_without_checksum_is_received),
       IN_NS(a_tcp_super_packet_written_is_cut_by_the_kernel),
