@@ -115,6 +115,7 @@ struct path {
   uint64_t watch_at;          /* look whether something came through */
   uint64_t in_small;   /* bytes at most that streams sent in small packets */
   uint64_t stall_at;   /* no stall is counted before */
+  uint64_t n_sent;     /* packets, when a small one was asked for */
   unsigned n_stalls;   /* in a row */
   unsigned n_big_lost; /* in a row */
   size_t limit;        /* UDP payload; 0 none */

@@ -10,13 +10,16 @@
 #define WATCH_MIN (200 * MS)
 #define PROBE_AGAIN (50 * MS)
 
-enum { BIG_LOST = 3 };
+enum {
+  BIG_LOST = 3,
+  STALLS = 2, /* each is a window of packets lost */
+};
 
 void path_watch_reset(struct path *p) {
   p->echo_due = p->probe_due = false;
   p->n_outstanding = p->bytes_outstanding = 0;
   p->watch_at = p->probe_at = NEVER;
-  p->stall_at = p->in_small = 0;
+  p->stall_at = p->in_small = p->n_sent = 0;
   p->n_big_lost = p->n_stalls = 0;
   p->limit = 0;
   p->packet_size = QUIC_ANY;
@@ -58,16 +61,17 @@ void path_bytes_sent(struct path *p, struct stream_bytes *b, size_t n) {
   b->sent += n;
 }
 
-/* What small packets may have carried does not show that big ones arrive. */
+/* What small packets may have carried does not show that big ones arrive: it is
+ * a witness, too. */
 void path_bytes_acked(struct path *p, struct stream_bytes *b, uint64_t n) {
   p->progress_at = quic_now(p->quic);
   p->bytes_outstanding -= n;
   b->acked += n;
-  if (n <= p->in_small) {
-    p->in_small -= n;
+  if (p->in_small) {
+    p->in_small -= n < p->in_small ? n : p->in_small;
+    path_small_acked(p, true);
     return;
   }
-  p->in_small = 0;
   p->n_stalls = 0;
   b->at = p->progress_at;
 }
@@ -109,6 +113,7 @@ static void watch(struct path *p, uint64_t now) {
   p->watch_at = NEVER;
   if (!p->conn || !is_waiting(p)) return;
   p->watch_at = now + patience(p);
+  if (path_is_silent(p, now)) p->in_small = 0; /* it is lost, too */
   if (path_is_silent(p, now) || path_is_stalled(p)) path_probe(p, now);
 }
 
@@ -131,18 +136,18 @@ void path_grow(struct path *p) {
   quic_limit_size(p->conn, 0);
 }
 
-/* A small one arrived. stalled: when it left, streams did not move; when they
- * still do not, that is one more big loss. Several echoes may be under way:
- * only one counts in a while. */
+/* A small one arrived. stalled: when it left, what streams had sent in big ones
+ * did not arrive; when it still does not, it is lost. Small ones come many at a
+ * time: one counts, then big ones are tried again. */
 void path_small_acked(struct path *p, bool stalled) {
   uint64_t now = quic_now(p->quic);
 
   if (p->limit) return;
   if (stalled && now >= p->stall_at && path_is_stalled(p)) {
-    p->stall_at = now + WATCH_MIN / 2;
+    p->stall_at = now + patience(p);
     p->n_stalls++;
   }
-  if (p->n_big_lost >= BIG_LOST || p->n_stalls >= BIG_LOST) shrink(p);
+  if (p->n_big_lost >= BIG_LOST || p->n_stalls >= STALLS) shrink(p);
 }
 
 /* A small one is the witness: without traffic of that size, send it. */
@@ -156,6 +161,18 @@ void path_probe_lost(struct path *p) {
   if (p->probe_every < 60 * SEC) p->probe_every *= 2;
 }
 
+/* Streams' share of the small packets that left is not known, only its bound.
+ */
+static void count_small(struct path *p) {
+  struct quic_info i;
+
+  if (p->packet_size != QUIC_SMALL && !p->echo_due) return;
+  quic_info(p->conn, &i);
+  if (p->packet_size == QUIC_SMALL && i.n_sent > p->n_sent)
+    p->in_small += PATH_NARROW;
+  p->n_sent = i.n_sent;
+}
+
 /* The padded probe cannot leave while lost stream data fills its packet up,
  * which then is lost again: not too often. */
 enum quic_size path_packet_size(struct quic_conn *c, void *ud) {
@@ -164,10 +181,10 @@ enum quic_size path_packet_size(struct quic_conn *c, void *ud) {
 
   if (c != p->conn) return QUIC_ANY;
   watch(p, now);
+  count_small(p);
   p->packet_size = QUIC_ANY;
   if (p->echo_due) {
     p->packet_size = QUIC_SMALL;
-    if (p->in_small < 8 * PATH_NARROW) p->in_small += PATH_NARROW;
   } else if (p->probe_due && now >= p->probe_offer_at) {
     p->packet_size = QUIC_FULL;
     p->probe_offer_at = now + PROBE_AGAIN;
