@@ -25,7 +25,9 @@ enum {
   LARGE = 65536,
   ALIGN = 16, /* of a packet's first byte; the header lies in front */
   HEADER = sizeof(struct virtio_net_hdr),
-  ROOM = 4 * (ALIGN + LARGE), /* for the packets of one tun_read */
+  /* For the packets of one tun_read: two large ones, so that what a flood
+   * brings is not read only to be dropped before the network takes it. */
+  ROOM = 2 * (ALIGN + LARGE),
   TUN_MTU_MIN = 576,
   TUN_MTU_MAX = 1500,
   /* Packets that wait in the kernel: 12 ms at 1 Gbit/s. Super-packets are 50
