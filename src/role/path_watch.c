@@ -12,6 +12,7 @@
 
 enum {
   BIG_LOST = 3,
+  PROBE_OFFERS = 4,
   STALLS = 2, /* each is a window of packets lost */
 };
 
@@ -173,8 +174,9 @@ static void count_small(struct path *p) {
   p->n_sent = i.n_sent;
 }
 
-/* The padded probe cannot leave while lost stream data fills its packet up,
- * which then is lost again: not too often. */
+/* The padded probe needs a packet of its own: an ACK may stand in front, so the
+ * next is tried; lost stream data may fill many up, which then are lost again,
+ * so not too often. */
 enum quic_size path_packet_size(struct quic_conn *c, void *ud) {
   struct path *p = ud;
   uint64_t now = quic_now(p->quic);
@@ -183,11 +185,12 @@ enum quic_size path_packet_size(struct quic_conn *c, void *ud) {
   watch(p, now);
   count_small(p);
   p->packet_size = QUIC_ANY;
-  if (p->echo_due) {
-    p->packet_size = QUIC_SMALL;
-  } else if (p->probe_due && now >= p->probe_offer_at) {
+  if (p->probe_due && now >= p->probe_offer_at) {
     p->packet_size = QUIC_FULL;
-    p->probe_offer_at = now + PROBE_AGAIN;
+    if (++p->n_offers % PROBE_OFFERS == 0)
+      p->probe_offer_at = now + PROBE_AGAIN;
+  } else if (p->echo_due) {
+    p->packet_size = QUIC_SMALL;
   }
   return p->packet_size;
 }
