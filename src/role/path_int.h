@@ -120,7 +120,8 @@ struct path {
   unsigned n_big_lost; /* in a row */
   size_t limit;        /* UDP payload; 0 none */
   uint64_t probe_at, probe_every;
-  unsigned n_offers;       /* of a full packet for the probe */
+  uint64_t offers_from; /* packets sent before the first full one; 0: none */
+  bool probe_woken;
   uint64_t probe_offer_at; /* tried by then, it found no room */
   uint64_t quiet_at;       /* no inner packet came until then: missed */
   bool missed;

@@ -12,7 +12,7 @@
 
 enum {
   BIG_LOST = 3,
-  PROBE_OFFERS = 4,
+  PROBE_OFFERS = 8,
   STALLS = 2, /* each is a window of packets lost */
 };
 
@@ -125,7 +125,8 @@ static void shrink(struct path *p) {
   quic_limit_size(p->conn, p->limit);
   p->probe_every = SEC;
   p->probe_due = true; /* was it chance? */
-  p->probe_offer_at = 0;
+  p->probe_offer_at = p->offers_from = 0;
+  p->probe_woken = false;
   log_debug("path: carries no more than %zu bytes now", p->limit);
 }
 
@@ -177,6 +178,19 @@ static void count_small(struct path *p) {
 /* The padded probe needs a packet of its own: an ACK may stand in front, so the
  * next is tried; lost stream data may fill many up, which then are lost again,
  * so not too often. */
+static bool may_offer_probe(struct path *p, uint64_t now) {
+  struct quic_info i;
+
+  if (!p->probe_due || now < p->probe_offer_at) return false;
+  quic_info(p->conn, &i);
+  if (!p->offers_from) p->offers_from = i.n_sent;
+  if (i.n_sent - p->offers_from < PROBE_OFFERS) return true;
+  p->offers_from = 0;
+  p->probe_offer_at = now + PROBE_AGAIN;
+  p->probe_woken = false;
+  return false;
+}
+
 enum quic_size path_packet_size(struct quic_conn *c, void *ud) {
   struct path *p = ud;
   uint64_t now = quic_now(p->quic);
@@ -185,10 +199,8 @@ enum quic_size path_packet_size(struct quic_conn *c, void *ud) {
   watch(p, now);
   count_small(p);
   p->packet_size = QUIC_ANY;
-  if (p->probe_due && now >= p->probe_offer_at) {
+  if (may_offer_probe(p, now)) {
     p->packet_size = QUIC_FULL;
-    if (++p->n_offers % PROBE_OFFERS == 0)
-      p->probe_offer_at = now + PROBE_AGAIN;
   } else if (p->echo_due) {
     p->packet_size = QUIC_SMALL;
   }
@@ -217,17 +229,21 @@ void path_tick(struct path *p, uint64_t now) {
     p->missed = true;
   }
   watch(p, now);
-  if (p->probe_due && now >= p->probe_offer_at && p->conn) quic_wake(p->conn);
+  if (p->probe_due && now >= p->probe_offer_at && p->conn && !p->probe_woken) {
+    p->probe_woken = true; /* from here on QUIC wakes itself */
+    quic_wake(p->conn);
+  }
   if (now < p->probe_at) return;
   p->probe_at = NEVER;
   p->probe_due = p->limit;
-  p->probe_offer_at = 0;
+  p->probe_offer_at = p->offers_from = 0;
+  p->probe_woken = false;
   if (p->conn) quic_wake(p->conn);
 }
 
 uint64_t path_deadline(const struct path *p) {
   uint64_t at = time_min(p->probe_at, p->quiet_at);
 
-  if (p->probe_due) at = time_min(at, p->probe_offer_at);
+  if (p->probe_due && !p->probe_woken) at = time_min(at, p->probe_offer_at);
   return time_min(at, p->watch_at);
 }
