@@ -56,10 +56,16 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p,
   return ERR_OK;
 }
 
-static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len) {
-  struct stack_conn *c = arg;
+/* lwIP tells one too few for an ACK of a SYN together with bytes. */
+static void tell_sent(struct stack_conn *c) {
+  size_t left = TCP_SND_BUF - c->pcb->snd_buf, n = c->n_queued - left;
 
-  if (has_user(c)) c->stack->cfg.ops->on_sent(c, c->ud, len);
+  c->n_queued = left;
+  if (n && has_user(c)) c->stack->cfg.ops->on_sent(c, c->ud, n);
+}
+
+static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len) {
+  tell_sent(arg);
   return ERR_OK;
 }
 
@@ -202,6 +208,9 @@ static void conn_begin(struct stack_conn *c) {
   tcp_nagle_disable(pcb);
   c->mss = pcb->mss < MSS_LEAST ? MSS_LEAST : pcb->mss;
   pcb->mss = segment_size(c);
+  /* A segment is at most half of the largest window seen, or, when that was 0,
+   * of any size, and then lwIP asserts that none is larger. */
+  if (pcb->snd_wnd_max < 2 * MSS_LEAST) pcb->snd_wnd_max = 2 * MSS_LEAST;
 }
 
 struct stack_conn *stack_accept(struct stack *s, uint64_t now,
@@ -264,10 +273,16 @@ void stack_refuse(struct stack *s, uint64_t now, const uint8_t *ip,
  * it takes. */
 static void on_established(struct stack_conn *c) {
   c->pcb->cwnd = TCP_SND_BUF;
+  tell_sent(c);
   if (c->shut_wanted)
     tcp_shutdown(c->pcb, 0, 1);
   else
     tcp_output(c->pcb);
+}
+
+/* After a time in which no timer ran, this machine's sleep say. */
+static void forget_old_measurement(struct tcp_pcb *pcb) {
+  if (tcp_ticks - pcb->rttest > RTT_MOST) pcb->rttest = 0;
 }
 
 void stack_in(struct stack_conn *c, uint64_t now, const uint8_t *ip,
@@ -280,6 +295,7 @@ void stack_in(struct stack_conn *c, uint64_t now, const uint8_t *ip,
   if (!segment_read(&g, ip, len)) return;
   was_established = stack_established(c);
   before = turn_begin(c->stack, c, now);
+  forget_old_measurement(c->pcb);
   segment_feed(&g, false);
   if (c->pcb && c->pcb->state == TIME_WAIT)
     wait_no_longer(c, &g);
@@ -304,6 +320,7 @@ size_t stack_write(struct stack_conn *c, const uint8_t *data, size_t len) {
     if (n == 0 || tcp_write(pcb, data + done, (u16_t)n, 0) != ERR_OK) break;
     done += n;
   }
+  c->n_queued += done;
   return done;
 }
 

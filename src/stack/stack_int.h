@@ -18,6 +18,7 @@ enum {
   MSS_LEAST = 128,   /* who asks for less does not get it */
   TUPLE_LEN = 37,    /* version, their address and port, ours */
   SEGMENT_HEAD = 60, /* TCP header with options */
+  RTT_MOST = 60000 / TCP_SLOW_INTERVAL, /* lwIP's estimate has 16 bits */
 };
 #define FINISHED_FOR (2 * SEC)
 
@@ -31,6 +32,7 @@ struct stack_conn {
   struct stack *stack;
   struct tcp_pcb *pcb; /* NULL: lwIP is done with it */
   void *ud;
+  size_t n_queued;  /* bytes written and not acknowledged */
   uint16_t mss;     /* payload bytes of a packet on the wire */
   uint8_t depth;    /* calls into lwIP under way */
   bool forgotten;   /* by its user: no callback any more */
