@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "role/agent_flow.h"
+#include "role/agent_tcp.h"
 #include "role/agent_local.h"
 #include "role/grant_json.h"
 
@@ -209,6 +210,7 @@ void ztna_agent_free(struct ztna_agent *a) {
   if (!a) return;
   a->stopping = true;
   agent_socks_free(a);
+  agent_tcp_free(a);
   agent_udp_free(a);
   agent_links_free(a);
   if (a->quic) quic_free(a->quic);
@@ -252,6 +254,7 @@ void ztna_agent_tick(struct ztna_agent *a, uint64_t now) {
   agent_services_tick(a, now);
   agent_links_tick(a, now);
   agent_flows_tick(a, now);
+  agent_tcp_tick(a, now);
 }
 
 void ztna_agent_network_changed(struct ztna_agent *a, uint64_t now) {
@@ -271,6 +274,7 @@ uint64_t ztna_agent_deadline(const struct ztna_agent *a) {
   at = time_min(at, uplink_deadline(a->uplinks[a->current]));
   at = time_min(at, flows_deadline(a->flows));
   at = time_min(at, agent_flows_deadline(a));
+  at = time_min(at, agent_tcp_deadline(a));
   return time_min(at, a->sweep_at);
 }
 
@@ -278,6 +282,7 @@ void ztna_agent_stop(struct ztna_agent *a, uint64_t now) {
   a->now = now;
   a->stopping = true;
   agent_socks_stop(a, REASON_SHUTTING_DOWN);
+  agent_tcp_stop(a, REASON_SHUTTING_DOWN);
   agent_links_close(a, REASON_SHUTTING_DOWN);
   for (size_t i = 0; i < a->n_uplinks; i++) uplink_close(a->uplinks[i]);
 }
@@ -319,6 +324,10 @@ static const struct metric metrics[] = {
      offsetof(struct agent_counters, n_flows)},
     {"ztna_agent_tcp_flows", "TCP connections", METRIC_GAUGE,
      offsetof(struct agent_counters, n_tcp_flows)},
+    {"ztna_agent_tcp_opened_total", "TCP connections of this machine begun",
+     METRIC_COUNTER, offsetof(struct agent_counters, n_tcp_opened)},
+    {"ztna_agent_tcp_refused_total", "TCP connections of this machine refused",
+     METRIC_REASONS, offsetof(struct agent_counters, tcp_refused)},
     {"ztna_agent_ip_in_packets_total", "packets of this machine",
      METRIC_COUNTER, offsetof(struct agent_counters, n_ip_in)},
     {"ztna_agent_ip_out_packets_total", "packets given to this machine",

@@ -97,6 +97,7 @@ struct agent_counters {
   uint64_t n_ip_in, n_ip_out, n_held, n_services, n_links, n_flows;
   uint64_t n_grants, n_redials;
   uint64_t n_tcp_flows; /* now */
+  uint64_t n_tcp_opened, tcp_refused[REASON_N];
   uint64_t drops[REASON_N];
 };
 
@@ -128,6 +129,7 @@ struct ztna_agent {
   bool offload, offload_udp; /* super-packets it takes: TCP's, UDP's */
   struct tcpflow_common tcp;
   struct agent_socks *socks; /* agent_sock.c; NULL: none was opened yet */
+  struct agent_tcp *tcps;    /* agent_tcp.c; the same */
   struct agent_udp *udp;     /* agent_udp.c; the same */
   uint64_t sweep_at;
   uint64_t flows_at; /* next agent_flows_tick that does something */

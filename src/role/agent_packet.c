@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "part/uso.h"
 #include "role/agent_local.h"
+#include "role/agent_tcp.h"
 
 #define FRAG_FOR (2 * SEC)
 
@@ -21,7 +22,8 @@ void agent_drop(struct ztna_agent *a, enum reason why) {
 bool ztna_agent_ip_next(struct ztna_agent *a, struct ztna_ip *pkt) {
   struct ipq_pkt k;
 
-  if (!ipq_pop(&a->out, &k)) return false;
+  if (!ipq_pop(&a->out, &k) && !(agent_tcp_drained(a) && ipq_pop(&a->out, &k)))
+    return false;
   a->counters.n_ip_out++;
   uso_finish(&k);
   *pkt = (struct ztna_ip){.data = k.data,
@@ -258,7 +260,7 @@ static bool carried(struct ztna_agent *a, struct ip_pkt *p, const uint8_t *ip,
   case IP_FRAGMENT:
     if (p->proto != IP_PROTO_TCP && ip_first_ports(p)) *f = remember(a, p);
     return true;
-  default: /* TCP ends in this agent in time (DESIGN, idea 5) */
+  default:
     agent_drop(a, REASON_PORT_NOT_ALLOWED);
     agent_packet_error(a, IP_ERR_PROTOCOL, 0, ip, len);
     return false;
@@ -301,6 +303,8 @@ void ztna_agent_ip_in(struct ztna_agent *a, uint64_t now,
   } else if (largest(&p, pkt) > a->mtu || largest(&p, pkt) > PKT_ROOM) {
     agent_drop(a, REASON_PACKET_TOO_BIG);
     agent_packet_error(a, IP_ERR_TOO_BIG, a->mtu, ip, len);
+  } else if (p.kind == IP_TCP) {
+    agent_tcp_in(a, s, &p, ip, len);
   } else if (carried(a, &p, ip, len, &f)) {
     if (pkt->gso_size || pkt->partial)
       route_cut(a, s, f, &p, pkt->gso_size ? pkt->gso_size : p.payload_len);

@@ -127,7 +127,7 @@ static void let_go(struct stack_conn *c, int reset) {
   turn_end(&before);
 }
 
-void conn_settle(struct stack_conn *c) {
+void end_settle(struct stack_conn *c) {
   const struct stack_ops *ops = c->stack->cfg.ops;
 
   if (c->depth) return;
@@ -302,7 +302,7 @@ void stack_in(struct stack_conn *c, uint64_t now, const uint8_t *ip,
   else if (c->pcb && !was_established && stack_established(c))
     on_established(c);
   turn_end(&before);
-  conn_settle(c);
+  end_settle(c);
 }
 
 /* --- what its user does --- */
@@ -331,7 +331,7 @@ void stack_flush(struct stack_conn *c, uint64_t now) {
   before = turn_begin(c->stack, c, now);
   tcp_output(c->pcb);
   turn_end(&before);
-  conn_settle(c);
+  end_settle(c);
 }
 
 void stack_took(struct stack_conn *c, uint64_t now, size_t n) {
@@ -344,7 +344,7 @@ void stack_took(struct stack_conn *c, uint64_t now, size_t n) {
     tcp_recved(c->pcb, (u16_t)part);
   }
   turn_end(&before);
-  conn_settle(c);
+  end_settle(c);
 }
 
 void stack_shut(struct stack_conn *c, uint64_t now) {
@@ -356,14 +356,14 @@ void stack_shut(struct stack_conn *c, uint64_t now) {
   before = turn_begin(c->stack, c, now);
   tcp_shutdown(c->pcb, 0, 1); /* tcp_close would reset what is not read yet */
   turn_end(&before);
-  conn_settle(c);
+  end_settle(c);
 }
 
 void stack_abort(struct stack_conn *c, uint64_t now) {
   if (c->forgotten) return;
   c->forgotten = true;
   c->stack->now = now;
-  conn_settle(c);
+  end_settle(c);
 }
 
 bool stack_established(const struct stack_conn *c) {

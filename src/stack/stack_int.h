@@ -101,7 +101,7 @@ void timer_forget(struct stack_conn *c);
 /* --- stack.c --- */
 
 /* After the last call into lwIP: tells the user and frees what is over. */
-void conn_settle(struct stack_conn *c);
+void end_settle(struct stack_conn *c);
 
 static inline void node_init(struct node *n) { n->prev = n->next = n; }
 

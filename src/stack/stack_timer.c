@@ -49,7 +49,7 @@ static void run(struct stack_conn *c, uint64_t now, bool slow) {
     tcp_slowtmr();
   }
   turn_end(&before);
-  conn_settle(c);
+  end_settle(c);
 }
 
 void stack_tick(struct stack *s, uint64_t now) {
