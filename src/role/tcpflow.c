@@ -76,6 +76,13 @@ static void sent(struct stream *s, void *ud, size_t n, bool fin) {
   if (fin) f->tx_fin_sent = true;
 }
 
+/* Not for every packet: a reader wakes for a good piece. */
+void tcpflow_check_room(struct tcpflow *f) {
+  if (!f->tx_full || bytes_len(&f->tx) > TCPFLOW_KEEP * 3 / 4) return;
+  f->tx_full = false;
+  f->ops->on_room(f, f->ud);
+}
+
 static void on_acked(struct stream *s, void *ud, uint64_t offset) {
   struct tcpflow *f = ud;
 
@@ -86,10 +93,7 @@ static void on_acked(struct stream *s, void *ud, uint64_t offset) {
     return;
   }
   tcpflow_move_check(f);
-  /* Not for every packet: a reader wakes for a good piece. */
-  if (!f->tx_full || bytes_len(&f->tx) > TCPFLOW_KEEP * 3 / 4) return;
-  f->tx_full = false;
-  f->ops->on_room(f, f->ud);
+  tcpflow_check_room(f);
 }
 
 /* --- in --- */
@@ -130,6 +134,8 @@ static void went_live(struct tcpflow *f, const struct flow_answer *a) {
     f->ops->on_answer(f, f->ud, REASON_NONE);
   else if (f->tx_reset && !bytes_len(&f->tx))
     say_reset(f);
+  else
+    tcpflow_check_room(f);
 }
 
 static void on_answer(struct tcpflow *f, const struct flow_answer *a) {
@@ -341,7 +347,10 @@ bool tcpflow_resumed(struct tcpflow *f, struct stream *s,
   f->common->n_resumed++;
   stream_bind(s, &tcpflow_stream_ops, f);
   tcpflow_bind(f, s, flow_answer_write(f->head, &a, FLOW_RESUME));
-  if (f->tx_reset && !bytes_len(&f->tx)) say_reset(f);
+  if (f->tx_reset && !bytes_len(&f->tx))
+    say_reset(f);
+  else
+    tcpflow_check_room(f);
   return true;
 }
 

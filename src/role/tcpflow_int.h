@@ -13,6 +13,9 @@ bool tcpflow_begin_at(struct tcpflow *f, uint64_t count);
 /* s is the stream now, with a head of so many bytes in f->head. */
 void tcpflow_bind(struct tcpflow *f, struct stream *s, size_t head_len);
 void tcpflow_reset_by_peer(struct tcpflow *f, enum reason why);
+/* Bytes have left: the local side may have room again. Also when the other end
+ * told that by a count, after which no acknowledgement comes. */
+void tcpflow_check_room(struct tcpflow *f);
 
 /* tcpflow_move.c */
 void tcpflow_move_check(struct tcpflow *f);

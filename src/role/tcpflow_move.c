@@ -54,6 +54,7 @@ static void moved(struct tcpflow *f) {
   tcpflow_bind(f, s, f->move.head_len);
   f->head_sent = f->head_len;
   f->asked = FLOW_MOVE;
+  tcpflow_check_room(f);
 }
 
 static void on_answer(struct tcpflow *f, const struct flow_answer *a) {
