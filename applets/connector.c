@@ -64,18 +64,6 @@ static int run(struct program *p) {
   return code;
 }
 
-/* What is configured and not done yet is said, not passed over. */
-static void warn_of_later(const struct connector_config *c) {
-  for (size_t i = 0; i < c->n_services; i++) {
-    const struct service_config *s = &c->services[i];
-
-    if (s->check.type != CHECK_NONE)
-      log_warn("connector: health checks are not run by this version, the "
-               "service is taken as healthy service=%s",
-               s->id);
-  }
-}
-
 static int prepare(struct program *p) {
   const struct connector_config *c = p->config;
   int code = role_tls(p->call, ROLE_CONNECTOR, &p->tls);
@@ -90,7 +78,6 @@ static int prepare(struct program *p) {
               role_source(p->call), i, c->services[i].id, c->services[i].id);
       return EXIT_CONFIG;
     }
-  warn_of_later(c);
   return EXIT_DONE;
 }
 
@@ -113,7 +100,11 @@ const struct applet applet_connector = {
         "Runs where the services are. It dials its relays, tells them what it\n"
         "serves, and carries the packets of agents that were let in to the\n"
         "services' machines. It opens no port to the world: a scan of it gets\n"
-        "no answer.\n",
+        "no answer.\n"
+        "\n"
+        "SIGTERM or SIGINT: takes no new flows, waits up to drain_timeout for\n"
+        "the end of TCP connections, and ends; a second one does not wait.\n"
+        "SIGUSR1 takes no new flows without ending, or takes them again.\n",
     .example = "  ztna connector --config /etc/ztna/connector.json\n",
     .exits = "3 wrong configuration",
     .config = APPLET_CONFIG,

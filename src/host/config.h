@@ -71,10 +71,15 @@ struct backend_config {
 
 enum check_type { CHECK_NONE, CHECK_HTTP, CHECK_TCP, CHECK_UDP };
 
-/* Asks the service's first backend of that protocol (http: TCP). */
+/* Asks the service's first backend of that protocol (http: TCP), or the one
+ * with that port. */
 struct check_config {
   enum check_type type;            /* CHECK_NONE: always taken as healthy */
+  uint16_t port;                   /* as agents dial it; 0: the first one */
   char *path;                      /* http: "/" */
+  char *host;                      /* http: Host header; NULL: the backend */
+  struct policy_ports status;      /* http: 200 to 399 */
+  char *send, *expect;             /* udp: bytes, see check_bytes */
   uint64_t every, timeout;         /* ns */
   uint32_t fail_after, pass_after; /* checks in a row */
 };
@@ -98,6 +103,7 @@ enum config_congestion { CONGESTION_BBR, CONGESTION_CUBIC };
 struct connector_config {
   char **relays; /* host:port, one at least */
   size_t n_relays;
+  uint64_t drain_timeout;          /* ns that TCP flows get at a stop */
   struct service_config *services; /* one at least, ids unique */
   size_t n_services;
   struct ztna_addr *listen; /* local UDP addresses; port 0: any */
@@ -117,9 +123,12 @@ struct agent_config {
   size_t n_services;
   struct ztna_prefix *networks; /* where addresses are accepted from a relay */
   size_t n_networks;
-  char *tun; /* device name */
+  char *tun; /* device name; NULL: none, since forward or socks5 is given */
   uint32_t mtu;
-  bool offload; /* super-packets from and to the device, if it can */
+  bool offload;   /* super-packets from and to the device, if it can */
+  char **forward; /* as forward_rule.h reads them */
+  size_t n_forward;
+  struct ztna_addr socks5;  /* family 0: none */
   struct ztna_addr *listen; /* local UDP addresses; port 0: any */
   size_t n_listen;
   enum config_congestion congestion;
@@ -146,6 +155,9 @@ int config_load(struct config *c, const char *file, unsigned want,
 int config_parse(struct config *c, const char *name, const char *text,
                  size_t len, unsigned want, const struct flags *flags,
                  struct sbuf *out);
+/* The backend that its check asks; NULL: there is no check. */
+const struct backend_config *
+config_checked_backend(const struct service_config *s);
 /* Empty is fine. The key's bytes are overwritten. */
 void config_free(struct config *c);
 

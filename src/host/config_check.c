@@ -200,13 +200,43 @@ static void check_forms(struct field_load *l, struct service_config *s) {
                 "\"to\": ...}], or \"backend\" and \"protocol\"");
 }
 
-static void check_check(struct field_load *l, struct service_config *s) {
-  unsigned protocol = s->check.type == CHECK_UDP ? PROTO_UDP : PROTO_TCP;
-  if (s->check.type == CHECK_NONE || !s->n_backends) return;
+/* Backends whose protocol is wrong were reported already. */
+static void check_check_backend(struct field_load *l,
+                                struct service_config *s) {
+  const char *name = s->check.type == CHECK_UDP ? "udp" : "tcp";
+  if (!s->n_backends || config_checked_backend(s)) return;
   for (size_t i = 0; i < s->n_backends; i++)
-    if (!s->backends[i].protocol || s->backends[i].protocol == protocol) return;
-  FIELD_WRONG(l, s->check.type, "want a backend of protocol %s to check",
-              protocol == PROTO_UDP ? "udp" : "tcp");
+    if (!s->backends[i].protocol) return;
+  if (s->check.port)
+    FIELD_WRONG(l, s->check.port,
+                "want the port of a backend of protocol %s, got %u", name,
+                s->check.port);
+  else
+    FIELD_WRONG(l, s->check.type, "want a backend of protocol %s to check",
+                name);
+}
+
+static void check_check(struct field_load *l, struct service_config *s) {
+  struct check_config *c = &s->check;
+  if (c->type == CHECK_NONE) return;
+  check_check_backend(l, s);
+  if (c->type == CHECK_HTTP && (c->status.first < 100 || c->status.last > 999 ||
+                                c->status.first > c->status.last))
+    FIELD_WRONG(l, c->status, "want HTTP statuses like \"200-399\"");
+  if (c->type == CHECK_UDP && config_checked_backend(s) &&
+      (c->send ? !*c->send : !field_place_of(l, &c->send, sizeof(c->send))))
+    FIELD_WRONG(l, c->type,
+                "needs \"send\": a datagram that the service answers");
+}
+
+const struct backend_config *
+config_checked_backend(const struct service_config *s) {
+  unsigned protocol = s->check.type == CHECK_UDP ? PROTO_UDP : PROTO_TCP;
+  for (size_t i = 0; s->check.type != CHECK_NONE && i < s->n_backends; i++)
+    if (s->backends[i].protocol == protocol &&
+        (!s->check.port || s->backends[i].port == s->check.port))
+      return &s->backends[i];
+  return NULL;
 }
 
 static void check_id(struct field_load *l, struct connector_config *c,
@@ -233,8 +263,17 @@ void config_check_connector(struct field_load *l, struct connector_config *c) {
   }
 }
 
+/* Ports on this machine take the place of a device that nobody asked for. */
+static void choose_tun(struct field_load *l, struct agent_config *c) {
+  if (!c->n_forward && !c->socks5.family) return;
+  if (field_place_of(l, &c->tun, sizeof(c->tun))) return;
+  free(c->tun);
+  c->tun = NULL;
+}
+
 void config_check_agent_role(struct field_load *l, struct agent_config *c) {
   check_prefixes(l, c->networks, c->n_networks);
+  choose_tun(l, c);
 }
 
 /* --- files */

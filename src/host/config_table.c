@@ -3,7 +3,9 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "host/check.h"
 #include "host/config.h"
+#include "host/forward_rule.h"
 
 /* --- names */
 
@@ -55,6 +57,20 @@ static const char *check_tun(const char *text) {
       strcmp(text, ".."))
     return NULL;
   return "an interface name of at most 15 characters like \"ztna0\"";
+}
+
+static const char *check_escapes(const char *text) {
+  uint8_t bytes[CHECK_BYTES_MAX];
+  if (check_bytes(text, bytes, sizeof(bytes)) >= 0) return NULL;
+  return "text of at most 1024 bytes, with \\r, \\n, \\t, \\\\ and \\xNN for "
+         "others";
+}
+
+static const char *check_header(const char *text) {
+  for (; *text; text++)
+    if ((unsigned char)*text <= ' ' || *text == 0x7f)
+      return "a host, and a port if need be";
+  return NULL;
 }
 
 static const char *check_path(const char *text) {
@@ -169,8 +185,21 @@ static const struct field backend_fields[] = {
 static const struct field check_fields[] = {
     FIELD(check_config, type, .type = F_ENUM, .names = checks, .required = true,
           .dflt = "none", .help = "how the service is asked: http, tcp or udp"),
-    FIELD(check_config, path, .type = F_STR, .min = 1, .dflt = "/",
+    FIELD(check_config, port, .type = F_INT, .min = 1, .max = 65535,
+          .help = "which backend, by the port that agents dial; without it the "
+                  "first of that protocol"),
+    FIELD(check_config, path, .type = F_STR, .min = 1, .max = 512, .dflt = "/",
           .check = check_path, .help = "of an http check"),
+    FIELD(check_config, host, .type = F_STR, .min = 1, .max = 255,
+          .check = check_header, .meta = "HOST",
+          .help = "Host header of an http check; without it \"to\" of the "
+                  "backend"),
+    FIELD(check_config, status, .type = F_PORT, .dflt = "200-399",
+          .meta = "N-M", .help = "status that an http check takes as healthy"),
+    FIELD(check_config, send, .type = F_STR, .check = check_escapes,
+          .help = "datagram of a udp check, \\xNN for any byte"),
+    FIELD(check_config, expect, .type = F_STR, .check = check_escapes,
+          .help = "what its answer must contain; without it any will do"),
     FIELD(check_config, every, .type = F_NS, .min = 100 * MS, .max = 3600 * SEC,
           .dflt = "5s", .help = "between two checks"),
     FIELD(check_config, timeout, .type = F_NS, .min = 10 * MS, .max = 60 * SEC,
@@ -214,6 +243,10 @@ const struct field config_connector_fields[] = {
                .help = "local UDP addresses; port 0: any"),
     FIELD(connector_config, congestion, .type = F_ENUM, .names = congestions,
           .dflt = "bbr", .help = "congestion control of paths"),
+    FIELD(connector_config, drain_timeout, .type = F_NS, .max = 86400 * SEC,
+          .dflt = "10s",
+          .help = "at a stop TCP connections may go on for so long, 0s: not at "
+                  "all"),
     FIELD(connector_config, max_flows, .type = F_INT, .min = 1, .max = 1000000,
           .dflt = "16384", .help = "UDP and ICMP conversations at a time"),
     FIELD(connector_config, max_flows_per_agent, .type = F_INT, .min = 1,
@@ -253,6 +286,14 @@ const struct field config_agent_fields[] = {
     FIELD(agent_config, offload, .type = F_BOOL, .dflt = "true",
           .help = "64 KB at a time from and to the TUN device; without, "
                   "packet by packet, should a kernel have it wrong"),
+    FIELD_LIST(agent_config, forward, .type = F_STRS, .max = 64,
+               .check = forward_rule_check,
+               .meta = "[ADDR:]PORT[/udp]=SERVICE:PORT,...",
+               .help = "services on ports of this machine, without a TUN and "
+                       "without root"),
+    FIELD(agent_config, socks5, .type = F_ADDR,
+          .help = "SOCKS5 proxy to services by name, without a TUN and without "
+                  "root"),
     FIELD_LIST(agent_config, listen, .type = F_ADDRS, .min = 1, .max = 16,
                .dflt = "0.0.0.0:0,[::]:0",
                .help = "local UDP addresses; port 0: any"),

@@ -202,6 +202,7 @@ static void flush(void *ctx, uint64_t now) {
   while (connector_backend_next(p->core, &op)) do_op(p, now, &op);
   backend_flush(p->backend);
   tcp_socks_flush(p->socks, now);
+  connector_checks_flush(p);
   look_up_backends(p);
 }
 
@@ -220,7 +221,25 @@ static int next(void *ctx, uint64_t now, struct dgram *v, int max) {
 }
 
 static uint64_t deadline(const void *ctx) {
-  return connector_deadline(((const struct connector_host *)ctx)->core);
+  const struct connector_host *p = ctx;
+  return time_min(connector_deadline(p->core), p->drain_until);
+}
+
+static void drain(void *ctx, uint64_t now) {
+  struct connector_host *p = ctx;
+  connector_set_draining(p->core, true, now);
+  p->drain_until = now + p->config->drain_timeout;
+}
+
+static bool drained(const void *ctx, uint64_t now) {
+  const struct connector_host *p = ctx;
+  return now >= p->drain_until || connector_is_drained(p->core);
+}
+
+static void toggle(void *ctx, uint64_t now) {
+  struct connector_host *p = ctx;
+  if (p->drain_until == NEVER)
+    connector_set_draining(p->core, !connector_is_draining(p->core), now);
 }
 
 static void stop(void *ctx, uint64_t now) {
@@ -237,6 +256,9 @@ static const struct loop_role verbs = {
     .next = next,
     .deadline = deadline,
     .flush = flush,
+    .drain = drain,
+    .drained = drained,
+    .toggle = toggle,
     .stop = stop,
     .stopped = stopped,
 };
@@ -266,6 +288,7 @@ services_of(const struct connector_config *c,
                                       .agents = (const char *const *)s->agents,
                                       .n_agents = s->n_agents,
                                       .weight = s->weight};
+    connector_checks_rule(s, &v[i]);
     for (size_t k = 0; k < s->n_backends; k++)
       (*backends)[n++] = (struct connector_backend){
           .protocol = s->backends[k].protocol,
@@ -312,6 +335,7 @@ int connector_host_start(struct connector_host *p, struct host *h,
 
   p->config = config;
   p->host = h;
+  p->drain_until = NEVER;
   rc = make_core(p, tls);
   if (rc < 0) {
     udp_free(udp);
@@ -320,7 +344,8 @@ int connector_host_start(struct connector_host *p, struct host *h,
   p->role = host_add(h, &verbs, p, udp);
   if (!p->role ||
       host_watch(p->role, backend_fd(p->backend), on_backend_readable, p) < 0 ||
-      host_watch(p->role, tcp_socks_fd(p->socks), on_sock_ready, p) < 0)
+      host_watch(p->role, tcp_socks_fd(p->socks), on_sock_ready, p) < 0 ||
+      connector_checks_start(p) < 0)
     return ZTNA_EIO;
   for (size_t i = 0; i < config->n_services; i++)
     for (size_t k = 0; k < config->services[i].n_backends; k++)
@@ -332,5 +357,6 @@ int connector_host_start(struct connector_host *p, struct host *h,
 void connector_host_free(struct connector_host *p) {
   backend_free(p->backend);
   tcp_socks_free(p->socks);
+  checks_free(p->checks);
   connector_free(p->core);
 }

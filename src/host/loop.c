@@ -53,7 +53,7 @@ struct host {
   uv_prepare_t prepare;
   uv_poll_t timer;
   uv_poll_t network;
-  uv_signal_t signals[3];
+  uv_signal_t signals[4];
   struct resolver *resolver;
   struct host_role *roles[MAX_ROLES];
   int n_roles;
@@ -61,6 +61,7 @@ struct host {
   uint64_t timer_at;
   int network_fd;
   int network_except;
+  bool draining;
   bool stopping;
   uint64_t stop_at; /* 0: the roles were not told yet */
   int rc;
@@ -169,6 +170,16 @@ static bool role_is_stopped(const struct host_role *r) {
   return !r->verbs->stopped || r->verbs->stopped(r->ctx);
 }
 
+/* What takes nothing new and has nothing left may go. */
+static void stop_when_drained(struct host *h, uint64_t now) {
+  if (!h->draining || h->stopping) return;
+  for (int i = 0; i < h->n_roles; i++) {
+    const struct host_role *r = h->roles[i];
+    if (r->verbs->drained && !r->verbs->drained(r->ctx, now)) return;
+  }
+  host_stop(h, 0);
+}
+
 /* Once: the roles say goodbye, which the drain after this sends. */
 static void tell_stopping(struct host *h, uint64_t now) {
   if (!h->stopping || h->stop_at) return;
@@ -219,6 +230,7 @@ static void arm(struct host *h, uint64_t at, uint64_t now) {
 static void on_prepare(uv_prepare_t *p) {
   struct host *h = p->data;
   uint64_t now = clock_now(), at = 0;
+  stop_when_drained(h, now);
   tell_stopping(h, now);
   for (int turn = 0; turn < DUE_TURNS && at <= now; turn++) {
     for (int i = 0; i < h->n_roles; i++) role_turn(h->roles[i], now);
@@ -249,24 +261,54 @@ static void host_reload(struct host *h) {
   }
 }
 
+static void host_drain(struct host *h) {
+  h->draining = true;
+  for (int i = 0; i < h->n_roles; i++) {
+    struct host_role *r = h->roles[i];
+    if (!r->verbs->drain) continue;
+    host_enter(r);
+    r->verbs->drain(r->ctx, clock_now());
+  }
+}
+
+static void host_toggle(struct host *h) {
+  for (int i = 0; i < h->n_roles; i++) {
+    struct host_role *r = h->roles[i];
+    if (!r->verbs->toggle) continue;
+    host_enter(r);
+    r->verbs->toggle(r->ctx, clock_now());
+  }
+}
+
+/* The first drains, the second says goodbye, the third ends. */
+static void on_stop_signal(struct host *h, int number) {
+  if (h->stopping) {
+    uv_stop(&h->uv);
+    return;
+  }
+  log_info("host: stopping, signal=%s",
+           number == SIGINT ? "SIGINT" : "SIGTERM");
+  if (h->draining)
+    host_stop(h, 0);
+  else
+    host_drain(h);
+}
+
 static void on_signal(uv_signal_t *s, int number) {
   struct host *h = s->data;
-  if (number == SIGHUP) {
+  if (number == SIGHUP)
     host_reload(h);
-  } else if (h->stopping) { /* asked twice: at once */
-    uv_stop(&h->uv);
-  } else {
-    log_info("host: stopping, signal=%s",
-             number == SIGINT ? "SIGINT" : "SIGTERM");
-    host_stop(h, 0);
-  }
+  else if (number == SIGUSR1)
+    host_toggle(h);
+  else
+    on_stop_signal(h, number);
 }
 
 /* --- life */
 
 static int start_signals(struct host *h) {
-  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-  for (int i = 0; i < 3; i++) {
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+  for (int i = 0; i < 4; i++) {
     uv_signal_init(&h->uv, &h->signals[i]);
     h->signals[i].data = h;
     int rc = uv_signal_start(&h->signals[i], on_signal, numbers[i]);

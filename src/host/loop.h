@@ -32,8 +32,15 @@ struct loop_role {
   /* The rest may be NULL. */
   /* Before a drain: move other output (to a TUN, to backends) of the core. */
   void (*flush)(void *ctx, uint64_t now);
-  /* SIGINT or SIGTERM: say goodbye. The loop drains and goes on until
-   * `stopped` is true, 1 s at most. */
+  /* The first SIGINT or SIGTERM: take nothing new. The stop follows when
+   * `drained` is true of all roles (asked in every turn; it bounds itself), or
+   * at the second. */
+  void (*drain)(void *ctx, uint64_t now);
+  bool (*drained)(const void *ctx, uint64_t now);
+  /* SIGUSR1: take nothing new, or do so again. */
+  void (*toggle)(void *ctx, uint64_t now);
+  /* Say goodbye. The loop drains and goes on until `stopped` is true, 1 s at
+   * most; another signal ends it at once. */
   void (*stop)(void *ctx, uint64_t now);
   bool (*stopped)(const void *ctx);
   /* SIGHUP. */

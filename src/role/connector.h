@@ -138,6 +138,8 @@ void connector_check_done(struct connector *c, uint64_t now, size_t service,
 /* Takes no new flows (or again); those that are there go on. */
 void connector_set_draining(struct connector *c, bool on, uint64_t now);
 bool connector_is_draining(const struct connector *c);
+/* No TCP flow is left; UDP has no ends to wait for. */
+bool connector_is_drained(const struct connector *c);
 
 void connector_stop(struct connector *c, uint64_t now);
 bool connector_stopped(const struct connector *c);

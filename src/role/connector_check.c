@@ -9,6 +9,8 @@
 
 #include "base/log.h"
 
+#define DRAIN_GRACE SEC /* until all agents have heard of it */
+
 enum { CHECK_CANCEL = 1, CHECK_START = 2 }; /* of service.check_ops */
 
 /* --- what relays are told --- */
@@ -105,6 +107,7 @@ void connector_set_draining(struct connector *c, bool on, uint64_t now) {
   c->now = now;
   if (c->draining == on) return;
   c->draining = on;
+  c->refuses_at = now + DRAIN_GRACE;
   c->drain_changed = ++c->n_changes;
   log_info("connector: %s",
            on ? "draining, takes no new flows" : "takes new flows again");
@@ -112,6 +115,10 @@ void connector_set_draining(struct connector *c, bool on, uint64_t now) {
 }
 
 bool connector_is_draining(const struct connector *c) { return c->draining; }
+
+bool connector_is_drained(const struct connector *c) {
+  return !c->counters.n_tcp_flows;
+}
 
 /* --- checks --- */
 
@@ -184,7 +191,7 @@ void check_place(struct connector *c, struct service *s, size_t backend) {
 
 enum reason check_obstacle(const struct connector *c, const struct service *s) {
   if (!health_is_up(&s->health)) return REASON_BACKEND_DOWN;
-  return c->draining ? REASON_DRAINING : REASON_NONE;
+  return c->draining && c->now >= c->refuses_at ? REASON_DRAINING : REASON_NONE;
 }
 
 /* --- the skin's side --- */

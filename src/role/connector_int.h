@@ -168,6 +168,7 @@ struct connector {
   bool draining;
   uint64_t n_changes;         /* of health and draining */
   uint64_t drain_changed;     /* which of them was draining's last */
+  uint64_t refuses_at;        /* draining refuses what is new from then on */
   struct announce *announces; /* one per uplink */
   uint64_t check_at;          /* next check_tick that does something */
   size_t n_check_ops;         /* services with check_ops */

@@ -324,6 +324,47 @@ static void mistakes_of_a_relay_are_told(void **state) {
              "of each family at most");
 }
 
+static void mistakes_of_a_check_are_told(void **state) {
+#define WEB "{\"id\": \"a\", \"backend\": \"h:1\", \"protocol\": \"tcp\",\n"
+#define DNS "{\"id\": \"a\", \"backend\": \"h:1\", \"protocol\": \"udp\",\n"
+  service_says(WEB "\"check\": {\"type\": \"tcp\", \"port\": 2}}",
+               ":3: connector.services[0].check.port: want the port of a "
+               "backend of protocol tcp, got 2");
+  service_says(WEB "\"check\": {\"type\": \"http\", \"status\": 99}}",
+               ":3: connector.services[0].check.status: want HTTP statuses "
+               "like \"200-399\"");
+  service_says(WEB "\"check\": {\"type\": \"http\", \"host\": \"a\\r\\nb\"}}",
+               ":3: connector.services[0].check.host: want a host, and a port "
+               "if need be, got \"a??b\"");
+  service_says(DNS "\"check\": {\"type\": \"udp\"}}",
+               ":3: connector.services[0].check.type: needs \"send\": a "
+               "datagram that the service answers");
+  service_says(DNS "\"check\": {\"type\": \"udp\", \"send\": \"\\\\x4\"}}",
+               ":3: connector.services[0].check.send: want text of at most "
+               "1024 bytes, with \\r, \\n, \\t, \\\\ and \\xNN for others, got "
+               "\"\\x4\"");
+}
+
+static void a_check_asks_the_backend_with_its_port(void **state) {
+  static const char text[] =
+      "{\"connector\": {\"relays\": [\"r:1\"], \"services\": [{\"id\": \"a\", "
+      "\"backends\": [{\"protocol\": \"tcp\", \"port\": 80, \"to\": \"h:1\"}, "
+      "{\"protocol\": \"tcp\", \"port\": 81, \"to\": \"h:2\"}], \"check\": "
+      "{\"type\": \"http\", \"port\": 81, \"status\": \"200-299\"}}]}}";
+  struct config c;
+  struct sbuf out;
+  sbuf_init(&out, 0);
+  assert_int_equal(config_parse(&c, "c.json", text, strlen(text),
+                                CONFIG_CONNECTOR | CONFIG_NO_FILES, NULL, &out),
+                   0);
+  const struct service_config *s = c.connector.services;
+  assert_ptr_equal(config_checked_backend(s), &s->backends[1]);
+  assert_int_equal(s->check.status.last, 299);
+  assert_int_equal(c.connector.drain_timeout, 10 * SEC);
+  config_free(&c);
+  sbuf_done(&out);
+}
+
 static void mistakes_of_a_service_are_told(void **state) {
   service_says("{\"backend\": \"h:1\", \"protocol\": \"tcp\"}",
                ":2: connector.services[0]: needs \"id\": its name, a service "
@@ -643,6 +684,8 @@ int main(void) {
       cmocka_unit_test(keys_that_nobody_knows_are_told),
       cmocka_unit_test(mistakes_of_a_relay_are_told),
       cmocka_unit_test(mistakes_of_a_service_are_told),
+      cmocka_unit_test(mistakes_of_a_check_are_told),
+      cmocka_unit_test(a_check_asks_the_backend_with_its_port),
       cmocka_unit_test(mistakes_of_a_connector_are_told),
       cmocka_unit_test(mistakes_of_an_agent_are_told),
       cmocka_unit_test(all_mistakes_are_told_at_once),

@@ -40,6 +40,8 @@ struct core {
   uint64_t tick_at, ticked_at;
   int n_ticks, want_ticks, n_goodbyes, n_reloads;
   bool never_stops;
+  uint64_t drain_for, drained_at;
+  int n_drains, n_toggles;
 };
 
 static void core_udp_in(void *ctx, uint64_t now, const struct dgram *d) {
@@ -74,7 +76,23 @@ static int core_next(void *ctx, uint64_t now, struct dgram *v, int max) {
 }
 
 static uint64_t core_deadline(const void *ctx) {
-  return ((const struct core *)ctx)->tick_at;
+  const struct core *c = ctx;
+  return c->drained_at ? time_min(c->tick_at, c->drained_at) : c->tick_at;
+}
+
+static void core_drain(void *ctx, uint64_t now) {
+  struct core *c = ctx;
+  c->n_drains++;
+  c->drained_at = now + c->drain_for;
+}
+
+static bool core_drained(const void *ctx, uint64_t now) {
+  return now >= ((const struct core *)ctx)->drained_at;
+}
+
+static void core_toggle(void *ctx, uint64_t now) {
+  struct core *c = ctx;
+  if (++c->n_toggles == 2) raise(SIGTERM);
 }
 
 static void core_stop(void *ctx, uint64_t now) {
@@ -99,6 +117,9 @@ static const struct loop_role verbs = {
     .tick = core_tick,
     .next = core_next,
     .deadline = core_deadline,
+    .drain = core_drain,
+    .drained = core_drained,
+    .toggle = core_toggle,
     .stop = core_stop,
     .stopped = core_stopped,
     .reload = core_reload,
@@ -163,6 +184,52 @@ static void sigterm_says_goodbye_and_ends(void **state) {
   struct dgram v[UDP_BATCH];
   b.n_packets += udp_recv(udp_b, v, UDP_BATCH);
   assert_int_equal(b.n_packets, 1); /* it did leave */
+}
+
+static void sigterm_waits_for_what_drains(void **state) {
+  a.peer.family = b.peer.family = 0;
+  a.drain_for = 200 * MS;
+  uint64_t start = clock_now();
+  raise(SIGTERM);
+  assert_int_equal(host_run(host), 0);
+  assert_in_range(clock_now() - start, 200 * MS, 600 * MS);
+  assert_int_equal(a.n_drains, 1);
+  assert_int_equal(b.n_drains, 1);
+  assert_int_equal(a.n_goodbyes, 1);
+  assert_int_equal(b.n_goodbyes, 1);
+}
+
+static uint64_t second_at;
+
+static void on_second(uv_timer_t *t) {
+  second_at = clock_now();
+  assert_int_equal(a.n_goodbyes, 0); /* it waits */
+  raise(SIGTERM);
+}
+
+static void a_second_sigterm_does_not_wait(void **state) {
+  uv_timer_t timer;
+  a.peer.family = b.peer.family = 0;
+  a.drain_for = 3600 * SEC;
+  uv_timer_init(host_uv(host), &timer);
+  uv_timer_start(&timer, on_second, 100, 0);
+  raise(SIGTERM);
+  assert_int_equal(host_run(host), 0);
+  assert_true(clock_now() - second_at < 300 * MS);
+  assert_int_equal(a.n_goodbyes, 1); /* but says goodbye */
+  assert_int_equal(a.n_drains, 1);
+}
+
+static void on_toggle_again(uv_timer_t *t) { raise(SIGUSR1); }
+
+static void sigusr1_toggles_and_ends_nothing(void **state) {
+  uv_timer_t timer;
+  a.peer.family = b.peer.family = 0;
+  uv_timer_init(host_uv(host), &timer);
+  uv_timer_start(&timer, on_toggle_again, 50, 0);
+  raise(SIGUSR1);
+  assert_int_equal(host_run(host), 0); /* the second one ends the test */
+  assert_int_equal(a.n_toggles, 2);
 }
 
 static void stopping_takes_no_longer_than_its_bound(void **state) {
@@ -357,6 +424,9 @@ int main(void) {
       TEST(what_is_sent_is_echoed),
       TEST(deadlines_are_met_within_a_millisecond),
       TEST(sigterm_says_goodbye_and_ends),
+      TEST(sigterm_waits_for_what_drains),
+      TEST(a_second_sigterm_does_not_wait),
+      TEST(sigusr1_toggles_and_ends_nothing),
       TEST(stopping_takes_no_longer_than_its_bound),
       TEST(sighup_reloads),
       TEST(watched_descriptor_drains_its_role),
