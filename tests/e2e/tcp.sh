@@ -1,8 +1,11 @@
 #!/bin/bash
 # tcp.sh - six real services behind one connector, each reached by its ordinary
 # client; and whatever a backend does is seen as if it were local.
+#
+#   tcp.sh [tunnel|forward|raw]   see tcp_lib.sh
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh
+VIA=${1:-${VIA:-tunnel}}
 . tests/e2e/tcp_lib.sh
 need ip nft ping curl openssl dig psql
 for c in nginx:nginx-light dropbear:dropbear-bin dnsmasq:dnsmasq-base traceroute:traceroute iperf3:iperf3; do
@@ -72,6 +75,13 @@ soon() { # what takes no time locally takes little through the tunnel
   less "$(number connect_ms "$T/soon")" 1000
 }
 
+ends_at_once() {
+  on agent timeout 2 "$TCP" probe "$1" >"$T/soon"
+  local rc=$?
+  cat "$T/soon"
+  [ $rc = 0 ] && grep -q '^read=0 ' "$T/soon" && grep -qx 'end=reset' "$T/soon"
+}
+
 # --- traceroute, ping
 
 ends_at() { # ADDRESS FLAGS...: the last hop is the service, and not far
@@ -99,7 +109,7 @@ check dropbear_runs start_ssh 22
 check postgres_runs start_postgres 5432
 tcp_up
 DNS_AT=127.0.0.1
-[ "$VIA" = tunnel ] || DNS_AT=$DNS_AT,${AT[dns]}
+[ "$VIA" != raw ] || DNS_AT=$DNS_AT,${AT[dns]}
 start_dns
 wait_for 5 on conn dig +short +time=1 +tries=1 @127.0.0.1 web.test
 start iperf conn iperf3 -s
@@ -125,14 +135,22 @@ check one_byte_a_second_arrives_so as_local "${AT[odd]}:73" 127.0.0.1:73 gaps=1
 check accept_and_close_as_local as_local "${AT[odd]}:74" 127.0.0.1:74 after=1
 check reset_in_mid_stream_as_local as_local "${AT[odd]}:75" 127.0.0.1:75 after=1
 check reset_while_sending_as_local as_local "${AT[odd]}:76" 127.0.0.1:76 send=50000000
-check refused_as_local as_local "${AT[odd]}:81" 127.0.0.1:81
-check refused_soon soon "${AT[odd]}:81"
-if [ "$VIA" = tunnel ]; then
+case $VIA in
+tunnel)
+  check refused_as_local as_local "${AT[odd]}:81" 127.0.0.1:81
+  check refused_soon soon "${AT[odd]}:81"
   check unreachable_as_local as_local "${AT[odd]}:82" $NOWHERE:82
   check unreachable_soon soon "${AT[odd]}:82"
-else # the kernel believes only the third answer
+  ;;
+raw) # the kernel believes only the third answer
+  check refused_as_local as_local "${AT[odd]}:81" 127.0.0.1:81
   check unreachable_as_local as_local $NOWHERE:82 $NOWHERE:82
-fi
+  ;;
+forward) # a local socket accepts first
+  check refused_ends_at_once ends_at_once "${AT[odd]}:81"
+  check unreachable_ends_at_once ends_at_once "${AT[odd]}:82"
+  ;;
+esac
 
 check down_100_mb moves get 100000000
 check up_100_mb moves put 100000000
@@ -142,10 +160,12 @@ check up_100_mb_with_1_percent_loss moves put 100000000
 check packets_were_lost test "$(lost)" -gt 200
 no_loss
 
-check traceroute_ends_at_the_service ends_at "$web"
-check traceroute_by_icmp_ends_at_the_service ends_at "$web" -I
-check traceroute_by_tcp_ends_at_the_service ends_at "$web" -T -p 80
-check traceroute_v6_ends_at_the_service ends_at "$web6" -6
+if [ "$VIA" != forward ]; then
+  check traceroute_ends_at_the_service ends_at "$web"
+  check traceroute_by_icmp_ends_at_the_service ends_at "$web" -I
+  check traceroute_by_tcp_ends_at_the_service ends_at "$web" -T -p 80
+  check traceroute_v6_ends_at_the_service ends_at "$web6" -6
+fi
 
 if [ "$VIA" = tunnel ]; then
   check ping_when_the_backend_is_up pings

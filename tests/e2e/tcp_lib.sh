@@ -2,6 +2,8 @@
 # for the scripts tcp*.sh, which source lib.sh before.
 #
 #   VIA=tunnel   agent - relay - connector (without it)
+#   VIA=forward  an agent that is nobody, without a TUN: its local sockets are at
+#                the services' addresses
 #   VIA=raw      the same addresses and servers by plain routes: what the
 #                scripts themselves are tried with
 VIA=${VIA:-tunnel}
@@ -79,6 +81,33 @@ raw_up() {
   done
 }
 
+# Every port of every service, as --forward takes them
+forwards() {
+  local s p
+  for s in echo:7 dns:53 web:80 tls:443 ssh:22 db:5432 odd:81 odd:82 odd:5201 \
+    $(printf 'odd:%s\n' $ODD | cut -d= -f1); do
+    for p in "${AT[${s%:*}]}" "[$(at6 "${s%:*}")]"; do
+      printf -- '--forward %s:%s=%s\n' "$p" "${s#*:}" "$s"
+    done
+  done
+  printf -- '--forward %s:%s/udp=%s\n' "${AT[dns]}" 53 dns:53 "${AT[echo]}" 9999 echo:9999
+}
+start_forwarder() {
+  local s
+  for s in "${!AT[@]}"; do
+    on agent ip addr add "${AT[$s]}/32" dev lo
+    on agent ip addr add "$(at6 "$s")/128" dev lo nodad
+  done
+  net_option agent ipv4/ip_unprivileged_port_start 0
+  nobodys_dir agent-state
+  chown nobody "$T/agent-a1.key"
+  start agent agent setpriv --reuid nobody --regid nogroup --clear-groups "$ZTNA" agent \
+    --config "$T/agent-a1.json" --state-dir "$T/agent-state" $(forwards)
+  wait_for 5 is_ready agent && return
+  not_ok start_forwarder "the agent is not ready"
+  exit 1
+}
+
 tunnel_up() { # [RELAY-FOR-AGENT RELAY-FOR-CONNECTOR]
   tcp_policy
   tcp_pki || { not_ok pki "$(cat "$T/cert.out")"; exit 1; }
@@ -88,6 +117,7 @@ tunnel_up() { # [RELAY-FOR-AGENT RELAY-FOR-CONNECTOR]
   start_relay
   start_connector
   wait_for 5 is_ready conn || { not_ok tunnel_up "the connector is not ready"; exit 1; }
+  [ "$VIA" = tunnel ] || { start_forwarder; return; }
   start_agent
   wait_for 5 is_ready agent && wait_for 5 routes agent "${AT[odd]}" &&
     wait_for 5 routes agent "$(at6 odd)" && return
