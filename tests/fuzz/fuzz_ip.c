@@ -79,6 +79,34 @@ static void check_rebuilt(const struct ip_pkt *p) {
   check_same(p, buf, n);
 }
 
+/* --- the packets that it would stand for: whole, and together itself */
+
+static void check_cut(const struct ip_pkt *p, size_t size) {
+  size_t at = 0, room = p->header_len + UDP_HEADER + size;
+  uint8_t *seg = malloc(room);
+  struct ip_pkt q;
+  int n;
+  for (size_t i = 0; (n = ip_build_segment(seg, room, p, size, i)); i++) {
+    assert(n > 0 && ip_parse(&q, seg, (size_t)n) == 0 && q.kind == IP_UDP);
+    assert(ztna_addr_equal(&q.src, &p->src) &&
+           ztna_addr_equal(&q.dst, &p->dst) && q.tos == p->tos);
+    assert(at + q.payload_len <= p->payload_len);
+    assert(memcmp(q.payload, p->payload + at, q.payload_len) == 0);
+    at += q.payload_len;
+  }
+  assert(at == p->payload_len);
+  free(seg);
+}
+
+static void check_cuts(const uint8_t *data, size_t len) {
+  struct ip_pkt p;
+  if (ip_parse_partial(&p, data, len) < 0) return;
+  check_parsed(&p, data, len);
+  if (p.kind != IP_UDP) return;
+  check_cut(&p, 7);
+  check_cut(&p, p.payload_len ? p.payload_len : 1);
+}
+
 /* --- errors about it */
 
 static void check_error(const struct ip_pkt *p, const uint8_t *error, int n) {
@@ -142,6 +170,7 @@ static void check(const uint8_t *data, size_t len) {
     check_parsed(&p, data, len);
     check_rebuilt(&p);
   }
+  check_cuts(data, len);
   check_errors(rc == 0 ? &p : NULL, data, len);
   check_marked(rc == 0 ? &p : NULL, data, len);
 }
