@@ -129,6 +129,45 @@ static void echo_once(struct agent *a, const char *from, const char *to,
   assert_int_equal(a->p.payload_len, 4);
 }
 
+static void ping(struct agent *a, size_t len) {
+  struct ztna_addr src = test_addr(T4), dst = test_addr(V4);
+  static uint8_t ip[1500], data[1500];
+
+  send_ip(a, 2, ip,
+          (size_t)ip_build_echo(ip, sizeof(ip), &src, &dst, false, 0xbeef, 9,
+                                data, len));
+  run(a->w, 20 * MS);
+}
+
+static void an_echo_reflects_the_service(void **state) {
+  struct world *w = live_world(1);
+  struct agent *a = &w->v[0];
+  struct health *h = &w->c->services[0].health;
+
+  h->rule = (struct health_rule){.every = 5 * SEC, .timeout = SEC};
+  h->next_at = NEVER;
+  h->state = HEALTH_UP;
+  h->n_passed = 1;
+  ping(a, 56);
+  assert_int_equal(a->n, 1); /* its check passed: nobody else is asked */
+  assert_int_equal(a->p.kind, IP_ECHO_REPLY);
+  assert_int_equal(a->p.dst.port, 0xbeef);
+  assert_int_equal(a->p.icmp_seq, 9);
+  assert_int_equal(a->p.payload_len, 56);
+  assert_int_equal(n_open(w), 0);
+  snprintf(h->error, sizeof(h->error), "refused"); /* the last one did not */
+  ping(a, 56);
+  assert_int_equal(n_open(w), 1);
+  h->state = HEALTH_DOWN;
+  ping(a, 56);
+  assert_int_equal(a->n, 2);
+  assert_int_equal(a->p.kind, IP_ICMP_ERROR);
+  assert_int_equal(a->p.icmp_type, 3);
+  assert_int_equal(a->p.icmp_code, 1);
+  assert_true(drops(w, REASON_BACKEND_DOWN) > 0);
+  world_free(w);
+}
+
 static void an_echo_is_asked_of_the_backend(void **state) {
   struct world *w = live_world(1);
 
@@ -215,7 +254,24 @@ static void a_port_without_backend_is_unreachable(void **state) {
   send_udp(a, 4000, V4 ":54", "x"); /* its address is not known */
   expect_error(a, 2, 3, 1, T4 ":4000", V4 ":54");
   assert_int_equal(drops(w, REASON_BACKEND_DOWN), 1);
+  send_udp(a, 4000, V4 ":80", "x"); /* serves TCP */
+  expect_error(a, 3, 3, 3, T4 ":4000", V4 ":80");
+  assert_int_equal(drops(w, REASON_PORT_NOT_ALLOWED), 2);
   assert_int_equal(n_open(w), 0);
+  world_free(w);
+}
+
+static void an_unreachable_backend_is_looked_up_again(void **state) {
+  struct world *w = live_world(1);
+  size_t service, backend;
+
+  send_udp(&w->v[0], 4000, V4 ":53", "x");
+  connector_backend_failed(w->c, w->now, 0, CONNECTOR_TOO_BIG, 1200);
+  assert_false(connector_wants_backend(w->c, &service, &backend));
+  connector_backend_failed(w->c, w->now, 0, CONNECTOR_REFUSED, 0);
+  assert_true(connector_wants_backend(w->c, &service, &backend));
+  assert_int_equal(service, 0);
+  assert_int_equal(backend, 0);
   world_free(w);
 }
 
@@ -693,6 +749,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(udp_goes_to_the_backend_and_back),
       TEST(an_echo_is_asked_of_the_backend),
+      TEST(an_echo_reflects_the_service),
+      TEST(an_unreachable_backend_is_looked_up_again),
       TEST(errors_of_the_backend_come_back_as_icmp),
       TEST(a_wrong_source_gets_nowhere),
       TEST(a_wrong_destination_gets_nowhere),
