@@ -19,7 +19,6 @@ static struct tcp_pcb_listen listener;
 struct turn turn_begin(struct stack *s, struct stack_conn *c, uint64_t now) {
   struct turn before = turn_now;
 
-  before.active = tcp_active_pcbs;
   tcp_active_pcbs = c ? c->pcb : NULL;
   tcp_ticks = (u32_t)(now / SLOW_EVERY);
   s->now = now;
@@ -28,13 +27,14 @@ struct turn turn_begin(struct stack *s, struct stack_conn *c, uint64_t now) {
   return before;
 }
 
+/* The one before may have lost its pcb meanwhile. */
 void turn_end(const struct turn *before) {
   if (turn_now.conn) turn_now.conn->depth--;
-  tcp_active_pcbs = before->active;
   turn_now = *before;
+  tcp_active_pcbs = turn_now.conn ? turn_now.conn->pcb : NULL;
 }
 
-/* --- lwIP's callbacks --- */
+/* --- lwIP's callbacks; ERR_ABRT: the pcb is gone --- */
 
 static bool has_user(const struct stack_conn *c) { return c && !c->forgotten; }
 
@@ -45,7 +45,7 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p,
 
   if (!p) {
     if (has_user(c)) ops->on_fin(c, c->ud);
-    return ERR_OK;
+    return c->pcb ? ERR_OK : ERR_ABRT;
   }
   /* Of a super-packet there is no second segment that its sender might wait to
    * see acknowledged (RFC 1122, 4.2.3.2). */
@@ -53,7 +53,7 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p,
   for (struct pbuf *q = p; q && has_user(c); q = q->next)
     if (q->len) ops->on_data(c, c->ud, q->payload, q->len);
   pbuf_free(p);
-  return ERR_OK;
+  return c->pcb ? ERR_OK : ERR_ABRT;
 }
 
 /* lwIP tells one too few for an ACK of a SYN together with bytes. */
@@ -65,8 +65,10 @@ static void tell_sent(struct stack_conn *c) {
 }
 
 static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len) {
-  tell_sent(arg);
-  return ERR_OK;
+  struct stack_conn *c = arg;
+
+  tell_sent(c);
+  return c->pcb ? ERR_OK : ERR_ABRT;
 }
 
 /* The pcb is, or is about to be, freed. */
@@ -131,7 +133,6 @@ void end_settle(struct stack_conn *c) {
   const struct stack_ops *ops = c->stack->cfg.ops;
 
   if (c->depth) return;
-  if (c->forgotten && c->pcb) let_go(c, 1);
   if (c->pcb) {
     timer_update(c);
     return;
@@ -274,6 +275,7 @@ void stack_refuse(struct stack *s, uint64_t now, const uint8_t *ip,
 static void on_established(struct stack_conn *c) {
   c->pcb->cwnd = TCP_SND_BUF;
   tell_sent(c);
+  if (!c->pcb) return;
   if (c->shut_wanted)
     tcp_shutdown(c->pcb, 0, 1);
   else
@@ -363,6 +365,7 @@ void stack_abort(struct stack_conn *c, uint64_t now) {
   if (c->forgotten) return;
   c->forgotten = true;
   c->stack->now = now;
+  if (c->pcb) let_go(c, 1); /* also out of a callback: its bytes may go now */
   end_settle(c);
 }
 

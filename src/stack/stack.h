@@ -84,7 +84,8 @@ void stack_flush(struct stack_conn *c, uint64_t now);
 void stack_took(struct stack_conn *c, uint64_t now, size_t n);
 /* FIN behind what was written; nothing may be written any more. */
 void stack_shut(struct stack_conn *c, uint64_t now);
-/* RST; c is gone, no callback. */
+/* RST; c is gone, no callback, and the bytes written are not needed any more.
+ */
 void stack_abort(struct stack_conn *c, uint64_t now);
 bool stack_established(const struct stack_conn *c);
 /* There is room again: whoever found none goes on. */

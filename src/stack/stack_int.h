@@ -70,12 +70,11 @@ struct segment {
   ip_addr_t src, dst;
 };
 
-/* Whose call into lwIP is under way: list heads, sender of what comes out, and
- * the time. */
+/* Whose call into lwIP is under way: its pcb is alone in the list, and it sends
+ * what comes out. */
 struct turn {
   struct stack *stack;
   struct stack_conn *conn; /* NULL: nobody's */
-  struct tcp_pcb *active;
 };
 struct turn turn_begin(struct stack *s, struct stack_conn *c, uint64_t now);
 void turn_end(const struct turn *before);

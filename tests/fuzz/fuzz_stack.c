@@ -109,6 +109,9 @@ static void on_fin(struct stack_conn *c, void *ud) {
 
   assert(u->c == c && !u->fin);
   u->fin = true;
+  if (u->n_got % 7 != 3) return;
+  u->c = NULL;
+  stack_abort(c, now);
 }
 
 static void on_sent(struct stack_conn *c, void *ud, size_t n) {
@@ -117,6 +120,9 @@ static void on_sent(struct stack_conn *c, void *ud, size_t n) {
   assert(u->c == c);
   u->n_sent += n;
   assert(u->n_sent <= u->n_written);
+  if (n % 89 != 3) return;
+  u->c = NULL;
+  stack_abort(c, now);
 }
 
 static void on_reset(struct stack_conn *c, void *ud) {

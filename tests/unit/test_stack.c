@@ -32,6 +32,7 @@ struct app {
   size_t n_got, n_sent, left_at_reset;
   bool takes; /* at once */
   bool aborts_on_data;
+  uint8_t *written;
   struct app *writes_to;
   int fin, reset, closed;
 };
@@ -70,6 +71,7 @@ static void on_data(struct stack_conn *c, void *ud, const uint8_t *data,
   if (a->aborts_on_data) {
     a->c = NULL;
     stack_abort(c, now);
+    free(a->written);
   }
 }
 
@@ -697,6 +699,9 @@ static void abort_resets_the_program_without_callback(void **state) {
 static void abort_out_of_a_callback_is_fine(void **state) {
   open_conn();
   app->aborts_on_data = true;
+  app->written = malloc(50); /* and freed there */
+  memset(app->written, 7, 50);
+  stack_write(app->c, app->written, 50);
   say(ACK | FIN, pattern(50), 50);
   assert_int_equal(app->fin + app->reset + app->closed, 0);
   assert_true(last().flags & RST);
