@@ -47,13 +47,14 @@ static void ask_free(struct relay *r, struct ask *a) {
 
 /* --- out of a meeting */
 
-/* The connector was asked and may have agreed: it is not wanted any more. */
+/* The connector was asked and may have agreed: it is not wanted any more. That
+ * takes no permission back: flows of other grants go on. */
 static void unask(struct relay *r, struct ask *a) {
   struct party *connector = a->meeting->end[1];
   if (!a->asked) return;
   if (connector->session == a->asked)
     relay_events_ended(connector, "grant-closed", "grant", a->grant_id,
-                       REASON_EXPIRED);
+                       REASON_IDLE);
   a->asked = NULL;
 }
 
