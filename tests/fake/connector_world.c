@@ -444,10 +444,11 @@ struct connector *make_connector(struct world *w) {
       {.protocol = PROTO_UDP, .port = 54},
       {.protocol = PROTO_TCP, .port = 80},
       {.protocol = PROTO_TCP, .port = 81, .proxy_protocol = true},
-      {.protocol = PROTO_TCP, .port = 82}};
+      {.protocol = PROTO_TCP, .port = 82},
+      {.protocol = PROTO_TCP, .port = 95}};
   static const char *const relays[] = {"relay.test:4433"};
   const struct connector_service services[] = {
-      {.id = "web", .backends = web, .n_backends = 5},
+      {.id = "web", .backends = web, .n_backends = 6},
       {.id = "dns", .backends = web, .n_backends = 1}};
   struct connector_options o = {.tls = tls_connector,
                                 .rng = &w->rnd.rng,
@@ -470,6 +471,7 @@ struct connector *make_connector(struct world *w) {
   connector_set_backend(c, 1, 0, &to, 1);
   connector_set_backend(c, 0, 2, tcp, 2);
   connector_set_backend(c, 0, 3, tcp, 1);
+  connector_set_backend(c, 0, 5, tcp, 1);
   connector_set_relay(c, 0, &w->relay_addr, 1, w->now);
   return c;
 }

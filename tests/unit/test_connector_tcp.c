@@ -226,7 +226,7 @@ static void what_is_not_allowed_is_refused(void **state) {
       {4, T4 ":50000", V4 ":80", REASON_NOT_ALLOWED},
       {2, "100.64.0.8:50000", V4 ":80", REASON_WRONG_SOURCE},
       {2, T4 ":50000", "10.100.0.3:80", REASON_WRONG_DESTINATION},
-      {2, T4 ":50000", V4 ":79", REASON_PORT_NOT_ALLOWED},
+      {2, T4 ":50000", V4 ":95", REASON_PORT_NOT_ALLOWED}, /* not granted */
       {2, T4 ":50000", V4 ":53", REASON_PORT_NOT_ALLOWED},
       {2, T4 ":50000", V4 ":85", REASON_PORT_NOT_ALLOWED}, /* no backend */
       {2, T4 ":50000", V4 ":82", REASON_BACKEND_DOWN},     /* not resolved */
@@ -531,6 +531,7 @@ static void who_fills_the_buffers_gets_no_more(void **state) {
   start(&clients[2], &w->v[0], V4 ":80");
   expect_answer(&clients[2], REASON_RATE_LIMITED);
   opened(&w->v[1], 3); /* which holds nothing */
+  assert_int_equal(serve(w, 1, "x", 1), 1);
   assert_false(c->over);
   done(w);
 }
@@ -781,6 +782,36 @@ static void a_grant_given_back_leaves_flows_under_another(void **state) {
   done(w);
 }
 
+static void a_grant_given_back_leaves_flows_that_wait(void **state) {
+  struct world *w = tcp_world(1);
+  struct client *c = opened(&w->v[0], 0);
+
+  path_close(w->v[0].path, REASON_IDLE);
+  run(w, SEC);
+  assert_int_equal(w->c->tcp_agents->n_lost, 1);
+  close_grant(&w->v[0], "idle");
+  go_live(&w->v[2]);
+  assert_int_equal(tcpflow_resume(&c->f, w->v[2].path), 0);
+  run(w, 100 * MS);
+  send(c, "on", 2);
+  assert_memory_equal(w->servers[0].got, "on", 2);
+  done(w);
+}
+
+static void too_many_do_not_wait_for_a_path(void **state) {
+  struct world *w = tcp_world(1);
+
+  opened(&w->v[0], 0);
+  opened(&w->v[0], 1);
+  w->c->tcp_agents->n_lost = AGENT_LOST - 1; /* as if it had so many */
+  path_close(w->v[0].path, REASON_IDLE);
+  run(w, SEC);
+  assert_int_equal(n_servers(w), 1);
+  assert_int_equal(w->c->counters.tcp_ended[REASON_TOO_MANY_ROUTES], 1);
+  assert_int_equal(w->c->tcp_agents->n_lost, AGENT_LOST);
+  done(w);
+}
+
 static void a_narrowed_grant_resets_what_it_excludes(void **state) {
   struct world *w = tcp_world(1);
   struct client *c = opened(&w->v[0], 0), *kept = &clients[1];
@@ -918,6 +949,8 @@ int main(void) {
       TEST(a_revoked_grant_resets_its_flows),
       TEST(a_revoked_grant_resets_flows_on_all_links),
       TEST(a_grant_given_back_leaves_flows_under_another),
+      TEST(a_grant_given_back_leaves_flows_that_wait),
+      TEST(too_many_do_not_wait_for_a_path),
       TEST(a_narrowed_grant_resets_what_it_excludes),
       TEST(a_lease_that_ends_resets_its_flows),
       TEST(flows_outlive_what_a_relay_forgot),
