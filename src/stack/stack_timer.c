@@ -21,9 +21,16 @@ static bool has_something(const struct tcp_pcb *pcb) {
   }
 }
 
+/* A probe of a shut window carries a byte. When that was the last one and is
+ * acknowledged, lwIP probes on, and asserts that there is something to send. */
+static void end_probes(struct tcp_pcb *pcb) {
+  if (!pcb->unsent) pcb->persist_backoff = 0;
+}
+
 void timer_update(struct stack_conn *c) {
   struct stack *s = c->stack;
 
+  end_probes(c->pcb);
   if (!has_something(c->pcb)) {
     timer_forget(c);
     return;

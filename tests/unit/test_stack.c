@@ -437,6 +437,18 @@ static void shut_window_is_probed_until_it_opens(void **state) {
   assert_int_equal(take().len, MSS);
 }
 
+static void probe_that_carried_all_there_was_is_the_last(void **state) {
+  peer.window = 0;
+  open_conn();
+  stack_write(app->c, pattern(1), 1);
+  stack_flush(app->c, now);
+  assert_true(wait_for_output(10 * SEC));
+  peer.ack += (uint32_t)take().len;
+  say(ACK, NULL, 0);
+  assert_int_equal(app->n_sent, 1);
+  assert_int_equal(stack_deadline(stack), NEVER);
+}
+
 static void window_that_was_none_at_first_may_be_small(void **state) {
   peer.window = 0;
   open_conn();
@@ -972,6 +984,7 @@ int main(void) {
       ON(silent_peer_is_given_up),
       ON(three_repeated_acks_bring_a_segment_at_once),
       ON(shut_window_is_probed_until_it_opens),
+      ON(probe_that_carried_all_there_was_is_the_last),
       ON(window_that_was_none_at_first_may_be_small),
       ON(bytes_acknowledged_with_the_handshake_are_all_told),
       ON(window_shrinks_while_bytes_wait),
