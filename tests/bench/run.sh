@@ -72,7 +72,7 @@ part_chain() {
   for p in agent connector relay; do memory $p; done
   rows "rtt." on agent "$CHAIN" rtt 192.168.2.1:9997 raw
   rows "rtt." on agent "$CHAIN" rtt 10.100.0.2:9999 tunnel
-  for size in 64 512 1200; do
+  for size in 64 512 1200 1200x32; do
     rows "chain." flow up "up.$size" $size "$SECONDS_EACH"
     rows "chain." flow down "down.$size" $size "$SECONDS_EACH"
   done

@@ -92,8 +92,10 @@ static int rtt(int argc, char **argv) {
     memset(bytes, i & 255, sizeof(bytes));
     double began = bare_now();
     ssize_t got = send(fd, bytes, sizeof(bytes), 0);
-    if (got > 0) got = recv(fd, bytes, sizeof(bytes), 0); /* 100 ms at most */
-    if (got == sizeof(bytes) && bytes[0] == (i & 255))
+    do { /* 100 ms at most; an answer that came too late is none to this */
+      if (got > 0) got = recv(fd, bytes, sizeof(bytes), 0);
+    } while (got == sizeof(bytes) && bytes[0] != (i & 255));
+    if (got == sizeof(bytes))
       took[k++] = bare_now() - began;
     else
       lost++;
