@@ -243,7 +243,9 @@ static void toggle(void *ctx, uint64_t now) {
 }
 
 static void stop(void *ctx, uint64_t now) {
-  connector_stop(((struct connector_host *)ctx)->core, now);
+  struct connector_host *p = ctx;
+  p->drain_until = NEVER; /* over */
+  connector_stop(p->core, now);
 }
 
 static bool stopped(const void *ctx) {
