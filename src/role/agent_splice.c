@@ -47,7 +47,7 @@ static void write_some(struct tcp_conn *t) {
   stack_flush(t->end, t->agent->now);
 }
 
-static void give(struct tcp_conn *t) {
+void tcp_give(struct tcp_conn *t) {
   if (!t->end) return;
   if (!t->shut) write_some(t);
   if (t->end && !t->shut && tcpflow_at_end(&t->tcp)) {
@@ -66,7 +66,7 @@ static void on_sent(struct stack_conn *c, void *ud, size_t n) {
     tcp_settle(t);
     return;
   }
-  give(t);
+  tcp_give(t);
 }
 
 /* --- from the program to the connector --- */
@@ -87,6 +87,7 @@ static void on_data(struct stack_conn *c, void *ud, const uint8_t *data,
   struct tcp_conn *t = ud;
 
   t->owed += len;
+  t->agent->sweep_at = time_min(t->agent->sweep_at, t->agent->now + 100 * MS);
   while (len) {
     size_t n;
     uint8_t *to = tcpflow_room(&t->tcp, &n);
@@ -142,7 +143,18 @@ static void on_answer(struct tcpflow *f, void *ud, enum reason why) {
     tcp_let_in(t);
 }
 
-static void on_input(struct tcpflow *f, void *ud) { give(ud); }
+/* A batch of packets becomes few large segments: they are cut when all of it
+ * was read. */
+static void on_input(struct tcpflow *f, void *ud) {
+  struct tcp_conn *t = ud;
+  struct agent_tcp *x = t->agent->tcps;
+
+  if (t->due) return;
+  t->due = true;
+  t->next_due = x->due;
+  x->due = t;
+}
+
 static void on_room(struct tcpflow *f, void *ud) { credit(ud); }
 
 static void flow_over(struct tcp_conn *t) {
@@ -162,7 +174,7 @@ static void on_reset(struct tcpflow *f, void *ud, enum reason why) {
   }
   t->resetting = true;
   t->until = t->agent->now + RESET_WAITS_FOR;
-  give(t);
+  tcp_give(t);
   if (!bytes_len(&f->rx)) abort_end(t);
   flow_over(t);
 }

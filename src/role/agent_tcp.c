@@ -8,8 +8,8 @@
 enum {
   CONNS_MAX = 16384,
   CONNS_HELD = 1024,
-  SYNS_PER_SEC = 2000,
-  SYNS_BURST = 4000,
+  SYNS_PER_SEC = 5000,
+  SYNS_BURST = 10000,
   TCP_FIN = 1,
   TCP_SYN = 2,
   TCP_RST = 4,
@@ -114,7 +114,7 @@ void tcp_settle(struct tcp_conn *t) {
 static void reap(struct agent_tcp *x) {
   struct tcp_conn *t;
 
-  while ((t = x->gone)) {
+  while (!x->due && (t = x->gone)) {
     x->gone = t->next;
     tcpflow_free(&t->tcp, REASON_NONE);
     free(t);
@@ -227,10 +227,20 @@ void agent_tcp_in(struct ztna_agent *a, struct service *s,
 }
 
 bool agent_tcp_drained(struct ztna_agent *a) {
-  if (!a->tcps || !a->tcps->stalled) return false;
-  a->tcps->stalled = false;
-  stack_drained(a->tcps->stack, a->now);
-  return true;
+  struct agent_tcp *x = a->tcps;
+  struct tcp_conn *t;
+
+  if (!x || (!x->due && !x->stalled)) return false;
+  while ((t = x->due)) {
+    x->due = t->next_due;
+    t->due = false;
+    tcp_give(t);
+  }
+  if (x->stalled) {
+    x->stalled = false;
+    stack_drained(x->stack, a->now);
+  }
+  return a->out.n > 0;
 }
 
 /* --- life --- */
@@ -279,6 +289,7 @@ void agent_tcp_free(struct ztna_agent *a) {
 
   if (!x) return;
   agent_tcp_stop(a, REASON_SHUTTING_DOWN);
+  x->due = NULL;
   reap(x);
   stack_free(x->stack);
   map_done(&x->conns);

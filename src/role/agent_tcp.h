@@ -27,6 +27,8 @@ struct tcp_conn {
   size_t owed;            /* bytes of the program not credited to it yet */
   uint8_t key[TCP_KEY_LEN];
   struct tcp_conn *next, **prev; /* of all */
+  bool due;                      /* in the line of those with input */
+  struct tcp_conn *next_due;
   uint16_t syn_len;
   uint8_t syn[SYN_MAX];
 };
@@ -35,6 +37,7 @@ struct agent_tcp {
   struct stack *stack;
   struct map conns; /* by key */
   struct tcp_conn *first;
+  struct tcp_conn *due;  /* have something for their programs */
   struct tcp_conn *gone; /* freed when nobody is up the stack */
   uint64_t n_held;
   uint64_t tokens, tokens_at; /* SYNs that may be taken now */
@@ -46,7 +49,8 @@ struct agent_tcp {
 /* A TCP packet of this machine to an address of s. */
 void agent_tcp_in(struct ztna_agent *a, struct service *s,
                   const struct ip_pkt *p, const uint8_t *ip, size_t len);
-/* The TUN took all there was. True: now there is more. */
+/* The TUN took all there was: what waited for that, or for the end of a batch
+ * of input, is written. True: now there is more. */
 bool agent_tcp_drained(struct ztna_agent *a);
 void agent_tcp_tick(struct ztna_agent *a, uint64_t now);
 uint64_t agent_tcp_deadline(const struct ztna_agent *a);
@@ -60,6 +64,8 @@ extern const struct stack_ops tcp_stack_ops;
 extern const struct tcpflow_ops tcp_flow_ops;
 /* Its program hears why it was refused; it is over. */
 void tcp_refuse(struct tcp_conn *t, enum reason why);
+/* Its program gets what is there. */
+void tcp_give(struct tcp_conn *t);
 /* The SYN is let in. */
 void tcp_let_in(struct tcp_conn *t);
 /* Resets both ends. */

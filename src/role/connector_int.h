@@ -25,8 +25,8 @@ enum {
   OPS_MAX = 1024,           /* backend operations waiting */
   REASS_BYTES = 256 * 1024, /* per link */
   LINK_HEADS = 64,          /* streams whose head has not come as a whole */
-  OPENS_PER_SEC = 1000,     /* streams a link may begin ... */
-  OPENS_BURST = 2000,       /* ... and at once */
+  OPENS_PER_SEC = 5000,     /* streams a link may begin ... */
+  OPENS_BURST = 10000,      /* ... and at once */
   AGENT_LOST = 1024,        /* TCP flows of an agent that wait for a path */
 };
 

@@ -457,6 +457,7 @@ uint8_t *connector_sock_room(struct connector *c, uint32_t sock, size_t *room) {
 void connector_sock_read(struct connector *c, uint64_t now, uint32_t sock,
                          size_t n) {
   c->now = now;
+  c->sweep_at = time_min(c->sweep_at, now + 100 * MS);
   socks_read(c->socks, sock, n);
 }
 
