@@ -1,4 +1,5 @@
-/* agent.c - `ztna agent`: a TUN device through which services are reached. */
+/* agent.c - `ztna agent`: a TUN device through which services are reached, or
+ * ports of this machine. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "../platform/tun.h"
 #include "base/log.h"
 #include "host/clock.h"
+#include "host/forward.h"
 #include "host/resolve.h"
 #include "role.h"
 
@@ -23,6 +25,7 @@ struct program {
   struct host_role *role;
   struct udp *udp; /* the host's once the role is added */
   struct http *http;
+  struct forward *forward; /* NULL: not asked for */
   struct tun tun;
   bool tun_open;
   struct net *net;
@@ -186,8 +189,7 @@ static void on_tun_readable(void *ctx, uint64_t now) {
   }
 }
 
-static void flush(void *ctx, uint64_t now) {
-  struct program *p = ctx;
+static void flush_packets(struct program *p) {
   struct ztna_ip ip;
 
   while (ztna_agent_ip_next(p->agent, &ip)) {
@@ -196,9 +198,17 @@ static void flush(void *ctx, uint64_t now) {
                         .gso_size = ip.gso_size,
                         .partial = ip.partial};
 
-    tun_write(&p->tun, &t, 1);
+    if (p->tun_open) tun_write(&p->tun, &t, 1);
   }
-  if (ztna_agent_generation(p->agent) != p->generation) sync_network(p);
+}
+
+static void flush(void *ctx, uint64_t now) {
+  struct program *p = ctx;
+
+  if (p->forward) forward_flush(p->forward, now);
+  flush_packets(p);
+  if (p->tun_open && ztna_agent_generation(p->agent) != p->generation)
+    sync_network(p);
 }
 
 static void on_udp(void *ctx, uint64_t now, const struct dgram *d) {
@@ -208,6 +218,7 @@ static void on_udp(void *ctx, uint64_t now, const struct dgram *d) {
 static void on_tick(void *ctx, uint64_t now) {
   struct program *p = ctx;
   ztna_agent_tick(p->agent, now);
+  if (p->forward) forward_tick(p->forward, now);
   look_up_relays(p);
 }
 
@@ -216,7 +227,10 @@ static int next(void *ctx, uint64_t now, struct dgram *v, int max) {
 }
 
 static uint64_t deadline(const void *ctx) {
-  return ztna_agent_deadline(((const struct program *)ctx)->agent);
+  const struct program *p = ctx;
+  uint64_t at = ztna_agent_deadline(p->agent);
+
+  return p->forward ? time_min(at, forward_deadline(p->forward)) : at;
 }
 
 static void stop(void *ctx, uint64_t now) {
@@ -256,6 +270,7 @@ static void page_metrics(void *ctx, struct sbuf *out) {
   struct program *p = ctx;
   role_page_text(out, ztna_agent_metrics(p->agent));
   metrics_print(out, udp_metrics, udp_counters(p->udp));
+  if (p->forward) forward_metrics(p->forward, out);
 }
 
 static void page_status(void *ctx, struct sbuf *out) {
@@ -315,27 +330,43 @@ static int open_tun(struct program *p) {
   return tun_up(&p->tun) < 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
+static int start_ports(struct program *p) {
+  if (!p->config->n_forward && !p->config->socks5.family) return EXIT_DONE;
+  p->forward = forward_new(p->agent);
+  if (!p->forward) return EXIT_FAILED;
+  return forward_start(p->forward, p->role, p->config) < 0 ? EXIT_FAILED
+                                                           : EXIT_DONE;
+}
+
+static int watch(struct program *p) {
+  if (p->tun_open && host_watch(p->role, p->tun.fd, on_tun_readable, p) < 0)
+    return EXIT_FAILED;
+  if (host_watch_network(p->host, p->tun_open ? p->tun.ifindex : 0) < 0)
+    return EXIT_FAILED;
+  return start_ports(p);
+}
+
 static int run(struct program *p) {
   int code;
 
   p->host = host_new();
   if (!p->host) return EXIT_FAILED;
   p->role = host_add(p->host, &verbs, p, p->udp);
-  if (!p->role || host_watch(p->role, p->tun.fd, on_tun_readable, p) < 0 ||
-      host_watch_network(p->host, p->tun.ifindex) < 0)
-    return EXIT_FAILED;
+  if (!p->role) return EXIT_FAILED;
+  if ((code = watch(p))) return code;
   code = role_pages(p->call->config, p->host, &pages, p, &p->http);
   if (code) return code;
   look_up_relays(p);
-  log_info("agent: started tun=%s", p->tun.name);
+  log_info("agent: started tun=%s", p->tun_open ? p->tun.name : "none");
   code = applet_exit(host_run(p->host));
   http_stop(p->http);
   return code;
 }
 
 static int prepare(struct program *p) {
-  int code = open_tun(p); /* first: the agent wants to know what it can */
+  int code = EXIT_DONE;
 
+  if (p->config->tun) code = open_tun(p); /* make_agent asks what it can */
   if (code || (code = make_agent(p))) return code;
   p->udp = role_bind(p->config->listen, p->config->n_listen);
   return p->udp ? EXIT_DONE : EXIT_FAILED;
@@ -352,6 +383,7 @@ static int agent_start(struct applet_call *c) {
     udp_free(p.udp);
   if (p.tun_open) tun_close(&p.tun); /* takes its addresses and routes along */
   net_free(p.net);
+  forward_free(p.forward);
   ztna_agent_free(p.agent);
   free(p.routes);
   return code;
@@ -359,16 +391,23 @@ static int agent_start(struct applet_call *c) {
 
 const struct applet applet_agent = {
     .name = "agent",
-    .summary = "reach services from this machine through a TUN device",
-    .usage = "--config FILE [--tun NAME]",
+    .summary = "reach services from this machine",
+    .usage = "--config FILE [--tun NAME] [--forward [ADDR:]PORT=SERVICE:PORT]"
+             " [--socks5 ADDR:PORT]",
     .about = "Runs on a person's machine. It dials its relays, learns which "
              "services\n"
              "it may use, and makes their addresses reachable through a TUN "
              "device;\n"
              "all other traffic stays as it is. Needs root or CAP_NET_ADMIN. "
              "Device,\n"
-             "addresses and routes vanish with the process.\n",
-    .example = "  sudo ztna agent --config /etc/ztna/agent.json --tun ztna0\n",
+             "addresses and routes vanish with the process.\n"
+             "With --forward or --socks5 services are ports of this machine "
+             "instead,\n"
+             "which needs no privileges; give --tun, too, to have both.\n",
+    .example = "  sudo ztna agent --config /etc/ztna/agent.json --tun ztna0\n"
+               "  ztna agent --config agent.json --forward "
+               "127.0.0.1:8080=web-app:80\n"
+               "  ztna agent --config agent.json --socks5 127.0.0.1:1080\n",
     .exits = "3 wrong configuration",
     .config = APPLET_CONFIG,
     .want = CONFIG_AGENT,

@@ -263,10 +263,15 @@ void config_check_connector(struct field_load *l, struct connector_config *c) {
   }
 }
 
-/* Ports on this machine take the place of a device that nobody asked for. */
+/* Ports on this machine take the place of a device, unless that was asked for
+ * as closely: a flag for them outweighs a file's device. */
 static void choose_tun(struct field_load *l, struct agent_config *c) {
-  if (!c->n_forward && !c->socks5.family) return;
-  if (field_place_of(l, &c->tun, sizeof(c->tun))) return;
+  const struct field_place *tun = field_place_of(l, &c->tun, sizeof(c->tun)),
+                           *ports = NULL;
+  if (c->n_forward) ports = field_place_of(l, &c->forward, sizeof(c->forward));
+  if (c->socks5.family && (!ports || ports->line))
+    ports = field_place_of(l, &c->socks5, sizeof(c->socks5));
+  if (!ports || (tun && (!tun->line || ports->line))) return;
   free(c->tun);
   c->tun = NULL;
 }

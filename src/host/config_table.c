@@ -5,6 +5,7 @@
 
 #include "host/check.h"
 #include "host/config.h"
+#include "host/forward_rule.h"
 
 /* --- names */
 
@@ -285,6 +286,14 @@ const struct field config_agent_fields[] = {
     FIELD(agent_config, offload, .type = F_BOOL, .dflt = "true",
           .help = "64 KB at a time from and to the TUN device; without, "
                   "packet by packet, should a kernel have it wrong"),
+    FIELD_LIST(agent_config, forward, .type = F_STRS, .max = 64,
+               .check = forward_rule_check,
+               .meta = "[ADDR:]PORT[/udp]=SERVICE:PORT,...",
+               .help = "services on ports of this machine, without a TUN and "
+                       "without root"),
+    FIELD(agent_config, socks5, .type = F_ADDR,
+          .help = "SOCKS5 proxy to services by name, without a TUN and without "
+                  "root"),
     FIELD_LIST(agent_config, listen, .type = F_ADDRS, .min = 1, .max = 16,
                .dflt = "0.0.0.0:0,[::]:0",
                .help = "local UDP addresses; port 0: any"),

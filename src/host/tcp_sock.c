@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../../platform/timer.h"
@@ -57,6 +58,17 @@ const struct tcp_sock_counters *tcp_socks_counters(const struct tcp_socks *t) {
 
 /* --- life */
 
+/* What was under way is cut short: its other end must not take that for a good
+ * end. */
+static void reset_all(struct tcp_socks *t) {
+  for (uint32_t i = 0; i < t->max; i++) {
+    if (t->v[i].state == TSOCK_OPEN)
+      tcp_sock_abort(t, i);
+    else
+      tcp_sock_end(t, i);
+  }
+}
+
 static int watch_timer(struct tcp_socks *t) {
   struct epoll_event ev = {.events = EPOLLIN};
   ev.data.u64 = tcp_sock_tag(t, TAG_TIMER, 0, 0);
@@ -83,7 +95,7 @@ struct tcp_socks *tcp_socks_new(uint32_t max, const struct tcp_sock_core *core,
 
 void tcp_socks_free(struct tcp_socks *t) {
   if (!t) return;
-  for (uint32_t i = 0; t->v && i < t->max; i++) tcp_sock_end(t, i);
+  if (t->v) reset_all(t);
   tcp_sock_listen_free(t);
   if (t->epoll_fd >= 0) close(t->epoll_fd);
   if (t->timer_fd >= 0) close(t->timer_fd);
@@ -139,6 +151,28 @@ void tcp_socks_adopt(struct tcp_socks *t, uint64_t now, uint32_t sock, int fd) {
     t->counters.adopted++;
   else
     tcp_sock_fail(t, now, sock, ZTNA_SOCK_NO_ROOM);
+}
+
+int tcp_socks_take(struct tcp_socks *t, uint32_t sock) {
+  struct tsock *s = sock < t->max ? &t->v[sock] : NULL;
+  if (!s || s->state != TSOCK_OPEN) return -1;
+  int fd = s->fd;
+  if (s->in_epoll) epoll_ctl(t->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+  *s = (struct tsock){.life = s->life + 1};
+  t->counters.open--;
+  return fd;
+}
+
+int tcp_socks_look(const struct tcp_socks *t, uint32_t sock) {
+  if (sock >= t->max || t->v[sock].state != TSOCK_OPEN) return -1;
+  return t->v[sock].fd;
+}
+
+void tcp_socks_say(struct tcp_socks *t, uint32_t sock, const void *data,
+                   size_t len) {
+  if (sock >= t->max || t->v[sock].state != TSOCK_OPEN) return;
+  ssize_t n = send(t->v[sock].fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (n > 0) t->counters.tx_bytes += (uint64_t)n;
 }
 
 /* --- what the core wants */

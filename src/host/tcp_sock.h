@@ -41,7 +41,7 @@ struct tcp_socks;
  */
 struct tcp_socks *tcp_socks_new(uint32_t max, const struct tcp_sock_core *core,
                                 void *ctx);
-/* Closes all, listening ones too; NULL is fine. The core hears nothing. */
+/* Resets all, and stops listening; NULL is fine. The core hears nothing. */
 void tcp_socks_free(struct tcp_socks *t);
 
 /* For host_watch: readable when tcp_socks_run has something to do. */
@@ -55,6 +55,16 @@ void tcp_socks_flush(struct tcp_socks *t, uint64_t now);
 /* The connected socket fd (taken over) is the core's number `sock` from now on.
  * Without memory for it the core hears _failed(NO_ROOM). */
 void tcp_socks_adopt(struct tcp_socks *t, uint64_t now, uint32_t sock, int fd);
+
+/* Gives a connected socket back: it is the caller's, and the number is free.
+ * -1: that number has none. */
+int tcp_socks_take(struct tcp_socks *t, uint32_t sock);
+/* Its descriptor, which stays the table's; -1. */
+int tcp_socks_look(const struct tcp_socks *t, uint32_t sock);
+/* Bytes of the skin's own in front of all the core writes, few enough for any
+ * socket's empty buffer (a proxy's reply). */
+void tcp_socks_say(struct tcp_socks *t, uint32_t sock, const void *data,
+                   size_t len);
 
 /* Takes connections at an address; fd is the callee's, set to not block and not
  * to be inherited. The callback may adopt it. While there is no descriptor left
