@@ -83,7 +83,8 @@ struct world {
   struct server servers[FLOWS];
   /* What becomes of a connection. */
   enum { ACCEPTED, REFUSED, UNREACHABLE, NO_ANSWER } connect;
-  bool hold; /* the skin does not look for operations */
+  bool fails; /* sockets fail while operations for them wait */
+  bool hold;  /* the skin does not look for operations */
   bool cut[AGENTS];
   bool deaf; /* nothing of agents arrives */
   struct packet *wire;
@@ -272,6 +273,7 @@ void take_sock_op(struct world *w, const struct ztna_sock_op *op) {
   struct server *s = &w->servers[op->sock];
 
   assert_true(op->sock < FLOWS);
+  if (!s->there && w->fails && op->what != ZTNA_SOCK_CONNECT) return;
   if (op->what != ZTNA_SOCK_CONNECT) assert_true(s->there);
   switch (op->what) {
   case ZTNA_SOCK_CONNECT:
