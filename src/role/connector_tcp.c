@@ -148,7 +148,7 @@ static void on_data(struct stream *s, void *ud, const uint8_t *data, size_t len,
 
   l->owner->now = quic_now(l->owner->quic);
   if (n > len) n = len;
-  memcpy(h->data + had, data, n);
+  if (n) memcpy(h->data + had, data, n); /* the end may come alone */
   h->len += n;
   rc = flow_head_read(&head, h->data, h->len);
   if (!rc && !fin) {
