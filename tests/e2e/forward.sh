@@ -48,7 +48,7 @@ start_ports() {
 # --- what is seen
 
 page() { on agent curl -sS -m 15 -H 'Host: localhost' "$@" | grep -q '"schema": *"ztna.status/1"'; }
-early() { # the page was asked for before there was a relay
+early() { # the page was asked for before the relay was reached
   wait_for 10 grep -q ztna.status "$T/early"
 }
 no_device() { ! on agent ip link show ztna0 2>/dev/null; }
@@ -118,16 +118,19 @@ chmod 711 "$T"
 chown 65534 "$T"/agent-a1.*
 start_backend
 start tool conn "$TCP" serve 7=echo 70=sink 71=source 72=reply:100000 75=reset:5000 99=echo
+start_relay
 start_connector
+wait_for 10 is_ready conn
 
+on agent ip link set v1a down
 start_ports
 wait_for 5 grep -q 'socks5 127.0.0.1:1080' "$T/agent.log" ||
   { not_ok agent_listens; exit 1; }
 on agent curl -sS -m 15 -H 'Host: localhost' http://127.0.0.1:8080/status >"$T/early" 2>&1 &
 PIDS="$PIDS $!"
 sleep 0.3
-start_relay
-check a_page_asked_for_before_there_is_a_relay_comes early
+on agent ip link set v1a up
+check a_page_asked_for_before_the_relay_is_reached_comes early
 check agent_has_no_privileges has_no_privileges
 check there_is_no_device no_device
 check page_by_port page http://127.0.0.1:8080/status
