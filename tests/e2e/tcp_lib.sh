@@ -100,6 +100,7 @@ start_forwarder() {
   done
   net_option agent ipv4/ip_unprivileged_port_start 0
   nobodys_dir agent-state
+  sed -i 's/, "tun": "ztna0"//' "$T/agent-a1.json"
   chown nobody "$T/agent-a1.key"
   start agent agent setpriv --reuid nobody --regid nogroup --clear-groups "$ZTNA" agent \
     --config "$T/agent-a1.json" --state-dir "$T/agent-state" $(forwards)

@@ -114,7 +114,7 @@ for word in told filtered; do
     again
     icmp $word
     check "${way}_goes_on_while_the_line_shrinks_icmp_$word" shrinks $way
-    check "pings_after_the_line_shrank_icmp_$word" pings
+    check "pings_within_3_s_after_the_line_shrank_icmp_$word" wait_for 3 pings
     check "every_size_after_the_line_shrank_icmp_$word" sizes
   done
 done
