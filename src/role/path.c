@@ -100,7 +100,7 @@ static struct quic_params params_of(uint64_t initial_rtt, uint64_t streams) {
       .initial_rtt = initial_rtt,
       .streams_bidi = streams,
       .stream_window = 128 * 1024,
-      .max_stream_window = 1024 * 1024,
+      .max_stream_window = 2048 * 1024,
       .conn_window = 1024 * 1024,
       .max_conn_window = 16 * 1024 * 1024,
       .dgrams = true,

@@ -78,7 +78,7 @@ static void sent(struct stream *s, void *ud, size_t n, bool fin) {
 
 /* Not for every packet: a reader wakes for a good piece. */
 void tcpflow_check_room(struct tcpflow *f) {
-  if (!f->tx_full || bytes_len(&f->tx) > TCPFLOW_KEEP * 3 / 4) return;
+  if (!f->tx_full || bytes_len(&f->tx) > TCPFLOW_KEEP / 16 * 15) return;
   f->tx_full = false;
   f->ops->on_room(f, f->ud);
 }
