@@ -135,16 +135,36 @@ struct ztna_addr sim_relay_addr(const struct sim *w) {
 
 /* --- connectors and their backends --- */
 
+enum { TCP_PORTS = TCP_PORT_CLOSES - TCP_PORT + 1 };
+
+static size_t tcp_backends(struct sim *w, struct connector_backend *to) {
+  for (int i = 0; w->cfg.tcp && i < TCP_PORTS; i++)
+    to[i] = (struct connector_backend){.protocol = PROTO_TCP,
+                                       .port = (uint16_t)(TCP_PORT + i)};
+  return w->cfg.tcp ? TCP_PORTS : 0;
+}
+
+static void set_backends(struct connector *c, size_t n) {
+  struct ztna_addr to;
+
+  ztna_addr_parse(&to, "192.168.7.7:7");
+  for (size_t i = 0; i < n; i++) {
+    if (i >= 3) to.port = (uint16_t)(TCP_PORT + i - 3);
+    connector_set_backend(c, 0, i, &to, 1);
+  }
+}
+
 void sim_connector_start(struct sim *w, int i) {
   static const char *const relays[] = {RELAY_HOST};
   struct sim_connector *c = &w->connectors[i];
-  struct connector_backend backends[] = {
+  struct connector_backend backends[3 + TCP_PORTS] = {
       {.protocol = PROTO_UDP, .port = SIM_PORT},
       {.protocol = PROTO_ICMP},
       {.protocol = PROTO_TCP, .port = SIM_PORT}};
   struct connector_service service = {.id = c->service,
                                       .backends = backends,
-                                      .n_backends = 3,
+                                      .n_backends =
+                                          3 + tcp_backends(w, backends + 3),
                                       .weight = w->cfg.weights[i],
                                       .check = w->cfg.check};
   struct connector_options o = {.tls = c->tls,
@@ -155,15 +175,12 @@ void sim_connector_start(struct sim *w, int i) {
                                 .n_services = 1,
                                 .max_flows = SIM_FLOWS,
                                 .max_flows_per_agent = SIM_FLOWS / 2,
+                                .max_tcp_flows = TCP_SOCKS,
                                 .udp_idle_after = 120 * SEC};
-  struct ztna_addr to;
 
   c->core = connector_new(&o, w->now);
   need(c->core, "no connector");
-  ztna_addr_parse(&to, "192.168.7.7:7");
-  connector_set_backend(c->core, 0, 0, &to, 1);
-  connector_set_backend(c->core, 0, 1, &to, 1);
-  connector_set_backend(c->core, 0, 2, &to, 1);
+  set_backends(c->core, service.n_backends);
   memset(c->backends, 0, sizeof(c->backends));
   c->node.on = true;
 }
@@ -174,6 +191,7 @@ void sim_connector_stop(struct sim *w, int i) {
   c->node.on = false;
   connector_free(c->core);
   c->core = NULL;
+  tcp_skin_killed(&c->tcp);
   for (int k = 0; k < SIM_FLOWS; k++) c->backends[k].times++;
   vnet_rebind(c->node.host); /* the next one has another socket */
 }
@@ -265,8 +283,10 @@ static void connector_node_drain(struct sim_node *n) {
   int got;
 
   while (connector_check_next(c->core, &check)) check_op(c, &check);
-  while ((got = connector_next(c->core, n->w->now, v, 16)) > 0)
-    for (int i = 0; i < got; i++) vnet_send(n->host, &v[i]);
+  do
+    while ((got = connector_next(c->core, n->w->now, v, 16)) > 0)
+      for (int i = 0; i < got; i++) vnet_send(n->host, &v[i]);
+  while (tcp_skin_drain(&c->tcp));
   while (connector_backend_next(c->core, &op)) backend_op(c, &op);
   while ((got = connector_wants_relay(c->core)) >= 0)
     connector_set_relay(c->core, (size_t)got, &relay, 1, n->w->now);
@@ -311,6 +331,7 @@ void sim_agent_stop(struct sim *w, int i) {
   g->node.on = false;
   ztna_agent_free(g->core);
   g->core = NULL;
+  tcp_skin_killed(&g->tcp);
   vnet_rebind(g->node.host);
 }
 
@@ -330,8 +351,10 @@ static void agent_node_drain(struct sim_node *n) {
   struct dgram v[16];
   int got;
 
-  while ((got = ztna_agent_next(g->core, n->w->now, v, 16)) > 0)
-    for (int i = 0; i < got; i++) vnet_send(n->host, &v[i]);
+  do
+    while ((got = ztna_agent_next(g->core, n->w->now, v, 16)) > 0)
+      for (int i = 0; i < got; i++) vnet_send(n->host, &v[i]);
+  while (tcp_skin_drain(&g->tcp));
   while (ztna_agent_ip_next(g->core, &ip)) app_in(&g->app, ip.data, ip.len);
   while ((got = ztna_agent_wants_relay(g->core)) >= 0)
     ztna_agent_set_relay(g->core, (size_t)got, &relay, 1, n->w->now);
@@ -404,6 +427,7 @@ static void make_connector(struct sim *w, int i) {
   snprintf(c->name, sizeof(c->name), "connector-%d", i);
   c->service = w->cfg.services[i] ? w->cfg.services[i] : "echo";
   c->tls = pki_tls(w->pki, ROLE_CONNECTOR, c->name, any);
+  tcp_skin_init(&c->tcp, w, true, i);
   c->node = (struct sim_node){.name = c->name,
                               .host = place(w, 2, i),
                               .ud = c,
@@ -422,6 +446,7 @@ static void make_agent(struct sim *w, int i) {
   pki_pem(w->pki, ROLE_AGENT, g->name, NULL, &g->pem);
   g->app.w = w;
   g->app.agent = i;
+  tcp_skin_init(&g->tcp, w, false, i);
   g->node = (struct sim_node){.name = g->name,
                               .host = place(w, 1, i),
                               .ud = g,
@@ -478,6 +503,7 @@ void sim_free(struct sim *w) {
   for (int i = 0; i < w->n_nodes; i++) w->nodes[i]->on = false;
   while (vnet_step(w->net))
     ;
+  for (int i = 0; i < SIM_AGENTS; i++) tcp_skin_done(&w->agents[i].tcp);
   vnet_free(w->net);
   pki_free(w->pki);
   log_to(NULL, NULL);

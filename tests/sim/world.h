@@ -18,6 +18,7 @@
 #include "sim/app.h"
 #include "sim/net.h"
 #include "sim/pki.h"
+#include "sim/tcp_app.h"
 
 enum {
   SIM_EPOCH = 1700000000, /* unix time at virtual time 0 */
@@ -67,6 +68,7 @@ struct sim_connector {
   struct connector *core;
   struct sim_backend backends[SIM_FLOWS];
   uint64_t n_asked; /* packets that reached the backend */
+  struct tcp_skin tcp;
   enum sim_backend_state state;
 };
 
@@ -76,16 +78,18 @@ struct sim_agent {
   struct pki_pem pem;
   struct ztna_agent *core;
   struct app app;
+  struct tcp_skin tcp;
 };
 
 struct sim_config {
   uint64_t seed;
   int n_agents, n_connectors;
   const char *services[SIM_CONNECTORS]; /* what each offers; NULL: "echo" */
-  uint64_t delay;                   /* of each line and direction; 0: 10 ms */
-  bool v6;                          /* IPv6 outside */
-  bool nat;                         /* agents and connectors are behind NATs */
-  enum role relay_role;             /* of its certificate; 0: relay */
+  uint64_t delay;       /* of each line and direction; 0: 10 ms */
+  bool v6;              /* IPv6 outside */
+  bool nat;             /* agents and connectors are behind NATs */
+  bool tcp;             /* services have TCP ports, too (tcp_app.h) */
+  enum role relay_role; /* of its certificate; 0: relay */
   unsigned weights[SIM_CONNECTORS]; /* 0: 1 */
   struct health_rule check;         /* of every service; every 0: none */
 };
