@@ -58,16 +58,16 @@ static const struct metric metrics[] = {
 static void log_refusal(struct forward *f, const struct conn *c,
                         enum reason why) {
   char from[ZTNA_ADDR_STRLEN];
-  uint32_t hidden;
+  uint32_t hidden = 0;
 
   f->counters.refused[why]++;
   if (why == REASON_SHUTTING_DOWN ||
       !log_allow(&f->refusals, f->now, 10, 10 * SEC, &hidden))
     return;
   log_warn("forward: connection refused from=%s service=%s port=%u reason=%s: "
-           "%s; can be fixed by: %s",
+           "%s; can be fixed by: %s (hidden=%u)",
            ztna_addr_print(&c->from, from), c->service, c->port,
-           reason_name(why), reason_text(why), reason_fix(why));
+           reason_name(why), reason_text(why), reason_fix(why), hidden);
 }
 
 static enum socks5_reply reply_of(enum reason why) {

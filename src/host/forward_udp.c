@@ -263,7 +263,7 @@ static void send_out(struct forward_udp *u, uint64_t now, const struct key *key,
                      const struct socks5_message *header, const uint8_t *data,
                      size_t len) {
   struct peer *p = map_get(&u->map, key);
-  uint32_t hidden;
+  uint32_t hidden = 0;
   int rc;
   if (!p && !(p = peer_new(u, now, key))) {
     u->counters.full++;
@@ -282,8 +282,9 @@ static void send_out(struct forward_udp *u, uint64_t now, const struct key *key,
   peer_free(u, p);
   if (rc == ZTNA_ENOENT && log_allow(&u->unknown, now, 3, 60 * SEC, &hidden))
     log_warn("forward: datagram dropped service=%s: the relay lists no such "
-             "service, or is not reached yet; check the name and `ztna status`",
-             key->service);
+             "service, or is not reached yet; check the name and `ztna status` "
+             "(hidden=%u)",
+             key->service, hidden);
 }
 
 static void take_socks(struct forward_udp *u, uint64_t now, uint32_t i,

@@ -2,9 +2,10 @@
  * its skin accepted, and datagrams, to backends that echo. */
 #include "unit/unit.h"
 
+#include "role/agent_int.h"
 #include "sim/world.h"
 
-enum { SOCKS = 8, QUEUE = 100000, LEN = 300000 };
+enum { SOCKS = 300, QUEUE = 20000, LEN = 300000 };
 
 static const struct sim_config plain = {
     .seed = 1, .n_agents = 1, .n_connectors = 1};
@@ -328,6 +329,58 @@ static void stopped_agent_resets_its_programs(void **state) {
   sim_free(w);
 }
 
+/* A relay or a connector may be away for a while; a permission that was taken
+ * back is not there. */
+static void refusals_end_connections_only_when_they_are_final(void **state) {
+  struct sim *w = ready();
+  struct ztna_agent *a = w->agents[0].core;
+
+  prog.to_send = 1000;
+  prog.stays = true;
+  assert_int_equal(open_to(w, "echo"), 0);
+  assert_true(sim_until(w, is_under_way, NULL, 5 * SEC));
+  agent_service_refuse(a, agent_service_named(a, "echo"), REASON_NO_CONNECTOR);
+  sim_run(w, 5 * SEC);
+  assert_false(prog.aborted);
+  agent_service_refuse(a, agent_service_named(a, "echo"), REASON_REVOKED);
+  sim_run(w, SEC);
+  assert_true(prog.aborted);
+  assert_string_equal(prog.why, "revoked");
+  assert_int_equal(n_aborted, 1);
+  sim_free(w);
+}
+
+static int n_reading;
+
+static void count_reading(struct sim_node *n) {
+  struct ztna_agent *a = ((struct sim_agent *)n->ud)->core;
+  struct ztna_sock_op op;
+
+  while (ztna_agent_sock_next(a, &op)) n_reading += op.what == ZTNA_SOCK_READ;
+  agent_drain(n);
+}
+
+static bool all_read(struct sim *w, void *ud) { return n_reading == SOCKS; }
+
+/* More than a path allows streams at first. */
+static void hundreds_of_programs_come_at_once(void **state) {
+  struct ztna_addr from = test_addr("127.0.0.1:50000");
+  struct sim *w = ready();
+  uint32_t sock;
+
+  n_reading = 0;
+  w->agents[0].node.drain = count_reading;
+  for (int i = 0; i < SOCKS; i++)
+    assert_int_equal(ztna_agent_sock_open(w->agents[0].core, w->now, "echo",
+                                          SIM_PORT, &from, &sock),
+                     0);
+  count_reading(&w->agents[0].node);
+  assert_true(sim_until(w, all_read, NULL, 5 * SEC));
+  assert_int_equal(sim_agent_counter(w, 0, "ztna_agent_tcp_flows", NULL),
+                   SOCKS);
+  sim_free(w);
+}
+
 /* --- UDP */
 
 static int ask(struct sim *w, uint32_t local, const char *service, size_t len) {
@@ -409,6 +462,8 @@ int main(void) {
       TEST(connection_outlives_a_relay_restarted_in_its_middle),
       TEST(connection_outlives_its_path),
       TEST(stopped_agent_resets_its_programs),
+      TEST(refusals_end_connections_only_when_they_are_final),
+      TEST(hundreds_of_programs_come_at_once),
       TEST(datagrams_are_answered_by_number),
       TEST(large_datagrams_arrive_whole),
       TEST(forgotten_numbers_hear_nothing),
