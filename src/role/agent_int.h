@@ -83,8 +83,9 @@ struct link {
   char id[ID_TEXT]; /* of the link, from hello */
   bool dial_due;
   uint16_t next_context;
-  uint64_t calm_at;  /* silence counts from here at the earliest */
-  uint64_t doubt_at; /* next time that the relay is asked for another one */
+  uint64_t calm_at;      /* silence counts from here at the earliest */
+  uint64_t doubt_at;     /* next time that the relay is asked for another one */
+  uint64_t unused_since; /* its services have left; 0: one uses it */
 };
 
 struct frag {

@@ -18,6 +18,8 @@
 /* So long after it fell silent the relay is asked whether its connector is
  * there, and for another one. */
 #define DOUBT_AFTER (150 * MS)
+/* A connector that its services and their flows have left is let go then. */
+#define UNUSED_FOR (60 * SEC)
 
 /* --- services of a link --- */
 
@@ -412,6 +414,38 @@ static void check_silence(struct link *l, uint64_t now) {
   path_close(l->path, REASON_IDLE);
 }
 
+/* By a service, or by what it left behind there. */
+static bool is_in_use(const struct link *l) {
+  struct ztna_agent *a = l->owner;
+
+  for (size_t i = 0; i < a->n_services; i++) {
+    struct service *s = a->services[i];
+
+    if (s->link == l) return true;
+    for (int k = 0; k < LEFT_MAX; k++)
+      if (s->left[k].link == l && s->left[k].serves) return true;
+    for (struct agent_flow *f = s->tcp; f; f = f->next)
+      if (f->link == l) return true;
+  }
+  return false;
+}
+
+/* Somebody was elsewhere for a while and may have come back, so not at once. */
+static void let_go(struct link *l, uint64_t now) {
+  struct ztna_agent *a = l->owner;
+
+  if (!l->route[0] || !path_is_live(l->path) || is_in_use(l)) {
+    l->unused_since = 0;
+    return;
+  }
+  if (!l->unused_since) l->unused_since = now;
+  a->sweep_at = time_min(a->sweep_at, l->unused_since + UNUSED_FOR);
+  if (now < l->unused_since + UNUSED_FOR) return;
+  log_info("agent: connector not used any more connector=%s", l->connector);
+  l->unused_since = 0;
+  path_close(l->path, REASON_IDLE);
+}
+
 void agent_links_tick(struct ztna_agent *a, uint64_t now) {
   if (now < a->sweep_at) return;
   a->sweep_at = NEVER;
@@ -424,6 +458,7 @@ void agent_links_tick(struct ztna_agent *a, uint64_t now) {
     if (path_fell_quiet(l->path)) uplink_probe(a->uplinks[a->current], now);
     a->sweep_at = time_min(a->sweep_at, path_deadline(l->path));
     check_silence(l, now);
+    let_go(l, now);
   }
 }
 

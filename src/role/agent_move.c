@@ -35,6 +35,7 @@ void agent_service_leave(struct service *s, bool serves) {
   struct left *x = &s->left[0];
 
   if (s->use != USE_OPEN) return;
+  s->link->owner->sweep_at = s->link->owner->now;
   for (int i = 1; i < LEFT_MAX && x->link; i++)
     if (!s->left[i].link || s->left[i].epoch < x->epoch) x = &s->left[i];
   *x = (struct left){.link = s->link,

@@ -43,6 +43,13 @@ static uint64_t hash_of(const struct relay *r, const json_t *list) {
   return h;
 }
 
+static bool says_move(const json_t *list) {
+  json_t *s;
+  size_t i;
+  json_array_foreach(list, i, s) if (json_object_get(s, "move")) return true;
+  return false;
+}
+
 static json_t *snapshot(struct session *s) {
   struct relay *r = s->relay;
   struct party *p = s->party;
@@ -51,6 +58,7 @@ static json_t *snapshot(struct session *s) {
   if (s->role != ROLE_AGENT) return e;
   json_t *list = relay_registry_list(r, p);
   p->told = hash_of(r, list);
+  p->told_to_move = says_move(list);
   json_object_set_new(e, "services", list);
   json_object_set_new(e, "addresses", relay_json_ips(p->addrs, p->n_addrs));
   return e;
@@ -100,6 +108,7 @@ static void tell_services(struct relay *r, struct party *agent) {
     return;
   }
   agent->told = h;
+  agent->told_to_move = says_move(list);
   json_t *e = relay_event("services-changed");
   json_object_set_new(e, "services", list);
   relay_event_to(agent, e);

@@ -153,6 +153,8 @@ void relay_grant_respond(struct relay *r, struct h3_req *req, struct grant *g) {
   char ticket[RELAY_TICKET_MAX];
   json_t *o = json_object();
   g->given = ++r->n_given;
+  /* It may be told the very same again, which then is news. */
+  if (m->end[0]->told_to_move) m->end[0]->told = 0;
   json_object_set_new(o, "grant",
                       relay_json_grant(m, g->id, g->service, &g->may));
   json_object_set_new(o, "route", relay_json_id(m->r.id));

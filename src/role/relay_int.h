@@ -104,6 +104,7 @@ struct party {
   LIST_HEAD(, ask) asks;
   size_t n_grants; /* and asks */
   uint64_t told;   /* hash of the services it knows of */
+  bool told_to_move;
   /* connectors */
   struct offer *offers;
   size_t n_offers;

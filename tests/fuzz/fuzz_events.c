@@ -133,9 +133,17 @@ static json_t *services_json(void) {
 }
 
 static json_t *services_event(const char *name) {
+  json_t *list = services_json();
+
+  if (!strcmp(name, "services-changed")) {
+    json_object_set_new(json_array_get(list, 0), "move",
+                        json_string("draining"));
+    json_object_set_new(json_array_get(list, 1), "state",
+                        json_string("backend-down"));
+  }
   return json_pack("{s:s, s:i, s:s, s:o, s:o}", "event", name, "n", 0,
-                   "observed", "192.0.2.1:1", "services", services_json(),
-                   "addresses", tunnel());
+                   "observed", "192.0.2.1:1", "services", list, "addresses",
+                   tunnel());
 }
 
 static json_t *self_json(const struct session *s) {

@@ -197,6 +197,29 @@ static void users_of_a_dead_backend_move_to_a_healthy_one(void **state) {
   done(w);
 }
 
+/* What was left stays for a minute, for who comes back. */
+static void a_connector_that_was_left_is_let_go(void **state) {
+  struct sim_config cfg = {
+      .seed = 12, .n_agents = 1, .n_connectors = 2, .check = rule};
+  struct sim *w = steady(&cfg);
+  int first = used(w);
+
+  w->connectors[first].state = SIM_REFUSING;
+  sim_run(w, 30 * SEC);
+  assert_int_equal(used(w), !first);
+  assert_int_equal(sim_relay_counter(w, "ztna_relay_routes", NULL), 2);
+  sim_run(w, 40 * SEC);
+  assert_int_equal(sim_relay_counter(w, "ztna_relay_routes", NULL), 1);
+  assert_int_equal(sim_relay_counter(w, "ztna_relay_grants", NULL), 1);
+  assert_int_equal(
+      sim_connector_counter(w, first, "ztna_connector_links", NULL), 0);
+  w->connectors[first].state = SIM_WELL;
+  w->connectors[!first].state = SIM_REFUSING;
+  sim_run(w, 5 * SEC);
+  assert_int_equal(used(w), first);
+  done(w);
+}
+
 static void a_new_relay_hears_of_health_at_once(void **state) {
   struct sim_config cfg = {
       .seed = 5, .n_agents = 1, .n_connectors = 1, .check = rule};
@@ -393,6 +416,7 @@ int main(void) {
       TEST(an_agent_that_comes_while_it_is_down_is_told_why),
       TEST(a_running_ping_ends_and_returns_with_the_backend),
       TEST(users_of_a_dead_backend_move_to_a_healthy_one),
+      TEST(a_connector_that_was_left_is_let_go),
       TEST(a_new_relay_hears_of_health_at_once),
       TEST(what_relays_are_told_last_is_true),
       TEST(a_dead_connector_is_left_within_a_second_and_a_half),
