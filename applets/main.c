@@ -119,11 +119,21 @@ static void forbid_core_dumps(void) {
     fprintf(stderr, "ztna: core dumps stay enabled: %s\n", strerror(errno));
 }
 
+/* Every conversation has a socket; the usual soft limit of 1024 is there for
+ * programs that use select(). */
+static void allow_many_sockets(void) {
+  struct rlimit l;
+  if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur >= l.rlim_max) return;
+  l.rlim_cur = l.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &l); /* what fails later says so */
+}
+
 static int start(struct applet_call *c) {
   struct config config = {.log.level = LOG_LEVEL_WARN};
   bool load = c->applet->config == APPLET_CONFIG || c->config_file;
   if (load) {
     forbid_core_dumps();
+    allow_many_sockets();
     int rc = applet_reload(c, &config);
     if (rc < 0) return applet_exit(rc);
     c->config = &config;

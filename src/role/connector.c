@@ -314,4 +314,6 @@ void connector_status(const struct connector *c, json_t *status) {
   json_object_set_new(status, "links", links);
   json_object_set_new(status, "flows",
                       json_integer((json_int_t)c->counters.n_flows));
+  json_object_set_new(status, "tcp_flows",
+                      json_integer((json_int_t)c->counters.n_tcp_flows));
 }

@@ -68,6 +68,7 @@ printf '127.0.0.1 localhost\n127.0.0.9 web.test\n127.0.0.2 web.test\n' >"$T/host
 echo "hosts: files" >"$T/nsswitch.conf"
 check nginx_runs who_starts one 127.0.0.2
 start_relay
+ulimit -S -n 256
 start connector conn unshare -m sh -c "mount --make-rprivate / && mount --bind $T/hosts /etc/hosts &&
   { ! [ -e /etc/nsswitch.conf ] || mount --bind $T/nsswitch.conf /etc/nsswitch.conf; } && exec $ZTNA connector --config $T/connector.json"
 wait_for 5 is_ready conn
@@ -76,6 +77,7 @@ wait_for 5 routes agent 10.100.0.3 || { not_ok programs_up; exit 1; }
 
 check proxy_header_tells_who_it_is proxied -4 10.100.0.3 http://10.100.0.3:80/ 40001
 check proxy_header_tells_who_it_is_v6 proxied -6 fd5a:10::3 "http://[fd5a:10::3]:80/" 40002
+check all_descriptors_are_its awk '/open files/ { exit $4 != $5 }' "/proc/$(pid_of connector)/limits"
 check name_with_a_dead_address reaches 127.0.0.2
 check flows_are_in_status listed
 stop one

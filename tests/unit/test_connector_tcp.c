@@ -901,6 +901,7 @@ static void status_and_metrics_tell_of_flows(void **state) {
   opened(&w->v[0], 0);
   send(&clients[0], "hello", 5);
   connector_status(w->c, status);
+  assert_int_equal(json_integer_value(json_object_get(status, "tcp_flows")), 1);
   tcp = json_object_get(json_array_get(json_object_get(status, "links"), 0),
                         "tcp");
   assert_int_equal(json_integer_value(json_object_get(tcp, "open")), 1);
