@@ -221,6 +221,17 @@ static void program_reaches_a_service_and_ends_well(void **state) {
   sim_free(w);
 }
 
+/* Grant, path and context are made for it: a few round trips of 40 ms. */
+static void first_program_waits_no_longer_than_it_must(void **state) {
+  struct sim *w = ready();
+
+  prog.stays = true;
+  assert_int_equal(open_to(w, "echo"), 0);
+  sim_run(w, 400 * MS);
+  assert_true(prog.reading);
+  sim_free(w);
+}
+
 static void service_is_known_by_its_address_too(void **state) {
   struct sim *w = ready();
 
@@ -454,6 +465,7 @@ static void forgotten_numbers_hear_nothing(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(program_reaches_a_service_and_ends_well),
+      TEST(first_program_waits_no_longer_than_it_must),
       TEST(service_is_known_by_its_address_too),
       TEST(refused_backend_resets_the_program_and_says_why),
       TEST(service_nobody_serves_is_refused),
