@@ -47,14 +47,19 @@ static void write_some(struct tcp_conn *t) {
   stack_flush(t->end, t->agent->now);
 }
 
-void tcp_give(struct tcp_conn *t) {
-  if (!t->end) return;
-  if (!t->shut) write_some(t);
-  if (t->end && !t->shut && tcpflow_at_end(&t->tcp)) {
-    t->shut = true;
-    stack_shut(t->end, t->agent->now);
+/* The program's kernel has all there was. */
+static void take_end(struct tcp_conn *t) {
+  if (t->shut && !t->tcp.rx_fin_taken && !bytes_len(&t->tcp.rx))
     tcpflow_took_fin(&t->tcp);
-  }
+}
+
+void tcp_give(struct tcp_conn *t) {
+  if (!t->end || t->shut) return;
+  write_some(t);
+  if (!t->end || !tcpflow_at_end(&t->tcp)) return;
+  t->shut = true;
+  stack_shut(t->end, t->agent->now);
+  take_end(t);
 }
 
 static void on_sent(struct stack_conn *c, void *ud, size_t n) {
@@ -67,6 +72,7 @@ static void on_sent(struct stack_conn *c, void *ud, size_t n) {
     return;
   }
   tcp_give(t);
+  take_end(t);
 }
 
 /* --- from the program to the connector --- */

@@ -80,7 +80,7 @@ static void came_out(void *ud, const struct stack_out *o) {
   for (int i = 0; i < PEERS; i++) {
     struct tcp_peer *p = &users[i].peer;
 
-    if (p->family != s.family || 1024 + p->n != s.to) continue;
+    if (!ztna_addr_equal(&p->from, &s.to)) continue;
     p->ack = s.seq + (uint32_t)s.len + !!(s.flags & (SYN | FIN));
   }
 }
@@ -186,7 +186,7 @@ static void twist(struct user *u, const uint8_t *s) {
   if (s[2] & 8) u->peer.ack += (uint32_t)s[3] << 24;
   u->peer.window = s[3];
   size_t n = build(u, b, s[1], len);
-  if (s[2] & 16) b[(u->peer.family == 4 ? 20 : 40) + 12] = s[4];
+  if (s[2] & 16) b[(u->peer.from.family == 4 ? 20 : 40) + 12] = s[4];
   u->peer = was;
   /* With its header's length wrong, bytes are none of ours any more. */
   if (s[2] & 16 && (s[4] >> 4) > 5) n -= len;
@@ -295,12 +295,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
   no_room = false;
   cfg.offload = offload = len && data[0] & 0x80;
   stack = stack_new(&cfg);
-  for (uint32_t i = 0; i < PEERS; i++)
-    users[i] = (struct user){.peer = {.family = i == 2 ? 6 : 4,
-                                      .n = i,
-                                      .port = 80,
-                                      .seq = i * 0xfffffff0u,
-                                      .window = 0xffff}};
+  for (uint32_t i = 0; i < PEERS; i++) {
+    users[i] = (struct user){.peer = tcp_peer_of(i == 2 ? 6 : 4, i, 80)};
+    users[i].peer.seq = i * 0xfffffff0u;
+  }
   for (int n = 0; n < MOST_STEPS && len >= STEP; n++) {
     step(data, len);
     data += STEP;

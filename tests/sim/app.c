@@ -134,6 +134,7 @@ static void answer(struct app *a, const struct ip_pkt *p) {
 void app_in(struct app *a, const uint8_t *ip, size_t len) {
   struct ip_pkt p;
 
+  if (a->hook && a->hook(a->hook_ud, ip, len)) return;
   if (ip_parse(&p, ip, len) < 0) {
     a->n_strange++;
   } else if (p.kind == IP_UDP || p.kind == IP_ECHO_REPLY) {

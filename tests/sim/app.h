@@ -40,6 +40,9 @@ struct app {
   uint64_t newest; /* when the newest question with an answer was sent */
   uint64_t slowest, last_rtt;     /* ns */
   uint8_t error_type, error_code; /* of the last ICMP error */
+  /* Is asked first; true: it was its (kernel.h). NULL: nobody else is there. */
+  bool (*hook)(void *ud, const uint8_t *ip, size_t len);
+  void *hook_ud;
 };
 
 /* len: of the payload, APP_HEAD at least. False: the agent has no address. */

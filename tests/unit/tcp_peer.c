@@ -7,19 +7,30 @@
 
 enum { PORTS = 60000, FIRST_PORT = 1024, HEAD = 20 };
 
-static size_t put_addresses(const struct tcp_peer *p, uint8_t *b, size_t len) {
-  uint32_t host = 1 + p->n / PORTS;
+struct tcp_peer tcp_peer_of(int family, uint32_t n, uint16_t port) {
+  struct tcp_peer p = {.window = UINT16_MAX};
+  uint32_t host = 1 + n / PORTS;
 
-  if (p->family == 6) {
+  p.from.family = p.to.family = (uint8_t)family;
+  p.from.ip[0] = p.to.ip[0] = family == 4 ? 10 : 0xfd;
+  p.from.ip[1] = 9;
+  p.to.ip[1] = 1;
+  put16(p.from.ip + (family == 4 ? 2 : 14), host);
+  p.to.ip[family == 4 ? 3 : 15] = 1;
+  p.from.port = (uint16_t)(n % PORTS + FIRST_PORT);
+  p.to.port = port;
+  return p;
+}
+
+static size_t put_addresses(const struct tcp_peer *p, uint8_t *b, size_t len) {
+  if (p->from.family == 6) {
     memset(b, 0, IP6_HEADER);
     b[0] = 0x60;
     put16(b + 4, (uint32_t)len);
     b[6] = IP_PROTO_TCP;
     b[7] = 64;
-    b[8] = b[24] = 0xfd;
-    b[9] = 9;
-    put16(b + 22, host);
-    b[25] = b[39] = 1;
+    memcpy(b + 8, p->from.ip, 16);
+    memcpy(b + 24, p->to.ip, 16);
     return IP6_HEADER;
   }
   memset(b, 0, IP4_HEADER);
@@ -27,10 +38,8 @@ static size_t put_addresses(const struct tcp_peer *p, uint8_t *b, size_t len) {
   put16(b + 2, (uint32_t)(IP4_HEADER + len));
   b[8] = 64;
   b[9] = IP_PROTO_TCP;
-  b[12] = b[16] = 10;
-  b[13] = 9;
-  put16(b + 14, host);
-  b[17] = b[19] = 1;
+  memcpy(b + 12, p->from.ip, 4);
+  memcpy(b + 16, p->to.ip, 4);
   put16(b + 10, ip_checksum_finish(ip_checksum_add(0, b, IP4_HEADER)));
   return IP4_HEADER;
 }
@@ -60,8 +69,8 @@ size_t tcp_peer_build(const struct tcp_peer *p, uint8_t *b, uint8_t flags,
   uint8_t *tcp = b + at;
 
   memset(tcp, 0, HEAD);
-  put16(tcp, p->n % PORTS + FIRST_PORT);
-  put16(tcp + 2, p->port);
+  put16(tcp, p->from.port);
+  put16(tcp + 2, p->to.port);
   put32(tcp + 4, p->seq);
   if (flags & ACK) put32(tcp + 8, p->ack);
   tcp[12] = (uint8_t)((HEAD + n) / 4 << 4);
@@ -109,9 +118,8 @@ bool tcp_peer_read(struct tcp_seen *seen, const uint8_t *pkt, size_t len,
       !checksum_is_right(pkt, tcp, all, partial))
     return false;
   *seen = (struct tcp_seen){
-      .family = p.version,
-      .from = get16(tcp),
-      .to = get16(tcp + 2),
+      .from = p.src,
+      .to = p.dst,
       .seq = get32(tcp + 4),
       .ack = get32(tcp + 8),
       .flags = tcp[13],
@@ -119,5 +127,7 @@ bool tcp_peer_read(struct tcp_seen *seen, const uint8_t *pkt, size_t len,
       .data = tcp + head,
       .len = all - head,
   };
+  seen->from.port = get16(tcp);
+  seen->to.port = get16(tcp + 2);
   return read_options(&seen->options, tcp + HEAD, head - HEAD);
 }

@@ -6,17 +6,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <ztna/addr.h>
 
 enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, MOST = 65535 };
 
 struct tcp_peer {
-  int family; /* 4 or 6; ends are 10.9.0.x and 10.1.0.1, or fd09::x and fd01::1
-                 where x grows with every 60000 ports */
-  uint32_t n; /* which peer: its address and port */
-  uint16_t port;     /* of the stack's side */
-  uint32_t seq, ack; /* of the next segment */
+  struct ztna_addr from, to; /* to: of the stack's side */
+  uint32_t seq, ack;         /* of the next segment */
   uint16_t window;
 };
+
+/* One of many peers: 10.9.0.x or fd09::x and a port of its own, towards
+ * 10.1.0.1 or fd01::1. */
+struct tcp_peer tcp_peer_of(int family, uint32_t n, uint16_t port);
 
 struct tcp_options {
   uint16_t mss;  /* 0: none */
@@ -31,8 +33,7 @@ size_t tcp_peer_build(const struct tcp_peer *p, uint8_t *b, uint8_t flags,
 /* A packet that came out, read; false: malformed, or its checksum is wrong.
  * partial: the checksum is to be that of the pseudo header. */
 struct tcp_seen {
-  int family;
-  uint16_t from, to; /* ports */
+  struct ztna_addr from, to;
   uint32_t seq, ack;
   uint8_t flags;
   uint16_t window;
