@@ -91,7 +91,7 @@ if wants relay; then
 fi
 # The kernel's own TCP, without a tunnel, tries again ever more rarely.
 ! wants line ||
-  transfers line_dead_for_20_s $([ "$VIA" = raw ] && echo 60000 || echo 24000) line_dies 20
+  transfers line_dead_for_20_s $([ "$VIA" = raw ] && echo 60000 || echo 26000) line_dies 20
 touch "$T/enough"
 wait_for 10 grep -q 'got end' "$T/session"
 check session_is_whole session_is_whole
