@@ -44,10 +44,13 @@ enum reason agent_flow_begin(struct ztna_agent *a, struct service *s,
   if (s->use == USE_REFUSED && a->now < s->retry_at) return s->why;
   if (s->use == USE_OPEN && why) return why;
   f->service = s;
-  f->prev = NULL;
-  f->next = s->tcp;
-  if (s->tcp) s->tcp->prev = f;
-  s->tcp = f;
+  f->next = NULL;
+  f->prev = s->tcp_last;
+  if (s->tcp_last)
+    s->tcp_last->next = f;
+  else
+    s->tcp = f;
+  s->tcp_last = f;
   a->counters.n_tcp_flows++;
   tick_by(a, a->now + TICK);
   agent_service_want(a, s);
@@ -67,7 +70,10 @@ void agent_flow_end(struct ztna_agent *a, struct agent_flow *f) {
     f->prev->next = f->next;
   else
     s->tcp = f->next;
-  if (f->next) f->next->prev = f->prev;
+  if (f->next)
+    f->next->prev = f->prev;
+  else
+    s->tcp_last = f->prev;
   f->next = f->prev = NULL;
   f->service = NULL;
   a->counters.n_tcp_flows--;

@@ -67,7 +67,7 @@ struct service {
   unsigned n_refused; /* in a row */
   uint64_t used_at;   /* last packet of this machine */
   struct pktq held;
-  struct agent_flow *tcp; /* agent_flow.h */
+  struct agent_flow *tcp, *tcp_last; /* agent_flow.h, the oldest first */
 };
 
 /* The association with one connector. */
