@@ -88,6 +88,11 @@ void agent_flows_go(struct ztna_agent *a, struct service *s) {
   }
 }
 
+void agent_flows_moved(struct service *s) {
+  for (struct agent_flow *f = s->tcp; f; f = f->next)
+    if (f->link && f->link != s->link) tcpflow_unask(f->flow);
+}
+
 void agent_flows_forget_link(struct ztna_agent *a, const struct link *l) {
   for (size_t i = 0; i < a->n_services; i++)
     for (struct agent_flow *f = a->services[i]->tcp; f; f = f->next)

@@ -37,6 +37,9 @@ void agent_flow_end(struct ztna_agent *a, struct agent_flow *f);
 
 /* The service is open; or its path allows more streams. */
 void agent_flows_go(struct ztna_agent *a, struct service *s);
+/* The service is at another connector now: what the former one has not answered
+ * is asked there. */
+void agent_flows_moved(struct service *s);
 /* The link is freed. */
 void agent_flows_forget_link(struct ztna_agent *a, const struct link *l);
 void agent_flows_refused(struct ztna_agent *a, struct service *s,

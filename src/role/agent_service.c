@@ -358,11 +358,13 @@ static void take_grant(struct ztna_agent *a, struct service *s, json_t *body) {
   if (agent_service_come_back(s, g.id)) {
     s->use = USE_OPEN;
     agent_service_flush(s, l);
+    agent_flows_moved(s);
     agent_flows_go(a, s);
     return;
   }
   s->link = l;
   s->epoch = ++a->epoch;
+  agent_flows_moved(s);
   s->use = USE_OPENING;
   agent_link_open(l, s);
 }

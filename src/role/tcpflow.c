@@ -216,6 +216,12 @@ static void lose(struct tcpflow *f) {
   f->ops->on_lost(f, f->ud);
 }
 
+void tcpflow_unask(struct tcpflow *f) {
+  if (f->answered || !f->stream) return;
+  drop_stream(f, REASON_IDLE);
+  lose(f);
+}
+
 static void on_gone(struct stream *s, void *ud, bool closed) {
   struct tcpflow *f = ud;
 

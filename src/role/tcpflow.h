@@ -113,6 +113,9 @@ void tcpflow_init(struct tcpflow *f, struct tcpflow_common *common,
  * it was answered. 0, or ZTNA_EAGAIN when the path allows none now. */
 int tcpflow_start(struct tcpflow *f, struct path *p, uint64_t context,
                   const struct ztna_addr *dst, const struct ztna_addr *src);
+/* Agent: what was asked and is not answered is taken back; it counts as lost
+ * and may be started elsewhere. */
+void tcpflow_unask(struct tcpflow *f);
 /* Connector: the stream s began with head h (an open); it is not answered
  * yet. */
 void tcpflow_accept(struct tcpflow *f, struct tcpflow_common *common,

@@ -143,12 +143,26 @@ dies_unseen() { # and somebody begins anew two seconds later
   wait_for 5 is_ready "$h"
   [ "${took:-9999}" -le 1500 ]
 }
+dies_before_a_connection() { # by TCP, begun at the moment of the end
+  local h began took
+  h=$(used)
+  stop "$(program "$h")" KILL
+  began=$(now_ms)
+  on agent timeout 5 bash -c 'exec 3<>/dev/tcp/10.100.0.2/7000'
+  took=$(($(now_ms) - began))
+  echo "# $h killed: a TCP connection was there after $took ms"
+  start_again "$h"
+  wait_for 5 is_ready "$h"
+  [ $took -le 1500 ]
+}
 for i in 1 2 3; do
   check "users_of_a_killed_connector_are_on_another_$i" dies
 done
 for i in 1 2; do
   check "and_who_did_not_use_it_then_$i" dies_unseen
 done
+
+check and_who_connects_then dies_before_a_connection
 
 # --- one is drained
 
@@ -196,8 +210,8 @@ ends_at_once() {
   began=$(now_ms)
   stop "$(program "$h")" || return 1
   took=$(($(now_ms) - began))
-  wait_for 3 came "$began"
-  echo "# $h ended in $took ms without TCP flows, the next echo came $(first "$began") ms after the signal"
+  wait_for 3 came $((began + took)) || return 1
+  echo "# $h ended in $took ms without TCP flows, the next echo came $(first $((began + took))) ms later"
   [ $took -le 1500 ] && [ "$(first $((began + took)))" -le 1500 ]
 }
 check and_for_nothing_else ends_at_once
