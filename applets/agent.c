@@ -8,9 +8,7 @@
 #include "../platform/net.h"
 #include "../platform/tun.h"
 #include "base/log.h"
-#include "host/clock.h"
-#include "host/forward.h"
-#include "host/resolve.h"
+#include "host/agent_host.h"
 #include "role.h"
 
 extern const struct applet applet_agent;
@@ -20,16 +18,13 @@ enum { ROUTES_MAX = 2048 };
 struct program {
   const struct applet_call *call;
   const struct agent_config *config;
-  struct ztna_agent *agent;
+  struct agent_host a;
   struct host *host;
-  struct host_role *role;
-  struct udp *udp; /* the host's once the role is added */
+  struct udp *udp; /* the host's */
   struct http *http;
-  struct forward *forward; /* NULL: not asked for */
   struct tun tun;
   bool tun_open;
   struct net *net;
-  uint32_t generation;
   struct ztna_addr addrs[2];
   int n_addrs;
   struct ztna_addr *routes; /* as installed, sorted */
@@ -119,55 +114,21 @@ static void del_route(struct program *p, const struct ztna_addr *a) {
   net_route_del(p->net, p->tun.ifindex, &prefix);
 }
 
-static void sync_network(struct program *p) {
+static void sync_network(void *ctx) {
+  struct program *p = ctx;
   static struct ztna_addr want[ROUTES_MAX];
   struct ztna_addr addrs[2];
-  int n = ztna_agent_addresses(p->agent, addrs);
+  int n = ztna_agent_addresses(p->a.core, addrs);
 
-  p->generation = ztna_agent_generation(p->agent);
   qsort(addrs, (size_t)n, sizeof(*addrs), compare);
   p->n_addrs = sync_list(p, p->addrs, p->n_addrs, addrs, n, add_addr, del_addr);
-  n = ztna_agent_routes(p->agent, want, ROUTES_MAX);
+  n = ztna_agent_routes(p->a.core, want, ROUTES_MAX);
   qsort(want, (size_t)n, sizeof(*want), compare);
   p->n_routes =
       sync_list(p, p->routes, p->n_routes, want, n, add_route, del_route);
 }
 
-/* --- names */
-
-struct lookup {
-  struct program *p;
-  size_t relay;
-};
-
-static void take_addresses(void *ctx, const struct ztna_addr *v, int n,
-                           const char *why) {
-  struct lookup l = *(struct lookup *)ctx;
-
-  free(ctx);
-  if (n <= 0) {
-    log_warn("agent: name not resolved name=%s: %s",
-             l.p->config->relays[l.relay], why);
-    return;
-  }
-  if (l.p->role) host_enter(l.p->role);
-  ztna_agent_set_relay(l.p->agent, l.relay, v, (size_t)n, clock_now());
-}
-
-static void look_up_relays(struct program *p) {
-  int i;
-
-  while ((i = ztna_agent_wants_relay(p->agent)) >= 0) {
-    struct lookup *l = malloc(sizeof(*l));
-
-    if (!l) return;
-    *l = (struct lookup){p, (size_t)i};
-    resolve_name(host_resolver(p->host), p->config->relays[i], 4433,
-                 take_addresses, l);
-  }
-}
-
-/* --- the role in the loop */
+/* --- packets from and to the device */
 
 static void on_tun_readable(void *ctx, uint64_t now) {
   struct program *p = ctx;
@@ -185,137 +146,63 @@ static void on_tun_readable(void *ctx, uint64_t now) {
                          .gso_size = v[i].gso_size,
                          .partial = v[i].partial};
 
-    ztna_agent_ip_in(p->agent, now, &ip);
+    ztna_agent_ip_in(p->a.core, now, &ip);
   }
 }
 
-static void flush_packets(struct program *p) {
+static void packets_to_tun(void *ctx, uint64_t now) {
+  struct program *p = ctx;
   struct ztna_ip ip;
 
-  while (ztna_agent_ip_next(p->agent, &ip)) {
+  while (ztna_agent_ip_next(p->a.core, &ip)) {
     struct tun_pkt t = {.data = ip.data,
                         .len = (uint32_t)ip.len,
                         .gso_size = ip.gso_size,
                         .partial = ip.partial};
 
-    if (p->tun_open) tun_write(&p->tun, &t, 1);
+    tun_write(&p->tun, &t, 1);
   }
 }
 
-static void flush(void *ctx, uint64_t now) {
-  struct program *p = ctx;
-
-  if (p->forward) forward_flush(p->forward, now);
-  flush_packets(p);
-  if (p->tun_open && ztna_agent_generation(p->agent) != p->generation)
-    sync_network(p);
-}
-
-static void on_udp(void *ctx, uint64_t now, const struct dgram *d) {
-  ztna_agent_udp_in(((struct program *)ctx)->agent, now, d);
-}
-
-static void on_tick(void *ctx, uint64_t now) {
-  struct program *p = ctx;
-  ztna_agent_tick(p->agent, now);
-  if (p->forward) forward_tick(p->forward, now);
-  look_up_relays(p);
-}
-
-static int next(void *ctx, uint64_t now, struct dgram *v, int max) {
-  return ztna_agent_next(((struct program *)ctx)->agent, now, v, max);
-}
-
-static uint64_t deadline(const void *ctx) {
-  const struct program *p = ctx;
-  uint64_t at = ztna_agent_deadline(p->agent);
-
-  return p->forward ? time_min(at, forward_deadline(p->forward)) : at;
-}
-
-static void stop(void *ctx, uint64_t now) {
-  ztna_agent_stop(((struct program *)ctx)->agent, now);
-}
-
-static bool stopped(const void *ctx) {
-  return ztna_agent_stopped(((const struct program *)ctx)->agent);
-}
-
-static void network_changed(void *ctx, uint64_t now) {
-  ztna_agent_network_changed(((struct program *)ctx)->agent, now);
-}
-
-static const struct loop_role verbs = {
-    .udp_in = on_udp,
-    .tick = on_tick,
-    .next = next,
-    .deadline = deadline,
-    .flush = flush,
-    .stop = stop,
-    .stopped = stopped,
-    .network_changed = network_changed,
-};
+static const struct agent_host_hooks tun_hooks = {packets_to_tun, sync_network};
+static const struct agent_host_hooks no_hooks;
 
 /* --- local pages */
 
 static int page_ready(void *ctx, struct sbuf *why_json) {
   const char *why;
 
-  if (ztna_agent_ready(((struct program *)ctx)->agent, &why)) return 1;
+  if (ztna_agent_ready(((struct program *)ctx)->a.core, &why)) return 1;
   role_not_ready(why_json, why);
   return 0;
 }
 
 static void page_metrics(void *ctx, struct sbuf *out) {
   struct program *p = ctx;
-  role_page_text(out, ztna_agent_metrics(p->agent));
+  role_page_text(out, ztna_agent_metrics(p->a.core));
   metrics_print(out, udp_metrics, udp_counters(p->udp));
-  if (p->forward) forward_metrics(p->forward, out);
+  if (p->a.forward) forward_metrics(p->a.forward, out);
 }
 
 static void page_status(void *ctx, struct sbuf *out) {
-  role_page_text(out, ztna_agent_status(((struct program *)ctx)->agent));
+  role_page_text(out, ztna_agent_status(((struct program *)ctx)->a.core));
 }
 
 static const struct http_pages pages = {page_ready, page_metrics, page_status};
 
 /* --- start */
 
-static void fill(void *ctx, void *buf, size_t len) {
-  rng_fill(&clock_rng, buf, len);
-}
-
 static int make_agent(struct program *p) {
-  const struct identity_config *id = &p->call->config->identity;
-  const struct agent_config *c = p->config;
-  struct ztna_agent_config cfg = {
-      .cert = id->cert_pem,
-      .cert_len = id->cert_len,
-      .key = id->key_pem,
-      .key_len = id->key_len,
-      .ca = id->ca_pem,
-      .ca_len = id->ca_len,
-      .relays = (const char *const *)c->relays,
-      .n_relays = c->n_relays,
-      .services = (const char *const *)c->services,
-      .n_services = c->n_services,
-      .networks = c->networks,
-      .n_networks = c->n_networks,
-      .mtu = (uint16_t)c->mtu,
-      .cubic = c->congestion == CONGESTION_CUBIC,
-      .offload = p->tun.offload & TUN_TSO,
-      .offload_udp = p->tun.offload & TUN_USO,
-      .random = fill,
-      .unix_now = (int64_t)(clock_wall() / SEC),
-  };
   char why[256];
   int rc;
 
-  if (ztna_agent_global_init(fill, NULL) < 0) return EXIT_FAILED;
-  rc = ztna_agent_new(&p->agent, &cfg, clock_now(), why, sizeof(why));
+  p->a.offload = p->tun.offload & TUN_TSO;
+  p->a.offload_udp = p->tun.offload & TUN_USO;
+  rc = agent_host_new(&p->a, p->config, &p->call->config->identity, why,
+                      sizeof(why));
   if (rc == 0) return EXIT_DONE;
   fprintf(stderr, "%s: identity: %s\n", role_source(p->call), why);
-  return rc == ZTNA_ENOMEM ? EXIT_FAILED : EXIT_CONFIG;
+  return rc == ZTNA_EINVAL || rc == ZTNA_ETLS ? EXIT_CONFIG : EXIT_FAILED;
 }
 
 static int open_tun(struct program *p) {
@@ -330,33 +217,25 @@ static int open_tun(struct program *p) {
   return tun_up(&p->tun) < 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
-static int start_ports(struct program *p) {
-  if (!p->config->n_forward && !p->config->socks5.family) return EXIT_DONE;
-  p->forward = forward_new(p->agent);
-  if (!p->forward) return EXIT_FAILED;
-  return forward_start(p->forward, p->role, p->config) < 0 ? EXIT_FAILED
-                                                           : EXIT_DONE;
-}
-
 static int watch(struct program *p) {
-  if (p->tun_open && host_watch(p->role, p->tun.fd, on_tun_readable, p) < 0)
+  int except = p->tun_open ? p->tun.ifindex : 0;
+
+  if (p->tun_open && host_watch(p->a.role, p->tun.fd, on_tun_readable, p) < 0)
     return EXIT_FAILED;
-  if (host_watch_network(p->host, p->tun_open ? p->tun.ifindex : 0) < 0)
-    return EXIT_FAILED;
-  return start_ports(p);
+  return host_watch_network(p->host, except) < 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
 static int run(struct program *p) {
   int code;
 
   p->host = host_new();
-  if (!p->host) return EXIT_FAILED;
-  p->role = host_add(p->host, &verbs, p, p->udp);
-  if (!p->role) return EXIT_FAILED;
+  p->udp = p->host ? role_bind(p->config->listen, p->config->n_listen) : NULL;
+  if (!p->udp || agent_host_start(&p->a, p->host, p->udp,
+                                  p->tun_open ? &tun_hooks : &no_hooks, p) < 0)
+    return EXIT_FAILED;
   if ((code = watch(p))) return code;
   code = role_pages(p->call->config, p->host, &pages, p, &p->http);
   if (code) return code;
-  look_up_relays(p);
   log_info("agent: started tun=%s", p->tun_open ? p->tun.name : "none");
   code = applet_exit(host_run(p->host));
   http_stop(p->http);
@@ -367,9 +246,7 @@ static int prepare(struct program *p) {
   int code = EXIT_DONE;
 
   if (p->config->tun) code = open_tun(p); /* make_agent asks what it can */
-  if (code || (code = make_agent(p))) return code;
-  p->udp = role_bind(p->config->listen, p->config->n_listen);
-  return p->udp ? EXIT_DONE : EXIT_FAILED;
+  return code ? code : make_agent(p);
 }
 
 static int agent_start(struct applet_call *c) {
@@ -377,14 +254,10 @@ static int agent_start(struct applet_call *c) {
   int code = prepare(&p);
 
   if (code == EXIT_DONE) code = run(&p);
-  if (p.host)
-    host_free(p.host);
-  else
-    udp_free(p.udp);
+  if (p.host) host_free(p.host);
   if (p.tun_open) tun_close(&p.tun); /* takes its addresses and routes along */
   net_free(p.net);
-  forward_free(p.forward);
-  ztna_agent_free(p.agent);
+  agent_host_free(&p.a);
   free(p.routes);
   return code;
 }

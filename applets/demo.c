@@ -97,7 +97,7 @@ static double mbps(const struct demo *d) {
 
 /* What the agent says of its path, while it has one. */
 static void note_path(struct demo *d) {
-  char *text = ztna_agent_status(d->roles.agent);
+  char *text = ztna_agent_status(d->roles.agent.core);
   json_t *status = text ? json_loads(text, 0, NULL) : NULL;
   json_t *path = json_object_get(
       json_array_get(json_object_get(status, "links"), 0), "path");
@@ -137,7 +137,7 @@ static void send_echo(struct demo *d, uint64_t now, size_t len) {
   memcpy(payload, head, sizeof(head));
   n = ip_build_udp(pkt, sizeof(pkt), &d->from, &d->to, 0, payload, len);
   ip = (struct ztna_ip){.data = pkt, .len = (size_t)n};
-  if (n > 0) ztna_agent_ip_in(d->roles.agent, now, &ip);
+  if (n > 0) ztna_agent_ip_in(d->roles.agent.core, now, &ip);
 }
 
 static void fill_window(struct demo *d, uint64_t now) {
@@ -179,23 +179,25 @@ static void on_reply(struct demo *d, uint64_t now, const struct ip_pkt *p) {
   }
 }
 
-/* The agent's output for "this machine". */
-static void on_agent_output(void *ctx, uint64_t now) {
+/* What the agent has for "this machine". */
+static void on_packets(void *ctx, uint64_t now) {
   struct demo *d = ctx;
   struct ztna_ip ip;
   struct ip_pkt p;
 
-  while (ztna_agent_ip_next(d->roles.agent, &ip))
+  while (ztna_agent_ip_next(d->roles.agent.core, &ip))
     if (ip_parse(&p, ip.data, ip.len) == 0) on_reply(d, now, &p);
   fill_window(d, now);
 }
+
+static const struct agent_host_hooks hooks = {.packets = on_packets};
 
 /* --- the course of events --- */
 
 static void fail(struct demo *d, const char *what) {
   const char *why;
 
-  ztna_agent_ready(d->roles.agent, &why);
+  ztna_agent_ready(d->roles.agent.core, &why);
   tell(d, "failed", "%s (%s: %s)", what, why, reason_text(reason_find(why)));
   if (d->opts->json) fprintf(stderr, "ztna demo: %s (%s)\n", what, why);
   d->failed = true;
@@ -212,13 +214,13 @@ static void step_connect(struct demo *d, uint64_t now) {
     fail(d, "no reply");
     return;
   }
-  if (!d->told_relay && ztna_agent_ready(d->roles.agent, &why) &&
+  if (!d->told_relay && ztna_agent_ready(d->roles.agent.core, &why) &&
       connector_ready(d->roles.connector.core, &reason)) {
     d->told_relay = true;
     tell(d, "relay", "agent and connector are connected to it");
   }
-  if (!ztna_agent_addresses(d->roles.agent, own) ||
-      !ztna_agent_routes(d->roles.agent, routes, 2) ||
+  if (!ztna_agent_addresses(d->roles.agent.core, own) ||
+      !ztna_agent_routes(d->roles.agent.core, routes, 2) ||
       (d->tried_at && now < d->tried_at + RETRY_EVERY))
     return;
   d->from = own[0];
@@ -272,7 +274,7 @@ static void on_timer(uv_timer_t *t) {
   uint64_t now = clock_now();
 
   if (d->phase == DONE) return;
-  host_enter(d->roles.agent_role);
+  host_enter(d->roles.agent.role);
   if (d->phase == CONNECT)
     step_connect(d, now);
   else if (d->phase == RTT)
@@ -288,7 +290,7 @@ static int run(struct demo *d) {
 
   d->host = host_new();
   if (!d->host) return EXIT_FAILED;
-  code = demo_roles_start(&d->roles, d->host, on_agent_output, d);
+  code = demo_roles_start(&d->roles, d->host, &hooks, d);
   if (code) return code;
   tell(d, "identities", "%s, %s, %s: certificates made in memory",
        DEMO_RELAY_ID, DEMO_CONNECTOR_ID, DEMO_AGENT_ID);

@@ -2,8 +2,7 @@
 #ifndef ZTNA_APPLETS_DEMO_H
 #define ZTNA_APPLETS_DEMO_H
 
-#include <ztna/agent.h>
-
+#include "host/agent_host.h"
 #include "host/connector_host.h"
 #include "role/relay.h"
 
@@ -22,18 +21,19 @@ struct demo_roles {
   struct backend_config backend;
   char relay_name[32], backend_name[32];
   char *relay_names[1];
-  struct ztna_agent *agent;
-  struct host_role *agent_role;
+  struct agent_host agent;
+  struct agent_config agent_config;
+  struct ztna_prefix networks[2];
   int echo; /* the backend's socket */
-  void (*on_output)(void *ctx, uint64_t now);
+  const struct agent_host_hooks *hooks;
   void *ctx;
 };
 
-/* Makes certificates, sockets and roles; r is zeroed. on_output: the agent may
- * have packets for "this machine". An EXIT_ code; what went wrong was logged.
- * demo_roles_free after host_free. */
+/* Makes certificates, sockets and roles; r is zeroed. hooks: the agent's,
+ * which may have packets for "this machine". An EXIT_ code; what went wrong was
+ * logged. demo_roles_free after host_free. */
 int demo_roles_start(struct demo_roles *r, struct host *h,
-                     void (*on_output)(void *ctx, uint64_t now), void *ctx);
+                     const struct agent_host_hooks *hooks, void *ctx);
 void demo_roles_free(struct demo_roles *r);
 
 #endif

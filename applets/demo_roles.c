@@ -211,75 +211,32 @@ static int start_connector(struct demo_roles *r, struct host *h) {
 
 /* --- agent --- */
 
-static void agent_on_udp(void *ctx, uint64_t now, const struct dgram *d) {
-  ztna_agent_udp_in(((struct demo_roles *)ctx)->agent, now, d);
-}
-static void agent_on_tick(void *ctx, uint64_t now) {
-  ztna_agent_tick(((struct demo_roles *)ctx)->agent, now);
-}
-static int agent_on_next(void *ctx, uint64_t now, struct dgram *v, int max) {
-  return ztna_agent_next(((struct demo_roles *)ctx)->agent, now, v, max);
-}
-static uint64_t agent_at(const void *ctx) {
-  return ztna_agent_deadline(((const struct demo_roles *)ctx)->agent);
-}
-static void agent_on_stop(void *ctx, uint64_t now) {
-  ztna_agent_stop(((struct demo_roles *)ctx)->agent, now);
-}
-static bool agent_is_stopped(const void *ctx) {
-  return ztna_agent_stopped(((const struct demo_roles *)ctx)->agent);
-}
-static void agent_flush(void *ctx, uint64_t now) {
-  struct demo_roles *r = ctx;
-  r->on_output(r->ctx, now);
-}
-
-static const struct loop_role agent_verbs = {
-    .udp_in = agent_on_udp,
-    .tick = agent_on_tick,
-    .next = agent_on_next,
-    .deadline = agent_at,
-    .flush = agent_flush,
-    .stop = agent_on_stop,
-    .stopped = agent_is_stopped,
-};
-
-static void fill(void *ctx, void *buf, size_t len) {
-  rng_fill(&clock_rng, buf, len);
-}
-
 static int start_agent(struct demo_roles *r, struct host *h,
                        const struct pem *ca, const struct pem *own) {
-  struct ztna_prefix networks[2];
-  const char *relays[] = {r->relay_name};
-  struct ztna_agent_config cfg = {.cert = own->cert.s,
-                                  .cert_len = own->cert.len,
-                                  .key = own->key.s,
-                                  .key_len = own->key.len,
-                                  .ca = ca->cert.s,
-                                  .ca_len = ca->cert.len,
-                                  .relays = relays,
-                                  .n_relays = 1,
-                                  .networks = networks,
-                                  .n_networks = 2,
-                                  .random = fill,
-                                  .unix_now = (int64_t)(clock_wall() / SEC)};
-  struct ztna_addr bound, relay;
-  struct udp *udp = loopback(&bound);
+  struct identity_config id = {.cert_pem = own->cert.s,
+                               .cert_len = own->cert.len,
+                               .key_pem = own->key.s,
+                               .key_len = own->key.len,
+                               .ca_pem = ca->cert.s,
+                               .ca_len = ca->cert.len};
+  struct ztna_addr bound;
+  struct udp *udp;
   char why[256];
 
-  ztna_prefix_parse(&networks[0], "10.100.0.0/16");
-  ztna_prefix_parse(&networks[1], "100.64.0.0/10");
-  if (!udp) return EXIT_FAILED;
-  if (ztna_agent_new(&r->agent, &cfg, clock_now(), why, sizeof(why)) < 0) {
+  ztna_prefix_parse(&r->networks[0], "10.100.0.0/16");
+  ztna_prefix_parse(&r->networks[1], "100.64.0.0/10");
+  r->agent_config = (struct agent_config){.relays = r->relay_names,
+                                          .n_relays = 1,
+                                          .networks = r->networks,
+                                          .n_networks = 2};
+  if (agent_host_new(&r->agent, &r->agent_config, &id, why, sizeof(why)) < 0) {
     log_err("demo: %s", why);
-    udp_free(udp);
     return EXIT_FAILED;
   }
-  r->agent_role = host_add(h, &agent_verbs, r, udp);
-  ztna_addr_parse(&relay, r->relay_name);
-  ztna_agent_set_relay(r->agent, 0, &relay, 1, clock_now());
-  return r->agent_role ? EXIT_DONE : EXIT_FAILED;
+  udp = loopback(&bound);
+  if (!udp || agent_host_start(&r->agent, h, udp, r->hooks, r->ctx) < 0)
+    return EXIT_FAILED;
+  return EXIT_DONE;
 }
 
 /* --- all together --- */
@@ -304,11 +261,11 @@ static int start_all(struct demo_roles *r, struct host *h, struct pem *pem) {
 }
 
 int demo_roles_start(struct demo_roles *r, struct host *h,
-                     void (*on_output)(void *ctx, uint64_t now), void *ctx) {
+                     const struct agent_host_hooks *hooks, void *ctx) {
   struct pem pem[4] = {0};
   int code;
 
-  r->on_output = on_output;
+  r->hooks = hooks;
   r->ctx = ctx;
   r->echo = -1;
   code = start_all(r, h, pem);
@@ -319,7 +276,7 @@ int demo_roles_start(struct demo_roles *r, struct host *h,
 void demo_roles_free(struct demo_roles *r) {
   if (r->echo > 0) close(r->echo);
   connector_host_free(&r->connector);
-  ztna_agent_free(r->agent);
+  agent_host_free(&r->agent);
   relay_free(r->relay);
   tls_free(r->connector_tls);
   tls_free(r->relay_tls);

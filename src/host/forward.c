@@ -42,6 +42,7 @@ struct forward {
   struct forward_udp *udp;
   struct conn *conns; /* ZTNA_AGENT_SOCK_MAX */
   struct listener listeners[RULES_MAX];
+  size_t n_listeners;
   uint64_t now;
   struct log_limit refusals;
   struct forward_counters counters;
@@ -355,16 +356,26 @@ static void warn_of_strangers(const char *flag, const struct ztna_addr *at) {
            flag, ztna_addr_print(at, text));
 }
 
-static int start_rule(struct forward *f, struct listener *l, const char *text) {
-  struct forward_rule *r = &l->rule;
+int forward_add(struct forward *f, const struct forward_rule *rule,
+                struct ztna_addr *bound) {
+  struct listener *l = &f->listeners[f->n_listeners];
   int rc;
 
-  if (forward_rule_parse(r, text) < 0) return ZTNA_EINVAL; /* was checked */
-  l->forward = f;
-  rc = r->udp ? forward_udp_bind(f->udp, r)
-              : tcp_socks_listen(f->socks, &r->at, on_forward, l, NULL);
+  if (f->n_listeners == RULES_MAX) return ZTNA_EFULL;
+  *l = (struct listener){f, *rule};
+  rc = tcp_socks_listen(f->socks, &rule->at, on_forward, l, bound);
+  if (rc == 0) f->n_listeners++;
+  return rc;
+}
+
+static int start_rule(struct forward *f, const char *text) {
+  struct forward_rule r;
+  int rc;
+
+  if (forward_rule_parse(&r, text) < 0) return ZTNA_EINVAL; /* was checked */
+  rc = r.udp ? forward_udp_bind(f->udp, &r) : forward_add(f, &r, NULL);
   if (rc < 0) return start_failed("--forward", text, rc);
-  warn_of_strangers("--forward", &r->at);
+  warn_of_strangers("--forward", &r.at);
   log_info("forward: listening %s", text);
   return 0;
 }
@@ -387,7 +398,7 @@ int forward_start(struct forward *f, struct host_role *role,
   int rc = 0;
 
   for (size_t i = 0; i < c->n_forward && rc == 0; i++)
-    rc = i < RULES_MAX ? start_rule(f, &f->listeners[i], c->forward[i])
+    rc = i < RULES_MAX ? start_rule(f, c->forward[i])
                        : start_failed("--forward", c->forward[i], ZTNA_EFULL);
   if (rc == 0) rc = start_socks5(f, &c->socks5);
   if (rc < 0) return rc;

@@ -8,6 +8,7 @@
 
 #include "base/sbuf.h"
 #include "host/config.h"
+#include "host/forward_rule.h"
 #include "host/loop.h"
 
 struct forward;
@@ -20,6 +21,10 @@ void forward_free(struct forward *f);
  * do. */
 int forward_start(struct forward *f, struct host_role *role,
                   const struct agent_config *c);
+/* Another TCP port, afterwards: of any number when the rule's is 0; bound gets
+ * its address. 0 or tcp_socks_listen's error, not logged. */
+int forward_add(struct forward *f, const struct forward_rule *rule,
+                struct ztna_addr *bound);
 
 /* For the role's verbs: after its core was called, by time. */
 void forward_flush(struct forward *f, uint64_t now);
