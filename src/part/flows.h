@@ -22,7 +22,9 @@ struct flow {
   struct flow_key key;
   uint64_t last_at;
   uint32_t context;
-  void *ud;
+  void *ud;            /* the owner's, as the next two */
+  const void *service; /* whose conversation it is */
+  bool moved;          /* who began now would be sent elsewhere */
   struct flow_place {
     uint32_t newer, older;
   } all, own; /* by last use: among all, among its owner's */

@@ -20,17 +20,23 @@ void connector_drop(struct connector *c, enum reason why) {
 struct registration {
   struct connector *c;
   struct uplink *u;
+  bool first; /* of its connection */
 };
 
 static void on_registered(void *ud, int status, json_t *body) {
   struct registration *r = ud;
   enum reason why;
 
-  check_registered(r->c, r->u, status == 200);
+  /* Without an answer the connection is gone; the next one begins anew. */
+  if (status) check_registered(r->c, r->u, status == 200);
   if (status == 200) {
     uplink_confirm(r->u);
-    grants_sync(r->c, r->u, body);
-    log_info("connector: registered relay=%s", uplink_name(r->u));
+    /* Later the events tell what became of grants, and the answer may be older
+     * than they are. */
+    if (r->first) grants_sync(r->c, r->u, body);
+    log_info("connector: %s relay=%s",
+             r->first ? "registered" : "services registered anew",
+             uplink_name(r->u));
   } else if (status) {
     why = uplink_problem(status, body);
     log_err("connector: registration refused relay=%s reason=%s detail=\"%s\"",
@@ -43,24 +49,32 @@ static void on_registered(void *ud, int status, json_t *body) {
   free(r);
 }
 
-static void on_up(struct uplink *u, void *ud, json_t *self) {
-  struct connector *c = ud;
+bool connector_register(struct connector *c, struct uplink *u, bool first) {
   struct registration *r = malloc(sizeof(*r));
   json_t *list = json_array(), *body;
+  bool ok;
+
+  for (size_t i = 0; i < c->n_services; i++)
+    json_array_append_new(list, service_json(c->services[i]));
+  body = json_pack("{s:s, s:o, s:b}", "instance", c->instance, "services", list,
+                   "draining", c->draining);
+  if (first) json_object_set_new(body, "resume", link_tickets(c, u));
+  check_registering(c, u);
+  if (r) *r = (struct registration){c, u, first};
+  ok = r && uplink_request(u, "PUT", "/v1/connector", body, on_registered, r);
+  if (!ok) free(r);
+  json_decref(body);
+  return ok;
+}
+
+static void on_up(struct uplink *u, void *ud, json_t *self) {
+  struct connector *c = ud;
 
   c->now = quic_now(c->quic);
-  for (size_t i = 0; i < c->n_services; i++)
-    json_array_append_new(list, service_json(&c->services[i]));
-  body = json_pack("{s:s, s:o, s:o, s:b}", "instance", c->instance, "services",
-                   list, "resume", link_tickets(c, u), "draining", c->draining);
   link_follow(c, u);
-  check_registering(c, u);
   log_info("connector: relay connected relay=%s identity=%s", uplink_name(u),
            uplink_relay_identity(u));
-  if (r) *r = (struct registration){c, u};
-  if (!r || !uplink_request(u, "PUT", "/v1/connector", body, on_registered, r))
-    free(r);
-  json_decref(body);
+  connector_register(c, u, true);
 }
 
 static void on_event(struct uplink *u, void *ud, const char *name, json_t *e) {
@@ -303,7 +317,7 @@ void connector_status(const struct connector *c, json_t *status) {
   for (size_t i = 0; i < c->n_uplinks; i++)
     json_array_append_new(relays, uplink_status(c->uplinks[i]));
   for (size_t i = 0; i < c->n_services; i++)
-    json_array_append_new(list, service_status(c, &c->services[i]));
+    json_array_append_new(list, service_status(c, c->services[i]));
   links_status(c, links);
   json_object_set_new(status, "role", json_string("connector"));
   json_object_set_new(status, "identity",

@@ -20,6 +20,7 @@ struct connector_backend {
   unsigned protocol;   /* one PROTO_ bit of policy.h */
   uint16_t port;       /* as agents dial it; 0 for ICMP */
   bool proxy_protocol; /* TCP: begin with a PROXY header, version 2 */
+  const char *to;      /* where, as text: another one is another place */
 };
 
 struct connector_service {
@@ -31,6 +32,7 @@ struct connector_service {
   unsigned weight;
   struct health_rule check; /* every 0: none, always healthy */
   size_t check_backend;     /* index of the one that is checked */
+  bool check_changed;       /* what is asked, since the last configuration */
 };
 
 struct connector_options {
@@ -51,6 +53,24 @@ struct connector_options {
 struct connector *connector_new(const struct connector_options *o,
                                 uint64_t now);
 void connector_free(struct connector *c);
+
+/* From now on these services, numbered anew; ids are unique. 0, or ZTNA_ENOMEM:
+ * nothing changed.
+ *
+ * Who is in both lists keeps grants, flows, health, and the addresses of
+ * backends that are where they were; the others are asked for
+ * (connector_wants_backend). TCP flows to a backend that moved or went run to
+ * their end; UDP conversations stay with one that moved until it fails or they
+ * fall silent, and end with one that went. Of agents that a service does not
+ * admit any more all ends with not-allowed, of services that went with
+ * no-such-service.
+ *
+ * The caller's checks that run go on under their services' new numbers; those
+ * that changed are cancelled by an operation, those of services that went are
+ * not. */
+int connector_set_services(struct connector *c,
+                           const struct connector_service *v, size_t n,
+                           uint64_t now);
 
 /* The relay's addresses (host names are resolved outside). */
 void connector_set_relay(struct connector *c, size_t relay,

@@ -26,7 +26,7 @@ static json_t *changes_since(const struct connector *c, uint64_t told) {
   json_t *body = json_object(), *list = json_array();
 
   for (size_t i = 0; i < c->n_services; i++) {
-    const struct service *s = &c->services[i];
+    const struct service *s = c->services[i];
 
     if (s->changed > told)
       json_array_append_new(list, json_pack("{s:s, s:s}", "id", s->id, "health",
@@ -67,7 +67,15 @@ static void tell(struct connector *c, size_t relay) {
   struct telling *t;
   json_t *body;
 
-  if (!a->registered || a->busy || a->told == c->n_changes) return;
+  if (!a->registered || a->busy) return;
+  if (a->stale) { /* says all the rest, too */
+    if (!connector_register(c, c->uplinks[relay], false)) {
+      a->busy = false;
+      a->stale = true;
+    }
+    return;
+  }
+  if (a->told == c->n_changes) return;
   t = malloc(sizeof(*t));
   body = changes_since(c, a->told);
   if (t) *t = (struct telling){c, relay};
@@ -84,9 +92,17 @@ static void tell_all(struct connector *c) {
   for (size_t i = 0; i < c->n_uplinks; i++) tell(c, i);
 }
 
+void check_services_changed(struct connector *c) {
+  for (size_t i = 0; i < c->n_uplinks; i++) c->announces[i].stale = true;
+  tell_all(c);
+}
+
 void check_registering(struct connector *c, const struct uplink *u) {
-  c->announces[index_of(c, u)] =
-      (struct announce){.busy = true, .sent = c->n_changes};
+  struct announce *a = &c->announces[index_of(c, u)];
+
+  a->busy = true;
+  a->stale = false;
+  a->sent = c->n_changes;
 }
 
 void check_registered(struct connector *c, struct uplink *u, bool ok) {
@@ -94,8 +110,10 @@ void check_registered(struct connector *c, struct uplink *u, bool ok) {
   struct announce *a = &c->announces[i];
 
   a->busy = false;
-  a->registered = ok;
-  a->told = a->sent;
+  if (ok) { /* else what it had it has */
+    a->registered = true;
+    a->told = a->sent;
+  }
   tell(c, i);
 }
 
@@ -180,7 +198,7 @@ void check_tick(struct connector *c, uint64_t now) {
   if (now < c->check_at || c->stopping) return;
   c->check_at = NEVER;
   for (size_t i = 0; i < c->n_services; i++)
-    if (c->services[i].health.rule.every) step(c, &c->services[i]);
+    if (c->services[i]->health.rule.every) step(c, c->services[i]);
 }
 
 void check_place(struct connector *c, struct service *s, size_t backend) {
@@ -196,10 +214,11 @@ enum reason check_obstacle(const struct connector *c, const struct service *s) {
 
 /* --- the skin's side --- */
 
-static struct service *with_ops(struct connector *c) {
+/* The first one's number; else how many there are. */
+static size_t with_ops(const struct connector *c) {
   for (size_t i = 0; c->n_check_ops && i < c->n_services; i++)
-    if (c->services[i].check_ops) return &c->services[i];
-  return NULL;
+    if (c->services[i]->check_ops) return i;
+  return c->n_services;
 }
 
 /* The name's first address; after a failure the next, as users get it. */
@@ -211,17 +230,19 @@ static struct ztna_addr place_of(const struct service *s) {
 }
 
 bool connector_check_next(struct connector *c, struct connector_check_op *op) {
-  struct service *s = with_ops(c);
+  size_t number = with_ops(c);
+  struct service *s;
   unsigned bit;
 
-  if (!s) return false;
+  if (number == c->n_services) return false;
+  s = c->services[number];
   bit = s->check_ops & CHECK_CANCEL ? CHECK_CANCEL : CHECK_START;
   s->check_ops &= ~bit;
   if (!s->check_ops) c->n_check_ops--;
   *op = (struct connector_check_op){
       .kind =
           bit == CHECK_START ? CONNECTOR_CHECK_START : CONNECTOR_CHECK_CANCEL,
-      .service = (size_t)(s - c->services),
+      .service = number,
   };
   if (bit == CHECK_START) op->addr = place_of(s);
   return true;
@@ -230,24 +251,57 @@ bool connector_check_next(struct connector *c, struct connector_check_op *op) {
 void connector_check_done(struct connector *c, uint64_t now, size_t service,
                           const char *error) {
   c->now = now;
-  if (service >= c->n_services || !c->services[service].health.running) return;
-  end(c, &c->services[service], error);
+  if (service >= c->n_services || !c->services[service]->health.running) return;
+  end(c, c->services[service], error);
 }
 
 /* --- life --- */
 
+static const struct health_rule *rule_of(const struct service *s,
+                                         const struct connector_service *how) {
+  static const struct health_rule none;
+
+  return s->n_backends ? &how->check : &none;
+}
+
+static void place(struct service *s, const struct connector_service *how) {
+  s->check_backend =
+      how->check_backend < s->n_backends ? how->check_backend : 0;
+}
+
+void check_start(struct connector *c, struct service *s,
+                 const struct connector_service *how) {
+  place(s, how);
+  health_init(&s->health, rule_of(s, how), c->now);
+  c->check_at = time_min(c->check_at, health_deadline(&s->health));
+}
+
+void check_change(struct connector *c, struct service *s,
+                  const struct connector_service *how, bool elsewhere) {
+  const struct health_rule *rule = rule_of(s, how);
+  struct health *h = &s->health;
+
+  place(s, how);
+  if (!how->check_changed && !elsewhere && health_rule_is(h, rule)) return;
+  if (h->running) add_op(c, s, CHECK_CANCEL);
+  s->check_ops &= ~(unsigned)CHECK_START;
+  if (elsewhere && rule->every)
+    health_init(h, rule, c->now);
+  else
+    health_change(h, rule, c->now);
+  c->check_at = time_min(c->check_at, health_deadline(h));
+}
+
+void check_end(struct connector *c, struct service *s) {
+  if (s->check_ops) c->n_check_ops--;
+}
+
 int check_init(struct connector *c, const struct connector_options *o) {
   c->announces = calloc(c->n_uplinks + 1, sizeof(*c->announces));
   if (!c->announces) return -1;
-  c->check_at = c->now;
-  for (size_t i = 0; i < c->n_services; i++) {
-    struct service *s = &c->services[i];
-
-    health_init(&s->health, &o->services[i].check, c->now);
-    s->check_backend = o->services[i].check_backend;
-    if (s->check_backend >= s->n_backends) s->check_backend = 0;
-    if (!s->n_backends) health_init(&s->health, &(struct health_rule){0}, 0);
-  }
+  c->check_at = NEVER;
+  for (size_t i = 0; i < c->n_services; i++)
+    check_start(c, c->services[i], &o->services[i]);
   return 0;
 }
 
@@ -264,12 +318,13 @@ void check_metrics(const struct connector *c, struct sbuf *out) {
               c->draining);
   for (size_t i = 0; i < c->n_services; i++)
     sbuf_printf(out, "ztna_connector_service_up{service=\"%s\"} %d\n",
-                c->services[i].id, health_is_up(&c->services[i].health));
+                c->services[i]->id, health_is_up(&c->services[i]->health));
   sbuf_printf(out,
               "# HELP ztna_connector_checks_failed_total health checks that "
               "failed\n# TYPE ztna_connector_checks_failed_total counter\n");
   for (size_t i = 0; i < c->n_services; i++)
-    sbuf_printf(
-        out, "ztna_connector_checks_failed_total{service=\"%s\"} %llu\n",
-        c->services[i].id, (unsigned long long)c->services[i].health.n_failed);
+    sbuf_printf(out,
+                "ztna_connector_checks_failed_total{service=\"%s\"} %llu\n",
+                c->services[i]->id,
+                (unsigned long long)c->services[i]->health.n_failed);
 }

@@ -8,6 +8,8 @@
 #include "role/grant_json.h"
 
 #define LOST_AFTER (10 * SEC) /* not in the relay's complete set of grants */
+/* What we ended ourselves reaches the agent before its path is closed. */
+#define SPARED_FOR SEC
 
 struct grant **grant_find(struct link *l, const char *id) {
   for (int i = 0; id && i < LINK_GRANTS; i++)
@@ -70,6 +72,26 @@ static void grant_end(struct link *l, struct grant **g, enum reason why,
 
   grant_drop(l, g, why);
   splices_recheck(l->tcp, s, why, lost_too);
+}
+
+static void give_back(struct link *l, const struct grant *g) {
+  char path[64];
+
+  snprintf(path, sizeof(path), "/v1/grants/%s", g->id);
+  uplink_request(l->owner->uplinks[l->relay], "DELETE", path, NULL, NULL, NULL);
+}
+
+void grants_end(struct link *l, const struct service *s, enum reason why,
+                bool back) {
+  struct connector *c = l->owner;
+
+  for (int i = 0; i < LINK_GRANTS; i++) {
+    if (!l->grants[i] || l->grants[i]->service != s) continue;
+    if (back) give_back(l, l->grants[i]);
+    grant_drop(l, &l->grants[i], why);
+    l->spared_until = c->now + SPARED_FOR;
+    c->sweep_at = time_min(c->sweep_at, l->spared_until);
+  }
 }
 
 static bool is_policy(enum reason why) {

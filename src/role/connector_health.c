@@ -15,6 +15,23 @@ void health_init(struct health *h, const struct health_rule *rule,
   h->next_at = rule->every ? now : NEVER;
 }
 
+bool health_rule_is(const struct health *h, const struct health_rule *rule) {
+  return h->rule.every == rule->every && h->rule.timeout == rule->timeout &&
+         h->rule.fail_after == rule->fail_after &&
+         h->rule.pass_after == rule->pass_after;
+}
+
+void health_change(struct health *h, const struct health_rule *rule,
+                   uint64_t now) {
+  h->rule = *rule;
+  h->running = false;
+  h->n_row = 0;
+  h->next_at = rule->every ? now : NEVER;
+  if (rule->every || h->state == HEALTH_UP) return;
+  h->state = HEALTH_UP;
+  h->since = now;
+}
+
 void health_hurry(struct health *h, uint64_t now) {
   if (h->rule.every) h->next_at = now;
 }

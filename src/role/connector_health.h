@@ -37,6 +37,11 @@ struct health {
 
 void health_init(struct health *h, const struct health_rule *rule,
                  uint64_t now);
+/* Asked by another rule, or something else: what is known of it stands until
+ * this is; counts anew, at once. One that is not checked is up. */
+void health_change(struct health *h, const struct health_rule *rule,
+                   uint64_t now);
+bool health_rule_is(const struct health *h, const struct health_rule *rule);
 /* Checked anew at once, whatever was planned: its backend is somewhere else. */
 void health_hurry(struct health *h, uint64_t now);
 /* True: a check begins now. */

@@ -31,11 +31,12 @@ enum {
 };
 
 struct backend_place {
-  struct connector_backend how;
+  struct connector_backend how;         /* .to is ours */
   struct ztna_addr to[ZTNA_SOCK_ADDRS]; /* UDP uses the first */
   size_t n_to;
   bool stale;        /* it did not answer there: ask where it is */
   uint64_t asked_at; /* last; 0: never */
+  bool moved;        /* by the reload under way */
 };
 
 struct service {
@@ -49,11 +50,13 @@ struct service {
   size_t check_backend;
   unsigned check_ops; /* CHECK_ bits that wait for the skin */
   uint64_t changed;   /* in which change its health was said last */
+  bool kept;          /* by the reload under way */
 };
 
 /* What a relay was told of health and draining. */
 struct announce {
   bool registered, busy; /* busy: a request of it is under way */
+  bool stale;            /* the list of services: to be told again */
   uint64_t sent, told;   /* changes up to this one */
 };
 
@@ -116,7 +119,8 @@ struct link {
   struct path *path;
   struct reass *reass;
   uint8_t id[ID_LEN];
-  bool dying; /* freed by the next tick */
+  bool dying;            /* freed by the next tick */
+  uint64_t spared_until; /* without a grant: its relay is about to end it */
   struct grant *grants[LINK_GRANTS];
   struct context contexts[LINK_CONTEXTS];
   uint32_t n_flows;
@@ -151,9 +155,9 @@ struct connector {
   struct tcp_head *heads, **heads_end;
   uint64_t tcp_at; /* next tcp_tick that does something */
   struct log_limit tcp_refusals;
-  size_t n_stale;  /* backends */
-  uint64_t ask_at; /* none of them may be asked for before */
-  struct service *services;
+  size_t n_stale;            /* backends */
+  uint64_t ask_at;           /* none of them may be asked for before */
+  struct service **services; /* stable: grants, flows and TCP flows point */
   size_t n_services;
   struct uplink **uplinks;
   size_t n_uplinks;
@@ -195,6 +199,8 @@ json_t *link_tickets(const struct connector *c, const struct uplink *u);
 /* connector_service.c */
 int services_copy(struct connector *c, const struct connector_options *o);
 void services_free(struct connector *c);
+struct service *service_new(const struct connector_service *from);
+void service_free(struct service *s); /* NULL is fine */
 struct service *service_find(struct connector *c, const char *id);
 bool service_admits(const struct service *s, const char *agent);
 /* NULL: there is none. */
@@ -208,6 +214,10 @@ json_t *service_json(const struct service *s);
 struct grant **grant_find(struct link *l, const char *id);
 /* Takes what a relay says into a new or known grant of the link. */
 enum reason grant_take(struct link *l, json_t *j);
+/* We do not serve it to this agent any more; back: its relay does not know that
+ * and is told. */
+void grants_end(struct link *l, const struct service *s, enum reason why,
+                bool back);
 /* grant-closed, grant-renewed, grant-changed. */
 void grant_event(struct connector *c, const struct uplink *u, const char *event,
                  json_t *e);
@@ -220,6 +230,11 @@ bool grants_tick(struct link *l, uint64_t now);
 void nat_packet(struct link *l, uint64_t context, const uint8_t *ip,
                 size_t len);
 void nat_forget(struct link *l);
+/* Ends what the service has, of this link or, NULL, of all. */
+void nat_end(struct connector *c, const struct link *l,
+             const struct service *s);
+/* Its backends are others (moved) or gone. */
+void nat_recheck(struct connector *c, const struct service *s);
 void nat_tick(struct connector *c, uint64_t now);
 void nat_free(struct connector *c);
 
@@ -255,7 +270,21 @@ void splices_recheck(struct tcp_agent *a, const struct service *s,
 void splices_metrics(const struct connector *c, struct sbuf *out);
 json_t *splices_status(const struct link *l);
 
+/* connector.c */
+/* The whole list of services to a relay; first: on this connection. */
+bool connector_register(struct connector *c, struct uplink *u, bool first);
+
 /* connector_check.c */
+void check_start(struct connector *c, struct service *s,
+                 const struct connector_service *how);
+/* Another check, or the same at another place (elsewhere): begins anew. One
+ * that is the same goes on. */
+void check_change(struct connector *c, struct service *s,
+                  const struct connector_service *how, bool elsewhere);
+/* The service goes. */
+void check_end(struct connector *c, struct service *s);
+/* The list of services changed: told to every relay that is up. */
+void check_services_changed(struct connector *c);
 int check_init(struct connector *c, const struct connector_options *o);
 void check_free(struct connector *c);
 void check_tick(struct connector *c, uint64_t now);

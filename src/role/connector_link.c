@@ -387,7 +387,7 @@ void link_tick(struct connector *c, uint64_t now) {
     if (path_fell_quiet(l->path) || path_is_silent(l->path, now))
       uplink_probe(c->uplinks[l->relay], now);
     c->sweep_at = time_min(c->sweep_at, path_deadline(l->path));
-    if (!granted && !l->dying) {
+    if (!granted && !l->dying && now >= l->spared_until) {
       path_close(l->path, REASON_EXPIRED);
       l->dying = true;
     }

@@ -103,20 +103,50 @@ static bool flow_drop(struct connector *c, uint32_t i) {
   return true;
 }
 
-/* A link goes: its flows may not point to it any longer. The operations of one
- * turn are bounded by the ring, so what does not fit is only orphaned; the
- * skin's socket is closed when the number is used again. */
+/* Whom it points to goes. The operations of one turn are bounded by the ring,
+ * so what does not fit is only orphaned; the skin's socket is closed when the
+ * number is used again. */
+static void flow_forget(struct connector *c, uint32_t i) {
+  struct link *l = flows_at(c->flows, i)->ud;
+  struct op *o = op_push(c);
+
+  if (o) *o = (struct op){.op = {.kind = BACKEND_OP_CLOSE, .flow = i}};
+  l->n_flows--;
+  flows_del(c->flows, i);
+  c->counters.n_flows = flows_count(c->flows);
+}
+
 void nat_forget(struct link *l) {
   struct connector *c = l->owner;
   uint32_t i;
 
-  while ((i = flows_oldest(c->flows, l->number)) != FLOWS_NONE) {
-    struct op *o = op_push(c);
+  while ((i = flows_oldest(c->flows, l->number)) != FLOWS_NONE)
+    flow_forget(c, i);
+}
 
-    if (o) *o = (struct op){.op = {.kind = BACKEND_OP_CLOSE, .flow = i}};
-    flows_del(c->flows, i);
+void nat_end(struct connector *c, const struct link *l,
+             const struct service *s) {
+  for (uint32_t i = 0; i < c->o.max_flows; i++) {
+    const struct flow *f = flows_at(c->flows, i);
+
+    if (f && f->service == s && (!l || f->ud == l)) flow_forget(c, i);
   }
-  c->counters.n_flows = flows_count(c->flows);
+}
+
+/* Another ping is soon begun, and whom it reaches is all that it is for. */
+void nat_recheck(struct connector *c, const struct service *s) {
+  for (uint32_t i = 0; i < c->o.max_flows; i++) {
+    struct flow *f = flows_at(c->flows, i);
+    const struct backend_place *b = NULL;
+
+    if (!f || f->service != s) continue;
+    if (f->key.proto == IP_PROTO_UDP)
+      b = service_backend(s, PROTO_UDP, f->key.dst.port);
+    if (!b)
+      flow_forget(c, i);
+    else if (b->moved)
+      f->moved = true;
+  }
 }
 
 void nat_tick(struct connector *c, uint64_t now) {
@@ -176,6 +206,7 @@ static bool make_room(struct connector *c, struct link *l) {
 }
 
 static uint32_t flow_open(struct link *l, const struct flow_key *key,
+                          const struct service *s,
                           const struct backend_place *b) {
   struct connector *c = l->owner;
   uint32_t i;
@@ -195,6 +226,7 @@ static uint32_t flow_open(struct link *l, const struct flow_key *key,
                           .flow = i,
                           .addr = b->to[0]}};
   flows_at(c->flows, i)->ud = l;
+  flows_at(c->flows, i)->service = s;
   l->n_flows++;
   c->counters.n_flows = flows_count(c->flows);
   return i;
@@ -243,6 +275,7 @@ static void forward(struct link *l, const struct context *x,
   uint16_t port = protocol == PROTO_UDP ? p->dst.port : 0;
   struct flow_key key = {
       .owner = l->number, .proto = p->proto, .src = p->src, .dst = p->dst};
+  const struct service *s = x->grant->service;
   struct backend_place *b = NULL;
   enum reason why;
   uint32_t i;
@@ -253,21 +286,26 @@ static void forward(struct link *l, const struct context *x,
     return;
   }
   if (protocol == PROTO_ICMP && p->payload_len <= ECHO_MAX &&
-      check_passed(&x->grant->service->health)) {
+      check_passed(&s->health)) {
     echo(l, x, p);
     return;
   }
   i = flows_find(c->flows, &key, c->now);
+  /* Addresses pass from one service to another. */
+  if (i != FLOWS_NONE && flows_at(c->flows, i)->service != s) {
+    flow_forget(c, i);
+    i = FLOWS_NONE;
+  }
   /* Echo reflects the service: its running pings end, too. */
   if (i == FLOWS_NONE || protocol == PROTO_ICMP) {
-    why = obstacle(c, x->grant->service, protocol, port, &b);
+    why = obstacle(c, s, protocol, port, &b);
     if (why) {
       refuse(l, (uint32_t)x->number, p, why,
              why == REASON_BACKEND_DOWN ? IP_ERR_HOST : IP_ERR_PORT, about);
       return;
     }
   }
-  if (i == FLOWS_NONE) i = flow_open(l, &key, b);
+  if (i == FLOWS_NONE) i = flow_open(l, &key, s, b);
   if (i == FLOWS_NONE) {
     refuse(l, (uint32_t)x->number, p, REASON_TOO_MANY_ROUTES, IP_ERR_PROHIBITED,
            about);
@@ -425,11 +463,8 @@ static int about_flow(uint8_t *to, size_t room, const struct flow *f) {
 
 /* It may be elsewhere by now. */
 static void ask_where(struct connector *c, const struct flow *f) {
-  const struct context *x = context_of(f->ud, f->context);
-
   if (f->key.proto == IP_PROTO_UDP)
-    service_lost(
-        c, service_backend(x->grant->service, PROTO_UDP, f->key.dst.port));
+    service_lost(c, service_backend(f->service, PROTO_UDP, f->key.dst.port));
 }
 
 void connector_backend_failed(struct connector *c, uint64_t now, uint32_t flow,
@@ -450,11 +485,13 @@ void connector_backend_failed(struct connector *c, uint64_t now, uint32_t flow,
 
   c->now = now;
   if (!f) return;
-  if (kind != CONNECTOR_TOO_BIG) ask_where(c, f);
+  if (kind != CONNECTOR_TOO_BIG && !f->moved) ask_where(c, f);
   connector_drop(c, what[kind].why);
   from = f->key.dst;
   from.port = 0;
   n = about_flow(about, sizeof(about), f);
   if (n > 0)
     send_error(f->ud, f->context, &from, what[kind].err, mtu, about, (size_t)n);
+  /* What the agent sends next goes where the backend is now. */
+  if (kind != CONNECTOR_TOO_BIG && f->moved) flow_forget(c, flow);
 }

@@ -8,42 +8,69 @@
 
 /* --- life --- */
 
+static bool copy_backends(struct service *s,
+                          const struct connector_service *from) {
+  s->backends = calloc(from->n_backends + 1, sizeof(*s->backends));
+  if (!s->backends) return false;
+  for (; s->n_backends < from->n_backends; s->n_backends++) {
+    struct connector_backend *b = &s->backends[s->n_backends].how;
+
+    *b = from->backends[s->n_backends];
+    if (b->to && !(b->to = strdup(b->to))) return false;
+  }
+  return true;
+}
+
+static bool copy_agents(struct service *s,
+                        const struct connector_service *from) {
+  s->agents = calloc(from->n_agents + 1, sizeof(*s->agents));
+  if (!s->agents) return false;
+  for (; s->n_agents < from->n_agents; s->n_agents++)
+    if (!(s->agents[s->n_agents] = strdup(from->agents[s->n_agents])))
+      return false;
+  return true;
+}
+
+struct service *service_new(const struct connector_service *from) {
+  struct service *s = calloc(1, sizeof(*s));
+
+  if (!s) return NULL;
+  s->id = strdup(from->id);
+  s->weight = from->weight ? from->weight : 1;
+  if (s->id && copy_backends(s, from) && copy_agents(s, from)) return s;
+  service_free(s);
+  return NULL;
+}
+
+void service_free(struct service *s) {
+  if (!s) return;
+  for (size_t i = 0; i < s->n_backends; i++)
+    free((char *)s->backends[i].how.to);
+  for (size_t i = 0; i < s->n_agents; i++) free(s->agents[i]);
+  free(s->backends);
+  free(s->agents);
+  free(s->id);
+  free(s);
+}
+
 int services_copy(struct connector *c, const struct connector_options *o) {
   c->services = calloc(o->n_services + 1, sizeof(*c->services));
   if (!c->services) return -1;
-  for (size_t i = 0; i < o->n_services; i++) {
-    const struct connector_service *from = &o->services[i];
-    struct service *s = &c->services[c->n_services++];
-
-    s->id = strdup(from->id);
-    s->weight = from->weight ? from->weight : 1;
-    s->backends = calloc(from->n_backends + 1, sizeof(*s->backends));
-    s->agents = calloc(from->n_agents + 1, sizeof(*s->agents));
-    if (!s->id || !s->backends || !s->agents) return -1;
-    for (; s->n_backends < from->n_backends; s->n_backends++)
-      s->backends[s->n_backends].how = from->backends[s->n_backends];
-    for (; s->n_agents < from->n_agents; s->n_agents++)
-      if (!(s->agents[s->n_agents] = strdup(from->agents[s->n_agents])))
-        return -1;
-  }
+  for (; c->n_services < o->n_services; c->n_services++)
+    if (!(c->services[c->n_services] =
+              service_new(&o->services[c->n_services])))
+      return -1;
   return 0;
 }
 
 void services_free(struct connector *c) {
-  for (size_t i = 0; i < c->n_services; i++) {
-    struct service *s = &c->services[i];
-
-    for (size_t k = 0; k < s->n_agents; k++) free(s->agents[k]);
-    free(s->agents);
-    free(s->backends);
-    free(s->id);
-  }
+  for (size_t i = 0; i < c->n_services; i++) service_free(c->services[i]);
   free(c->services);
 }
 
 struct service *service_find(struct connector *c, const char *id) {
   for (size_t i = 0; id && i < c->n_services; i++)
-    if (!strcmp(c->services[i].id, id)) return &c->services[i];
+    if (!strcmp(c->services[i]->id, id)) return c->services[i];
   return NULL;
 }
 
@@ -79,13 +106,13 @@ void connector_set_backend(struct connector *c, size_t service, size_t backend,
                            const struct ztna_addr *v, size_t n) {
   struct backend_place *b;
 
-  if (service >= c->n_services || backend >= c->services[service].n_backends)
+  if (service >= c->n_services || backend >= c->services[service]->n_backends)
     return;
-  b = &c->services[service].backends[backend];
+  b = &c->services[service]->backends[backend];
   memset(b->to, 0, sizeof(b->to));
   for (b->n_to = 0; b->n_to < n && b->n_to < ZTNA_SOCK_ADDRS; b->n_to++)
     b->to[b->n_to] = v[b->n_to];
-  check_place(c, &c->services[service], backend);
+  check_place(c, c->services[service], backend);
 }
 
 void service_lost(struct connector *c, struct backend_place *b) {
@@ -108,8 +135,8 @@ bool connector_wants_backend(struct connector *c, size_t *service,
                              size_t *backend) {
   if (!c->n_stale || c->now < c->ask_at) return false;
   for (size_t i = 0; i < c->n_services; i++)
-    for (size_t k = 0; k < c->services[i].n_backends; k++) {
-      if (!take_stale(c, &c->services[i].backends[k])) continue;
+    for (size_t k = 0; k < c->services[i]->n_backends; k++) {
+      if (!take_stale(c, &c->services[i]->backends[k])) continue;
       *service = i;
       *backend = k;
       return true;

@@ -142,7 +142,7 @@ static void ping(struct agent *a, size_t len) {
 static void an_echo_reflects_the_service(void **state) {
   struct world *w = live_world(1);
   struct agent *a = &w->v[0];
-  struct health *h = &w->c->services[0].health;
+  struct health *h = &w->c->services[0]->health;
 
   h->rule = (struct health_rule){.every = 5 * SEC, .timeout = SEC};
   h->next_at = NEVER;
