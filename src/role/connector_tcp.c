@@ -81,14 +81,16 @@ static enum reason may_go_on(struct link *l, const struct splice *v) {
 
 /* The flow's stream is s from now on, or will be. On resume it may be over at
  * once, and s gone. */
-static void follow(struct sock *k, struct stream *s, const struct flow_head *h,
-                   const uint8_t *data, size_t len, bool fin) {
+static void follow(struct link *l, struct sock *k, struct stream *s,
+                   const struct flow_head *h, const uint8_t *data, size_t len,
+                   bool fin) {
   if (h->kind == FLOW_MOVE) {
     tcpflow_moving(&k->flow, s, h);
     return;
   }
   if (h->kind == FLOW_RESUME) {
     if (!tcpflow_resumed(&k->flow, s, h)) {
+      l->owner->counters.tcp_refused[REASON_MALFORMED]++;
       stream_credit(s, len);
       return;
     }
@@ -135,7 +137,7 @@ static void act(struct link *l, struct stream *s, const struct flow_head *h,
     refuse(l, s, service, why);
     return;
   }
-  follow(v->sock, s, h, data, len, fin);
+  follow(l, v->sock, s, h, data, len, fin);
 }
 
 static void on_data(struct stream *s, void *ud, const uint8_t *data, size_t len,

@@ -546,6 +546,23 @@ static void a_flow_is_resumed_only_under_a_grant(void **state) {
   done(w);
 }
 
+static void a_count_that_cannot_be_is_refused(void **state) {
+  struct world *w = tcp_world(1);
+  struct client *c = opened(&w->v[0], 0);
+  struct flow_head h = {.kind = FLOW_RESUME, .count = 1000};
+  uint8_t head[FLOW_HEAD_MAX];
+
+  memcpy(h.id, c->f.id, FLOW_ID_LEN);
+  raw_open(&raws[0], &w->v[0]);
+  raw_put(&raws[0], head, flow_head_write(head, &h));
+  run(w, 100 * MS);
+  assert_int_equal(raws[0].got, REASON_MALFORMED);
+  assert_int_equal(refused(w, REASON_MALFORMED), 1);
+  send(c, "on", 2); /* it is where it was */
+  assert_memory_equal(w->servers[0].got, "on", 2);
+  done(w);
+}
+
 static void a_flow_waits_a_minute_for_a_path(void **state) {
   struct world *w = tcp_world(1);
 
@@ -784,6 +801,7 @@ int main(void) {
       TEST(a_full_flow_goes_on_reading_when_it_is_resumed),
       TEST(a_flow_is_its_agents_alone),
       TEST(a_flow_is_resumed_only_under_a_grant),
+      TEST(a_count_that_cannot_be_is_refused),
       TEST(a_flow_waits_a_minute_for_a_path),
       TEST(a_flow_moves_while_both_paths_work),
       TEST(a_revoked_grant_resets_its_flows),
