@@ -65,6 +65,9 @@ int applet_unknown(const char *name);
 void applet_help(FILE *f, const struct applet *a);
 /* The same configuration again (SIGHUP): 0 or config_load's error, printed. */
 int applet_reload(const struct applet_call *c, struct config *fresh);
+/* The same, mistakes to out, a line each. */
+int applet_reload_to(const struct applet_call *c, struct config *fresh,
+                     struct sbuf *out);
 /* The exit code for a ZTNA_E... value. */
 int applet_exit(int err);
 

@@ -4,18 +4,19 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "host/connector_host.h"
+#include "connector_file.h"
 #include "role.h"
 
 extern const struct applet applet_connector;
 
 struct program {
   const struct applet_call *call;
-  const struct connector_config *config;
+  struct connector_config *config;
   struct tls *tls;
   struct host *host;
   struct udp *udp; /* the host's */
   struct connector_host c;
+  struct connector_file file;
   struct http *http;
 };
 
@@ -35,11 +36,14 @@ static void page_metrics(void *ctx, struct sbuf *out) {
   metrics_print(out, udp_metrics, udp_counters(p->udp));
   metrics_print(out, backend_metrics, backend_counters(p->c.backend));
   metrics_print(out, tcp_sock_metrics, tcp_socks_counters(p->c.socks));
+  connector_file_metrics(&p->file, out);
 }
 
 static void page_status(void *ctx, struct sbuf *out) {
+  struct program *p = ctx;
   json_t *o = json_pack("{s:s}", "schema", "ztna.status/1");
-  connector_status(((struct program *)ctx)->c.core, o);
+  connector_status(p->c.core, o);
+  json_object_set_new(o, "config", connector_file_status(&p->file));
   role_page_json(out, o);
 }
 
@@ -55,30 +59,32 @@ static int run(struct program *p) {
   if (!p->udp ||
       connector_host_start(&p->c, p->host, p->config, p->tls, p->udp) < 0)
     return EXIT_FAILED;
+  connector_file_start(&p->file, p->call, p->tls, &p->c, host_uv(p->host));
   code = role_pages(p->call->config, p->host, &pages, p, &p->http);
-  if (code) return code;
+  if (code) {
+    connector_file_stop(&p->file);
+    return code;
+  }
   log_info("connector: started identity=%s services=%zu",
            tls_identity(p->tls)->spiffe, p->config->n_services);
   code = applet_exit(host_run(p->host));
   http_stop(p->http);
+  connector_file_stop(&p->file);
   return code;
 }
 
 static int prepare(struct program *p) {
-  const struct connector_config *c = p->config;
   int code = role_tls(p->call, ROLE_CONNECTOR, &p->tls);
+  struct sbuf out = {0};
 
   if (code) return code;
-  for (size_t i = 0; i < c->n_services; i++)
-    if (!identity_serves(tls_identity(p->tls), c->services[i].id)) {
-      fprintf(stderr,
-              "%s: connector.services[%zu].id: the certificate does not name "
-              "\"%s\"; issue one with: ztna cert issue --role connector "
-              "--service %s ...\n",
-              role_source(p->call), i, c->services[i].id, c->services[i].id);
-      return EXIT_CONFIG;
-    }
-  return EXIT_DONE;
+  connector_file_judge(p->call, p->call->config, p->tls, &out);
+  if (out.len) {
+    fputs(out.s, stderr);
+    code = EXIT_CONFIG;
+  }
+  sbuf_done(&out);
+  return code;
 }
 
 static int connector_start(struct applet_call *c) {
@@ -104,7 +110,13 @@ const struct applet applet_connector = {
         "\n"
         "SIGTERM or SIGINT: takes no new flows, waits up to drain_timeout for\n"
         "the end of TCP connections, and ends; a second one does not wait.\n"
-        "SIGUSR1 takes no new flows without ending, or takes them again.\n",
+        "SIGUSR1 takes no new flows without ending, or takes them again.\n"
+        "\n"
+        "The configuration file is read again when it changes, and on SIGHUP:\n"
+        "services and backends come, change and go, what is not concerned "
+        "goes on.\n"
+        "A file with mistakes changes nothing; log, status and the metric\n"
+        "ztna_connector_config_ok say so.\n",
     .example = "  ztna connector --config /etc/ztna/connector.json\n",
     .exits = "3 wrong configuration",
     .config = APPLET_CONFIG,

@@ -112,6 +112,11 @@ int applet_reload(const struct applet_call *c, struct config *fresh) {
   return config_load(fresh, c->config_file, c->applet->want, c->flags);
 }
 
+int applet_reload_to(const struct applet_call *c, struct config *fresh,
+                     struct sbuf *out) {
+  return config_load_to(fresh, c->config_file, c->applet->want, c->flags, out);
+}
+
 /* The key is in memory from here on. */
 static void forbid_core_dumps(void) {
   struct rlimit none = {0, 0};

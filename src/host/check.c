@@ -13,6 +13,7 @@
 enum { EVENTS = 32 };
 
 struct check {
+  struct check *next;
   size_t service;
   uint32_t serial; /* of the check, in its events */
   int fd;
@@ -29,36 +30,54 @@ struct checks {
   int epoll;
   check_on_done on_done;
   void *ctx;
-  size_t n;
   uint32_t n_begun;
-  struct check *running[]; /* by service */
+  struct check *running; /* one per service at most, so there are few */
 };
 
 /* --- life */
 
-struct checks *checks_new(size_t n, check_on_done on_done, void *ctx) {
-  struct checks *c = calloc(1, sizeof(*c) + n * sizeof(struct check *));
+struct checks *checks_new(check_on_done on_done, void *ctx) {
+  struct checks *c = calloc(1, sizeof(*c));
   if (!c) return NULL;
   c->epoll = epoll_create1(EPOLL_CLOEXEC);
   c->on_done = on_done;
   c->ctx = ctx;
-  c->n = n;
   if (c->epoll >= 0) return c;
   free(c);
   return NULL;
 }
 
-void checks_cancel(struct checks *c, size_t service) {
-  struct check *k = service < c->n ? c->running[service] : NULL;
-  if (!k) return;
-  c->running[service] = NULL;
+/* Takes *at out of the list. */
+static void end(struct check **at) {
+  struct check *k = *at;
+  *at = k->next;
   if (k->fd >= 0) close(k->fd);
   free(k);
 }
 
+void checks_cancel(struct checks *c, size_t service) {
+  for (struct check **at = &c->running; *at; at = &(*at)->next) {
+    if ((*at)->service != service) continue;
+    end(at);
+    return;
+  }
+}
+
+void checks_renumber(struct checks *c, const size_t *to, size_t n) {
+  struct check **at = &c->running;
+  while (*at) {
+    struct check *k = *at;
+    if (k->service < n) k->service = to[k->service];
+    if (k->service == SIZE_MAX)
+      end(at);
+    else
+      at = &k->next;
+  }
+}
+
 void checks_free(struct checks *c) {
   if (!c) return;
-  for (size_t i = 0; i < c->n; i++) checks_cancel(c, i);
+  while (c->running) end(&c->running);
   close(c->epoll);
   free(c);
 }
@@ -162,8 +181,7 @@ static void read_udp(struct checks *c, struct check *k) {
 /* --- what goes out */
 
 static bool watch(struct checks *c, struct check *k, int op, uint32_t events) {
-  struct epoll_event e = {.events = events,
-                          .data.u64 = (uint64_t)k->service << 32 | k->serial};
+  struct epoll_event e = {.events = events, .data.u32 = k->serial};
   return epoll_ctl(c->epoll, op, k->fd, &e) == 0;
 }
 
@@ -201,8 +219,9 @@ void checks_run(struct checks *c) {
   struct epoll_event v[EVENTS];
   int n = epoll_wait(c->epoll, v, EVENTS, 0);
   for (int i = 0; i < n; i++) {
-    struct check *k = c->running[v[i].data.u64 >> 32];
-    if (k && k->serial == (uint32_t)v[i].data.u64) step(c, k);
+    struct check *k = c->running;
+    while (k && k->serial != v[i].data.u32) k = k->next;
+    if (k) step(c, k);
   }
 }
 
@@ -239,14 +258,14 @@ static bool dial(struct checks *c, struct check *k,
 void checks_start(struct checks *c, size_t service, const struct check_how *how,
                   const struct ztna_addr *to) {
   struct check *k;
-  if (service >= c->n) return;
   checks_cancel(c, service);
   k = calloc(1, sizeof(*k));
   if (!k) {
     c->on_done(c->ctx, service, "no memory");
     return;
   }
-  c->running[service] = k;
+  k->next = c->running;
+  c->running = k;
   k->service = service;
   k->serial = ++c->n_begun;
   k->by = how->by;

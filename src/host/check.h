@@ -29,8 +29,8 @@ struct checks;
  * NULL: it passed. May start checks. */
 typedef void (*check_on_done)(void *ctx, size_t service, const char *error);
 
-/* Services are numbered 0 .. n - 1. NULL: no memory or no descriptor. */
-struct checks *checks_new(size_t n, check_on_done on_done, void *ctx);
+/* NULL: no memory or no descriptor. */
+struct checks *checks_new(check_on_done on_done, void *ctx);
 void checks_free(struct checks *c); /* no callbacks; NULL is fine */
 /* Readable when checks_run has something to do. */
 int checks_fd(const struct checks *c);
@@ -41,6 +41,9 @@ void checks_run(struct checks *c);
 void checks_start(struct checks *c, size_t service, const struct check_how *how,
                   const struct ztna_addr *to);
 void checks_cancel(struct checks *c, size_t service); /* none runs: fine */
+/* Services have other numbers now: number i became to[i], SIZE_MAX: it is
+ * gone. Those from n on keep theirs. */
+void checks_renumber(struct checks *c, const size_t *to, size_t n);
 
 /* Text with \r \n \t \\ and \xNN as bytes. How many, or -1: something else
  * behind a backslash, or more than room. */

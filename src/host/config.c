@@ -185,24 +185,27 @@ int config_parse(struct config *c, const char *name, const char *text,
   return rc;
 }
 
-static int unreadable(const char *file, const char *why) {
-  fprintf(stderr, "%s: cannot be read: %s\n", file, why);
-  return ZTNA_ECONFIG;
+int config_load_to(struct config *c, const char *file, unsigned want,
+                   const struct flags *flags, struct sbuf *out) {
+  char *text = NULL, why[FILE_WHY];
+  size_t len = 0;
+  *c = (struct config){0};
+  if (file && file_read(file, JSON_FILE_MAX, &text, &len, why) < 0) {
+    sbuf_printf(out, "%s: cannot be read: %s\n", file, why);
+    return ZTNA_ECONFIG;
+  }
+  int rc = config_parse(c, file, text, len, want, flags, out);
+  free(text);
+  return rc;
 }
 
 int config_load(struct config *c, const char *file, unsigned want,
                 const struct flags *flags) {
   struct sbuf out;
-  char *text = NULL, why[FILE_WHY];
-  size_t len = 0;
-  *c = (struct config){0};
-  if (file && file_read(file, JSON_FILE_MAX, &text, &len, why) < 0)
-    return unreadable(file, why);
   sbuf_init(&out, 0);
-  int rc = config_parse(c, file, text, len, want, flags, &out);
+  int rc = config_load_to(c, file, want, flags, &out);
   if (out.len) fputs(out.s, stderr);
   sbuf_done(&out);
-  free(text);
   return rc;
 }
 

@@ -151,6 +151,9 @@ struct config {
  * after a failure. */
 int config_load(struct config *c, const char *file, unsigned want,
                 const struct flags *flags);
+/* The same, mistakes to out, a line each. */
+int config_load_to(struct config *c, const char *file, unsigned want,
+                   const struct flags *flags, struct sbuf *out);
 /* The same from memory, mistakes to out; name stands for the file. */
 int config_parse(struct config *c, const char *name, const char *text,
                  size_t len, unsigned want, const struct flags *flags,

@@ -2,6 +2,7 @@
  * asks. */
 #include "host/connector_host.h"
 
+#include <string.h>
 #include <ztna/err.h>
 
 #include "host/clock.h"
@@ -59,8 +60,22 @@ static void on_ready(void *ctx, uint64_t now) {
   checks_run(((struct connector_host *)ctx)->checks);
 }
 
+static bool text_equal(const char *a, const char *b) {
+  return a == b || (a && b && !strcmp(a, b));
+}
+
+bool connector_checks_differ(const struct service_config *was,
+                             const struct service_config *is) {
+  const struct check_config *a = &was->check, *b = &is->check;
+
+  return a->type != b->type || !text_equal(a->path, b->path) ||
+         !text_equal(a->host, b->host) || a->status.first != b->status.first ||
+         a->status.last != b->status.last || !text_equal(a->send, b->send) ||
+         !text_equal(a->expect, b->expect);
+}
+
 int connector_checks_start(struct connector_host *p) {
-  p->checks = checks_new(p->config->n_services, on_done, p);
+  p->checks = checks_new(on_done, p);
   if (!p->checks) return ZTNA_ENOMEM;
   return host_watch(p->role, checks_fd(p->checks), on_ready, p);
 }

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <ztna/err.h>
 
 #include "base/log.h"
@@ -11,62 +12,89 @@
 
 /* --- names: relays and backends */
 
+/* An answer may come when other services are configured: a backend is named by
+ * all that makes it the same one. */
 struct lookup {
   struct connector_host *p;
-  bool relay;
-  size_t i, k; /* relay; or service and its backend */
+  size_t relay; /* SIZE_MAX: a backend */
+  char service[64];
+  unsigned protocol;
+  uint16_t port;
+  char name[300]; /* as configured */
 };
+
+static bool is_asked_for(const struct lookup *l,
+                         const struct backend_config *b) {
+  return b->protocol == l->protocol && b->port == l->port &&
+         !strcmp(b->to, l->name);
+}
+
+static void set_backend(const struct lookup *l, const struct ztna_addr *v,
+                        int n) {
+  const struct connector_config *c = l->p->config;
+
+  for (size_t i = 0; i < c->n_services; i++) {
+    const struct service_config *s = &c->services[i];
+
+    if (strcmp(s->id, l->service)) continue;
+    for (size_t k = 0; k < s->n_backends; k++)
+      if (is_asked_for(l, &s->backends[k]))
+        connector_set_backend(l->p->core, i, k, v, (size_t)n);
+  }
+}
 
 static void take_addresses(void *ctx, const struct ztna_addr *v, int n,
                            const char *why) {
-  struct lookup l = *(struct lookup *)ctx;
-  const struct connector_config *c = l.p->config;
-  const char *name =
-      l.relay ? c->relays[l.i] : c->services[l.i].backends[l.k].to;
+  struct lookup *l = ctx;
 
-  free(ctx);
   if (n <= 0) {
-    log_warn("connector: name not resolved name=%s: %s", name, why);
+    log_warn("connector: name not resolved name=%s: %s", l->name, why);
+    free(l);
     return;
   }
-  if (l.p->role) host_enter(l.p->role);
-  if (l.relay)
-    connector_set_relay(l.p->core, l.i, v, (size_t)n, clock_now());
+  if (l->p->role) host_enter(l->p->role);
+  if (l->relay == SIZE_MAX)
+    set_backend(l, v, n);
   else
-    connector_set_backend(l.p->core, l.i, l.k, v, (size_t)n);
+    connector_set_relay(l->p->core, l->relay, v, (size_t)n, clock_now());
+  free(l);
 }
 
-static void look_up(struct connector_host *p, bool relay, size_t i, size_t k) {
+static void look_up_backend(struct connector_host *p, size_t i, size_t k) {
+  const struct service_config *s = &p->config->services[i];
+  const struct backend_config *b = &s->backends[k];
   struct lookup *l = malloc(sizeof(*l));
-  const struct backend_config *b =
-      relay ? NULL : &p->config->services[i].backends[k];
-  char host[300];
+  char host[sizeof(l->name) + 2];
 
   if (!l) return;
-  *l = (struct lookup){p, relay, i, k};
-  if (relay) {
-    resolve_name(host_resolver(p->host), p->config->relays[i], 4433,
-                 take_addresses, l);
-    return;
-  }
+  *l = (struct lookup){
+      .p = p, .relay = SIZE_MAX, .protocol = b->protocol, .port = b->port};
+  snprintf(l->service, sizeof(l->service), "%s", s->id);
+  snprintf(l->name, sizeof(l->name), "%s", b->to);
   /* A backend for ICMP is a host without port. */
-  snprintf(host, sizeof(host), "%s%s", b->to,
+  snprintf(host, sizeof(host), "%s%s", l->name,
            b->protocol == PROTO_ICMP ? ":7" : "");
   resolve_name(host_resolver(p->host), host, 0, take_addresses, l);
 }
 
 static void look_up_relays(struct connector_host *p) {
+  struct lookup *l;
   int i;
 
-  while ((i = connector_wants_relay(p->core)) >= 0)
-    look_up(p, true, (size_t)i, 0);
+  while ((i = connector_wants_relay(p->core)) >= 0 &&
+         (l = malloc(sizeof(*l)))) {
+    *l = (struct lookup){.p = p, .relay = (size_t)i};
+    snprintf(l->name, sizeof(l->name), "%s", p->config->relays[i]);
+    resolve_name(host_resolver(p->host), p->config->relays[i], 4433,
+                 take_addresses, l);
+  }
 }
 
 static void look_up_backends(struct connector_host *p) {
   size_t service, backend;
 
   while (connector_wants_backend(p->core, &service, &backend))
-    look_up(p, false, service, backend);
+    look_up_backend(p, service, backend);
 }
 
 /* --- TCP backends */
@@ -242,6 +270,11 @@ static void toggle(void *ctx, uint64_t now) {
     connector_set_draining(p->core, !connector_is_draining(p->core), now);
 }
 
+static void reload(void *ctx, uint64_t now) {
+  struct connector_host *p = ctx;
+  if (p->on_reload) p->on_reload(p->reload_ctx);
+}
+
 static void stop(void *ctx, uint64_t now) {
   struct connector_host *p = ctx;
   p->drain_until = NEVER; /* over */
@@ -263,6 +296,7 @@ static const struct loop_role verbs = {
     .toggle = toggle,
     .stop = stop,
     .stopped = stopped,
+    .reload = reload,
 };
 
 /* --- start */
@@ -295,7 +329,8 @@ services_of(const struct connector_config *c,
       (*backends)[n++] = (struct connector_backend){
           .protocol = s->backends[k].protocol,
           .port = s->backends[k].port,
-          .proxy_protocol = s->backends[k].proxy_protocol};
+          .proxy_protocol = s->backends[k].proxy_protocol,
+          .to = s->backends[k].to};
   }
   return v;
 }
@@ -331,7 +366,7 @@ static int make_core(struct connector_host *p, struct tls *tls) {
 }
 
 int connector_host_start(struct connector_host *p, struct host *h,
-                         const struct connector_config *config, struct tls *tls,
+                         struct connector_config *config, struct tls *tls,
                          struct udp *udp) {
   int rc;
 
@@ -351,9 +386,61 @@ int connector_host_start(struct connector_host *p, struct host *h,
     return ZTNA_EIO;
   for (size_t i = 0; i < config->n_services; i++)
     for (size_t k = 0; k < config->services[i].n_backends; k++)
-      look_up(p, false, i, k);
+      look_up_backend(p, i, k);
   look_up_relays(p);
   return 0;
+}
+
+/* --- other services */
+
+static size_t number_of(const struct connector_config *c, const char *id) {
+  for (size_t i = 0; i < c->n_services; i++)
+    if (!strcmp(c->services[i].id, id)) return i;
+  return SIZE_MAX;
+}
+
+/* Where the services of a are in b. */
+static size_t *numbers(const struct connector_config *a,
+                       const struct connector_config *b) {
+  size_t *to = calloc(a->n_services + 1, sizeof(*to));
+
+  for (size_t i = 0; to && i < a->n_services; i++)
+    to[i] = number_of(b, a->services[i].id);
+  return to;
+}
+
+static void exchange(struct connector_config *a, struct connector_config *b) {
+  struct connector_config was = *a;
+
+  a->services = b->services;
+  a->n_services = b->n_services;
+  a->drain_timeout = b->drain_timeout;
+  b->services = was.services;
+  b->n_services = was.n_services;
+  b->drain_timeout = was.drain_timeout;
+}
+
+int connector_host_reload(struct connector_host *p,
+                          struct connector_config *fresh) {
+  struct connector_backend *backends = NULL;
+  struct connector_service *v = services_of(fresh, &backends);
+  size_t *to = numbers(p->config, fresh);
+  int rc = ZTNA_ENOMEM;
+
+  for (size_t i = 0; v && to && i < p->config->n_services; i++)
+    if (to[i] != SIZE_MAX)
+      v[to[i]].check_changed = connector_checks_differ(&p->config->services[i],
+                                                       &fresh->services[to[i]]);
+  if (v && to)
+    rc = connector_set_services(p->core, v, fresh->n_services, clock_now());
+  if (rc == 0) {
+    checks_renumber(p->checks, to, p->config->n_services);
+    exchange(p->config, fresh);
+  }
+  free(v);
+  free(backends);
+  free(to);
+  return rc;
 }
 
 void connector_host_free(struct connector_host *p) {

@@ -11,7 +11,7 @@
 #include "role/connector.h"
 
 struct connector_host {
-  const struct connector_config *config;
+  struct connector_config *config;
   struct connector *core;
   struct backend *backend;
   struct tcp_socks *socks;
@@ -19,13 +19,20 @@ struct connector_host {
   uint64_t drain_until; /* NEVER: no stop waits for its flows */
   struct host *host;
   struct host_role *role;
+  /* SIGHUP; NULL: nothing is read again. May be set at any time. */
+  void (*on_reload)(void *ctx);
+  void *reload_ctx;
 };
 
 /* p is zeroed. config and tls are lent, udp is taken over. 0 or an error,
  * logged; connector_host_free is right after both, when the host is gone. */
 int connector_host_start(struct connector_host *p, struct host *h,
-                         const struct connector_config *config, struct tls *tls,
+                         struct connector_config *config, struct tls *tls,
                          struct udp *udp);
+/* The services and drain_timeout of `fresh` are in force from now on; it gets
+ * the former ones in exchange. 0, or ZTNA_ENOMEM: nothing changed. */
+int connector_host_reload(struct connector_host *p,
+                          struct connector_config *fresh);
 void connector_host_free(struct connector_host *p);
 
 /* --- connector_checks.c: health checks, for connector_host.c */
@@ -33,6 +40,9 @@ void connector_host_free(struct connector_host *p);
 /* The core's view of a service's check. */
 void connector_checks_rule(const struct service_config *s,
                            struct connector_service *to);
+/* Is something else asked? */
+bool connector_checks_differ(const struct service_config *was,
+                             const struct service_config *is);
 int connector_checks_start(struct connector_host *p);
 /* Does what the core wants done. */
 void connector_checks_flush(struct connector_host *p);

@@ -41,7 +41,7 @@ static void listen_on(int type) {
 
 static int begin(void **state) {
   memset(&last, 0, sizeof(last));
-  checks = checks_new(4, on_done, NULL);
+  checks = checks_new(on_done, NULL);
   return checks ? 0 : -1;
 }
 
