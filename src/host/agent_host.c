@@ -97,6 +97,12 @@ static bool stopped(const void *ctx) {
   return ztna_agent_stopped(((const struct agent_host *)ctx)->core);
 }
 
+/* Nobody should have to guess why nothing happened. */
+static void reload(void *ctx, uint64_t now) {
+  log_warn("agent: SIGHUP: nothing is read again; changes of the configuration "
+           "and of certificates need a restart");
+}
+
 static void network_changed(void *ctx, uint64_t now) {
   ztna_agent_network_changed(((struct agent_host *)ctx)->core, now);
 }
@@ -109,6 +115,7 @@ static const struct loop_role verbs = {
     .flush = flush,
     .stop = stop,
     .stopped = stopped,
+    .reload = reload,
     .network_changed = network_changed,
 };
 
