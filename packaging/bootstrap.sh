@@ -384,7 +384,7 @@ build_ngtcp2() (
   # BBR takes 2 % of loss for a full queue: that leaves 25 of 200 Mbit/s on a
   # line that loses 5 %; 15 leaves 100, and beside CUBIC it changes little. And
   # it never leaves its start while a flow's window is smaller than what queues
-  # take: not even when that loses a seventh (tests/sim/test_sim_tcp.c).
+  # take: not even when that loses a seventh (tests/sim/test_sim_rate.c).
   limited='bbr->rst->rs.is_app_limited'
   n=$(grep -cxE '#define NGTCP2_BBR_LOSS_THRESH_NUMER 2|  if \(bbr->full_bw_now .* '$limited'\) \{' \
     lib/ngtcp2_bbr.c || :)
