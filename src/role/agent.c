@@ -324,6 +324,8 @@ static const struct metric metrics[] = {
      offsetof(struct agent_counters, n_flows)},
     {"ztna_agent_tcp_flows", "TCP connections", METRIC_GAUGE,
      offsetof(struct agent_counters, n_tcp_flows)},
+    {"ztna_agent_tcp_held", "SYNs that wait for their backend", METRIC_GAUGE,
+     offsetof(struct agent_counters, n_tcp_held)},
     {"ztna_agent_tcp_opened_total", "TCP connections of this machine begun",
      METRIC_COUNTER, offsetof(struct agent_counters, n_tcp_opened)},
     {"ztna_agent_tcp_refused_total", "TCP connections of this machine refused",
@@ -338,6 +340,20 @@ static const struct metric metrics[] = {
      offsetof(struct agent_counters, n_redials)},
     {"ztna_agent_drops_total", "inner packets dropped", METRIC_REASONS,
      offsetof(struct agent_counters, drops)},
+    {0},
+};
+
+static const struct metric tcp_metrics[] = {
+    {"ztna_agent_tcp_bytes_in_total", "bytes of TCP flows from connectors",
+     METRIC_COUNTER, offsetof(struct tcpflow_common, n_in)},
+    {"ztna_agent_tcp_bytes_out_total", "bytes of TCP flows to connectors",
+     METRIC_COUNTER, offsetof(struct tcpflow_common, n_out)},
+    {"ztna_agent_tcp_lost_total", "TCP flows whose path ended", METRIC_COUNTER,
+     offsetof(struct tcpflow_common, n_lost)},
+    {"ztna_agent_tcp_resumed_total", "TCP flows that went on on another path",
+     METRIC_COUNTER, offsetof(struct tcpflow_common, n_resumed)},
+    {"ztna_agent_tcp_buffered_bytes", "kept for TCP flows", METRIC_GAUGE,
+     offsetof(struct tcpflow_common, pool.used)},
     {0},
 };
 
@@ -364,6 +380,7 @@ char *ztna_agent_metrics(const struct ztna_agent *a) {
   for (int i = 0; i < LINKS_MAX; i++)
     if (a->links[i]) path_total(a->links[i]->path, &sum);
   metrics_print(&b, metrics, &a->counters);
+  metrics_print(&b, tcp_metrics, &a->tcp);
   metrics_print(&b, path_metrics, &sum);
   metrics_print(&b, quic_metrics, quic_stats(a->quic));
   if (!b.failed) return b.s;
@@ -404,6 +421,8 @@ char *ztna_agent_status(const struct ztna_agent *a) {
   json_object_set_new(j, "relay", uplink_status(a->uplinks[a->current]));
   json_object_set_new(j, "services", list);
   json_object_set_new(j, "links", links);
+  json_object_set_new(j, "tcp_flows",
+                      json_integer((json_int_t)a->counters.n_tcp_flows));
   s = json_dumps(j, JSON_INDENT(2));
   json_decref(j);
   return s;

@@ -97,7 +97,7 @@ struct frag {
 struct agent_counters {
   uint64_t n_ip_in, n_ip_out, n_held, n_services, n_links, n_flows;
   uint64_t n_grants, n_redials;
-  uint64_t n_tcp_flows; /* now */
+  uint64_t n_tcp_flows, n_tcp_held; /* now */
   uint64_t n_tcp_opened, tcp_refused[REASON_N];
   uint64_t drops[REASON_N];
 };

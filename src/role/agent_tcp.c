@@ -62,7 +62,7 @@ static void unlist(struct tcp_conn *t) {
 static void release(struct tcp_conn *t) {
   if (!t->held) return;
   t->held = false;
-  t->agent->tcps->n_held--;
+  t->agent->counters.n_tcp_held--;
 }
 
 static struct tcp_conn *conn_new(struct ztna_agent *a, const struct ip_pkt *p,
@@ -91,7 +91,7 @@ static struct tcp_conn *conn_new(struct ztna_agent *a, const struct ip_pkt *p,
   if (t->next) t->next->prev = &t->next;
   t->prev = &x->first;
   x->first = t;
-  x->n_held++;
+  a->counters.n_tcp_held++;
   x->tick_at = time_min(x->tick_at, a->now + SEC);
   return t;
 }
@@ -132,7 +132,7 @@ static bool may_take_syn(struct ztna_agent *a) {
     x->tokens_at = a->now;
     if (x->tokens > SYNS_BURST) x->tokens = SYNS_BURST;
   }
-  if (!x->tokens || x->n_held >= CONNS_HELD) return false;
+  if (!x->tokens || a->counters.n_tcp_held >= CONNS_HELD) return false;
   x->tokens--;
   return true;
 }

@@ -37,9 +37,8 @@ struct agent_tcp {
   struct stack *stack;
   struct map conns; /* by key */
   struct tcp_conn *first;
-  struct tcp_conn *due;  /* have something for their programs */
-  struct tcp_conn *gone; /* freed when nobody is up the stack */
-  uint64_t n_held;
+  struct tcp_conn *due;       /* have something for their programs */
+  struct tcp_conn *gone;      /* freed when nobody is up the stack */
   uint64_t tokens, tokens_at; /* SYNs that may be taken now */
   bool stalled;               /* no room for the TUN was found */
   uint64_t tick_at;           /* next tick_conns */
