@@ -169,7 +169,7 @@ void connector_free(struct connector *c) {
   quic_free(c->quic);
   for (size_t i = 0; i < c->n_uplinks; i++) uplink_free(c->uplinks[i]);
   services_free(c);
-  nat_free(c);
+  ops_free(c);
   check_free(c);
   flows_free(c->flows);
   pool_done(&c->pool);

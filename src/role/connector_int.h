@@ -226,6 +226,16 @@ void grants_sync(struct connector *c, const struct uplink *u, json_t *answer);
 /* Ends those whose lease ran out; whether any is left. */
 bool grants_tick(struct link *l, uint64_t now);
 
+/* connector_op.c */
+/* A packet of the pool; when none is free, of the longest queue. NULL: none. */
+struct pkt *connector_pkt(struct connector *c);
+/* The place of a new operation; NULL: there is none. */
+struct op *op_push(struct connector *c);
+/* One with bytes, which are copied; dropped when there is no room. */
+void op_data(struct connector *c, int kind, uint32_t flow, uint16_t seq,
+             const uint8_t *data, size_t len);
+void ops_free(struct connector *c);
+
 /* connector_nat.c */
 void nat_packet(struct link *l, uint64_t context, const uint8_t *ip,
                 size_t len);
@@ -236,7 +246,6 @@ void nat_end(struct connector *c, const struct link *l,
 /* Its backends are others (moved) or gone. */
 void nat_recheck(struct connector *c, const struct service *s);
 void nat_tick(struct connector *c, uint64_t now);
-void nat_free(struct connector *c);
 
 /* connector_tcp.c */
 /* The agent began a stream: takes it. */

@@ -16,77 +16,6 @@ enum {
   ECHO_MAX = TUNNEL_MTU - IP6_HEADER - ICMP_HEADER,
 };
 
-/* A packet of the pool; when none is free, of the longest queue: a path that
- * stands must not keep the others from being served. */
-static struct pkt *pkt_get(struct connector *c) {
-  struct pkt *k = pool_get(&c->pool);
-  struct path *longest = NULL;
-
-  if (k) return k;
-  for (size_t i = 0; i < c->n_links; i++) {
-    struct path *p = c->links[i] ? c->links[i]->path : NULL;
-
-    if (p && (!longest || path_waiting(p) > path_waiting(longest))) longest = p;
-  }
-  return longest && path_shed(longest) ? pool_get(&c->pool) : NULL;
-}
-
-/* --- operations for the skin --- */
-
-static struct op *op_push(struct connector *c) {
-  if (c->n_ops == OPS_MAX) return NULL;
-  return &c->ops[(c->op_head + c->n_ops++) % OPS_MAX];
-}
-
-/* Bytes for an operation: of the pool, or of the heap for what was put together
- * from fragments. */
-static uint8_t *op_room(struct connector *c, struct op *o, size_t len) {
-  if (len > PKT_ROOM) return o->big = malloc(len);
-  o->k = pkt_get(c);
-  return o->k ? pkt_data(o->k) : NULL;
-}
-
-static void op_free(struct connector *c, struct op *o) {
-  if (o->k) pool_put(&c->pool, o->k);
-  free(o->big);
-  memset(o, 0, sizeof(*o));
-}
-
-static void op_data(struct connector *c, int kind, uint32_t flow, uint16_t seq,
-                    const uint8_t *data, size_t len) {
-  struct op new = {.op = {.kind = kind, .flow = flow, .seq = seq, .len = len}};
-  uint8_t *room = op_room(c, &new, len);
-  struct op *o = room ? op_push(c) : NULL;
-
-  if (!o) {
-    op_free(c, &new);
-    connector_drop(c, REASON_RATE_LIMITED);
-    return;
-  }
-  memcpy(room, data, len);
-  new.op.data = room;
-  *o = new;
-  c->counters.n_to_backend++;
-}
-
-bool connector_backend_next(struct connector *c, struct backend_op *op) {
-  op_free(c, &c->lent);
-  if (!c->n_ops) return false;
-  c->lent = c->ops[c->op_head];
-  c->op_head = (c->op_head + 1) % OPS_MAX;
-  c->n_ops--;
-  *op = c->lent.op;
-  return true;
-}
-
-void nat_free(struct connector *c) {
-  struct backend_op op;
-
-  if (!c->ops) return;
-  while (connector_backend_next(c, &op))
-    ;
-}
-
 /* --- flows --- */
 
 /* False: there is no room for the close, and without it the number must not be
@@ -169,7 +98,7 @@ static void to_agent(struct link *l, uint32_t context, struct pkt *k) {
 static void send_error(struct link *l, uint32_t context,
                        const struct ztna_addr *from, enum ip_error err,
                        uint32_t mtu, const uint8_t *about, size_t len) {
-  struct pkt *k = pkt_get(l->owner);
+  struct pkt *k = connector_pkt(l->owner);
   int n;
 
   if (!k) return;
@@ -253,7 +182,7 @@ static void echo(struct link *l, const struct context *x,
                  const struct ip_pkt *p) {
   struct connector *c = l->owner;
   struct ztna_addr from = p->dst;
-  struct pkt *k = pkt_get(c);
+  struct pkt *k = connector_pkt(c);
   int n =
       k ? ip_build_echo(pkt_data(k), TUNNEL_MTU, &from, &p->src, true,
                         p->src.port, p->icmp_seq, p->payload, p->payload_len)
@@ -394,7 +323,7 @@ static void send_cut(struct link *l, const struct flow *f, size_t len) {
                        .id = (uint32_t)rng_u64(c->o.rng)};
   struct pkt *k;
 
-  while ((k = pkt_get(c))) {
+  while ((k = connector_pkt(c))) {
     k->len = (uint16_t)ip_cut_next(&cut, pkt_data(k));
     if (!k->len) break;
     to_agent(l, f->context, k);
@@ -431,7 +360,7 @@ static void reply(struct connector *c, uint64_t now, uint32_t flow,
       return;
     }
   }
-  k = pkt_get(c);
+  k = connector_pkt(c);
   n = k ? build_reply(pkt_data(k), TUNNEL_MTU, f, seq, data, len) : 0;
   if (n > 0) {
     k->len = (uint16_t)n;
