@@ -365,11 +365,27 @@ static double cpu_seconds(void) {
          (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
 }
 
+/* That the kernel sent again, in this namespace. */
+static long retransmissions(void) {
+  char line[512], *at;
+  long n = -1;
+  FILE *f = fopen("/proc/self/net/snmp", "r");
+
+  while (f && fgets(line, sizeof(line), f)) {
+    if (strncmp(line, "Tcp: ", 5) || line[5] < '0' || line[5] > '9') continue;
+    at = line + 5;
+    for (int i = 0; i < 12 && at; i++) n = strtol(at, &at, 10);
+  }
+  if (f) fclose(f);
+  return n;
+}
+
 static void report(const char *what, uint64_t n, uint64_t began, double cpu) {
   double s = (double)(clock_now() - began) * 1e-9;
-  print_message("# %s%s: %.2f Gbit/s, %.2f CPU seconds per GB, both ends\n",
+  print_message("# %s%s: %.2f Gbit/s, %.2f CPU seconds per GB, both ends; "
+                "%ld retransmissions so far\n",
                 what, offload ? " with offload" : "", (double)n * 8e-9 / s,
-                (cpu_seconds() - cpu) * 1e9 / (double)n);
+                (cpu_seconds() - cpu) * 1e9 / (double)n, retransmissions());
 }
 
 /* --- tests --- */
