@@ -67,8 +67,8 @@ static bool checked_elsewhere(const struct service *s,
     return true;
   was = &s->backends[s->check_backend];
   is = &fresh->backends[checked];
-  return is->moved || is->how.protocol != was->how.protocol ||
-         is->how.port != was->how.port;
+  if (is->moved || !s->health.rule.every) return is->moved;
+  return is->how.protocol != was->how.protocol || is->how.port != was->how.port;
 }
 
 /* --- what ends --- */

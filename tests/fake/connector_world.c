@@ -77,7 +77,8 @@ struct world {
   struct ztna_addr relay_addr, c_addr;
   struct h3_req *events;
   int n_lines, n_registered;
-  char answer[200]; /* last body for /answer */
+  char services[2048]; /* last body for /v1/connector */
+  char answer[200];    /* last body for /answer */
   struct agent v[AGENTS];
   struct backend backends[FLOWS];
   struct server servers[FLOWS];
@@ -126,6 +127,7 @@ void on_request(struct h3 *s, void *ud, struct h3_req *r) {
     line(w, "{\"event\":\"snapshot\"}");
   } else if (!strcmp(path, "/v1/connector")) {
     w->n_registered++;
+    snprintf(w->services, sizeof(w->services), "%s", h3_body(r, &len));
     h3_respond(r, 200, "{\"grants\":[]}", 13);
   } else {
     snprintf(w->answer, sizeof(w->answer), "%s %s", path, h3_body(r, &len));
