@@ -1,7 +1,7 @@
-/* demo.c - `ztna demo`: relay, connector, agent and an echo service in one
- * process, over real UDP sockets on loopback. No root: instead of a TUN device
- * the demo itself hands IP packets to the agent. No files: certificates are
- * made in memory. */
+/* demo.c - `ztna demo`: relay, connector, agent, an echo and a web service in
+ * one process, over real sockets on loopback. No root: instead of a TUN device
+ * the demo itself hands IP packets to the agent, and a port of this machine
+ * leads to the web service. No files: certificates are made in memory. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "codec/ip.h"
 #include "demo.h"
+#include "demo_client.h"
 #include "host/clock.h"
 #include "role.h"
 
@@ -34,17 +35,18 @@ struct demo_opts {
 };
 
 /* What the demo is doing. */
-enum phase { CONNECT, RTT, BULK, DONE };
+enum phase { CONNECT, RTT, BULK, WEB, DONE };
 
 struct demo {
   const struct demo_opts *opts;
   struct demo_roles roles;
+  struct demo_client client;
   struct host *host;
   uv_timer_t timer;
   enum phase phase;
   bool failed;
   uint64_t began_at, phase_at;
-  bool told_relay;
+  bool told_relay, told_page;
   struct ztna_addr from, to;
   uint64_t tried_at;      /* CONNECT: last request */
   uint64_t first_reply;   /* ns after the start */
@@ -90,9 +92,17 @@ static double loss(const struct demo *d) {
   return sent ? (double)(sent - got) / (double)sent : 0;
 }
 
-static double mbps(const struct demo *d) {
-  if (!d->bulk_ns) return 0;
-  return (double)d->bulk_bytes * 8e3 / (double)d->bulk_ns;
+static double mbps(uint64_t bytes, uint64_t ns) {
+  return ns ? (double)bytes * 8e3 / (double)ns : 0;
+}
+
+static double udp_mbps(const struct demo *d) {
+  return mbps(d->bulk_bytes, d->bulk_ns);
+}
+
+/* Once the client is done. */
+static double tcp_mbps(const struct demo *d) {
+  return mbps(d->client.bulk_bytes, d->client.bulk_ns);
 }
 
 /* What the agent says of its path, while it has one. */
@@ -111,14 +121,19 @@ static void note_path(struct demo *d) {
 }
 
 static void print_json(const struct demo *d) {
+  bool page = demo_client_state(&d->client) > CLIENT_PAGE;
+  bool bulk = demo_client_state(&d->client) == CLIENT_DONE;
   json_t *o = json_pack(
-      "{s:s, s:b, s:f, s:{s:f, s:f, s:f}, s:f, s:f, s:s, s:s, s:I, s:I}",
+      "{s:s, s:b, s:f, s:{s:f, s:f, s:f}, s:f, s:f, s:s, s:s, s:I, s:I,"
+      " s:i, s:f}",
       "schema", "ztna.demo/1", "ok", !d->failed, "seconds_to_first_reply",
       (double)d->first_reply / (double)SEC, "rtt_ms", "min", percentile(d, 0),
       "p50", percentile(d, 0.5), "p99", percentile(d, 0.99), "loss", loss(d),
-      "throughput_mbps", mbps(d), "group", d->group, "cipher", d->cipher,
+      "throughput_mbps", udp_mbps(d), "group", d->group, "cipher", d->cipher,
       "sent", (json_int_t)(d->n_sent + d->n_bulk_sent), "received",
-      (json_int_t)(d->n_got + d->n_bulk_got));
+      (json_int_t)(d->n_got + d->n_bulk_got), "http_status",
+      page ? d->client.status : 0, "tcp_throughput_mbps",
+      bulk ? tcp_mbps(d) : 0.0);
 
   json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
   putchar('\n');
@@ -195,23 +210,30 @@ static const struct agent_host_hooks hooks = {.packets = on_packets};
 /* --- the course of events --- */
 
 static void fail(struct demo *d, const char *what) {
-  const char *why;
-
-  ztna_agent_ready(d->roles.agent.core, &why);
-  tell(d, "failed", "%s (%s: %s)", what, why, reason_text(reason_find(why)));
-  if (d->opts->json) fprintf(stderr, "ztna demo: %s (%s)\n", what, why);
+  tell(d, "failed", "%s", what);
+  if (d->opts->json) fprintf(stderr, "ztna demo: %s\n", what);
   d->failed = true;
   d->phase = DONE;
   host_stop(d->host, 0);
 }
 
+static void fail_connect(struct demo *d) {
+  const char *why;
+  char what[256];
+
+  ztna_agent_ready(d->roles.agent.core, &why);
+  snprintf(what, sizeof(what), "no reply (%s: %s)", why,
+           reason_text(reason_find(why)));
+  fail(d, what);
+}
+
 static void step_connect(struct demo *d, uint64_t now) {
-  struct ztna_addr own[2], routes[2];
+  struct ztna_addr own;
   enum reason reason;
   const char *why;
 
   if (now - d->began_at > FIRST_REPLY_WITHIN) {
-    fail(d, "no reply");
+    fail_connect(d);
     return;
   }
   if (!d->told_relay && ztna_agent_ready(d->roles.agent.core, &why) &&
@@ -219,14 +241,13 @@ static void step_connect(struct demo *d, uint64_t now) {
     d->told_relay = true;
     tell(d, "relay", "agent and connector are connected to it");
   }
-  if (!ztna_agent_addresses(d->roles.agent.core, own) ||
-      !ztna_agent_routes(d->roles.agent.core, routes, 2) ||
+  if (!demo_roles_know_way(&d->roles, &own) ||
       (d->tried_at && now < d->tried_at + RETRY_EVERY))
     return;
-  d->from = own[0];
-  d->to = routes[0];
+  d->from = own;
+  d->to = d->roles.echo_ip;
   d->from.port = AGENT_PORT;
-  d->to.port = DEMO_PORT;
+  d->to.port = DEMO_ECHO_PORT;
   if (!d->tried_at) {
     char a[ZTNA_ADDR_STRLEN], b[ZTNA_ADDR_STRLEN];
     tell(d, "route", "asking for a way from %s to the service at %s",
@@ -263,8 +284,29 @@ static void step_bulk(struct demo *d, uint64_t now) {
   /* What is still on its way is neither lost nor received. */
   d->n_bulk_sent = d->n_bulk_got + d->n_bulk_lost;
   tell(d, "throughput", "%.0f Mbit/s each way, packets of %d bytes, echoed",
-       mbps(d), PAYLOAD);
+       udp_mbps(d), PAYLOAD);
   tell(d, "loss", "%.3f %%", 100 * loss(d));
+  enter(d, WEB, now);
+  if (demo_client_start(&d->client, &d->roles.web_at, d->opts->seconds * SEC))
+    fail(d, "no thread for a program that fetches a page");
+}
+
+/* The client is elsewhere: this only tells what it has seen. */
+static void step_web(struct demo *d, uint64_t now) {
+  enum demo_client_state state = demo_client_state(&d->client);
+
+  if (state > CLIENT_PAGE && d->client.status && !d->told_page) {
+    d->told_page = true;
+    tell(d, "page", "HTTP %d, %zu bytes over TCP", d->client.status,
+         d->client.page_bytes);
+  }
+  if (state != CLIENT_DONE) return;
+  if (d->client.why[0]) {
+    fail(d, d->client.why);
+    return;
+  }
+  tell(d, "bulk", "%.0f Mbit/s down over TCP (loopback, one stream)",
+       tcp_mbps(d));
   enter(d, DONE, now);
   host_stop(d->host, 0);
 }
@@ -273,7 +315,11 @@ static void on_timer(uv_timer_t *t) {
   struct demo *d = t->data;
   uint64_t now = clock_now();
 
-  if (d->phase == DONE) return;
+  if (d->phase == DONE || host_is_stopping(d->host)) return;
+  if (d->phase == WEB) {
+    step_web(d, now);
+    return;
+  }
   host_enter(d->roles.agent.role);
   if (d->phase == CONNECT)
     step_connect(d, now);
@@ -312,31 +358,35 @@ static int demo_start(struct applet_call *c) {
   if (log_get_level() > LOG_LEVEL_ERR) log_set_level(LOG_LEVEL_ERR);
   d.samples = calloc(SAMPLES_MAX, sizeof(*d.samples));
   if (d.samples) code = run(&d);
+  demo_client_quit(&d.client);
   if (d.host) host_free(d.host);
-  demo_roles_free(&d.roles);
+  demo_roles_free(&d.roles); /* ends what the client waits for */
+  demo_client_join(&d.client);
   free(d.samples);
   return code;
 }
 
 static const struct field fields[] = {
     FIELD(demo_opts, seconds, .type = F_INT, .dflt = "2", .min = 1, .max = 60,
-          .help = "how long to measure throughput"),
+          .help = "how long to measure throughput, of UDP and of TCP"),
     FIELD(demo_opts, json, .type = F_BOOL, .help = "one JSON object"),
     FIELD_END,
 };
 
 const struct applet applet_demo = {
     .name = "demo",
-    .summary = "relay, connector, agent and a service in one process",
+    .summary = "relay, connector, agent and services in one process",
     .usage = "[--seconds N] [--json]",
     .about =
         "Shows that it works on this machine: makes certificates in memory,\n"
-        "starts a relay, a connector with an echo service, and an agent, all\n"
-        "over real UDP sockets on loopback, and tells what happens with "
-        "times:\n"
-        "round-trip time, loss and throughput through the tunnel. Needs no "
-        "root\n"
-        "and leaves no file.\n",
+        "starts a relay, a connector with an echo and a web service, and an\n"
+        "agent, all over real sockets on loopback, and tells what happens "
+        "with\n"
+        "times: round-trip time, loss and throughput through the tunnel, a "
+        "page\n"
+        "and a long download over TCP. Each throughput is measured for "
+        "--seconds.\n"
+        "Needs no root and leaves no file.\n",
     .example = "  ztna demo\n  ztna demo --seconds 5 --json\n",
     .fields = fields,
     .opts_size = sizeof(struct demo_opts),

@@ -1,5 +1,6 @@
 /* demo_roles.c - what `ztna demo` is made of: certificates in memory, a relay,
- * a connector, an agent and an echo socket, each as in real life. */
+ * a connector, an agent, an echo socket and a web server, each as in real life.
+ */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -7,9 +8,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <ztna/err.h>
 
 #include "base/log.h"
 #include "demo.h"
+#include "demo_web.h"
 #include "host/clock.h"
 #include "role.h"
 #include "transport/cert.h"
@@ -27,12 +30,14 @@ static void pem_forget(struct pem *p) {
   cert_forget(&p->key);
 }
 
-static int make_leaf(const struct pem *ca, const char *spiffe, const char *dns,
+/* dns: n names, or none. */
+static int make_leaf(const struct pem *ca, const char *spiffe,
+                     const char *const *dns, size_t n,
                      const struct ztna_addr *ip, struct pem *out) {
   int64_t now = (int64_t)(clock_wall() / SEC);
   struct cert_spec spec = {.spiffe = spiffe,
-                           .dns = &dns,
-                           .n_dns = dns != NULL,
+                           .dns = dns,
+                           .n_dns = n,
                            .ips = ip,
                            .n_ips = ip != NULL,
                            .not_before = now - 300,
@@ -89,15 +94,16 @@ static const struct loop_role relay_verbs = {
     .stopped = relay_is_stopped,
 };
 
-/* One rule: everybody of the demo may use the echo service. */
+/* One rule: everybody of the demo may use both services. */
 static struct policy *make_policy(void) {
-  char *agents[] = {"spiffe://demo.ztna/agent/*"}, *services[] = {"echo"};
+  char *agents[] = {"spiffe://demo.ztna/agent/*"},
+       *services[] = {"echo", "web"};
   struct policy_rule rule = {.name = "demo",
                              .agents = agents,
                              .n_agents = 1,
                              .services = services,
-                             .n_services = 1,
-                             .protocols = PROTO_UDP | PROTO_ICMP};
+                             .n_services = 2,
+                             .protocols = PROTO_UDP | PROTO_TCP | PROTO_ICMP};
   struct policy_config cfg = {.rules = &rule, .n_rules = 1};
   struct policy *p = NULL;
   char why[128];
@@ -120,7 +126,10 @@ static struct udp *loopback(struct ztna_addr *bound) {
 }
 
 static int start_relay(struct demo_roles *r, struct host *h) {
-  struct relay_options o = {.tls = r->relay_tls,
+  struct relay_fixed_service echo = {"echo", &r->echo_ip, 1};
+  struct relay_options o = {.services = &echo,
+                            .n_services = 1,
+                            .tls = r->relay_tls,
                             .rng = &clock_rng,
                             .policy = make_policy(),
                             .retry = QUIC_RETRY_AUTO,
@@ -134,6 +143,7 @@ static int start_relay(struct demo_roles *r, struct host *h) {
   rng_fill(&clock_rng, o.state_key, sizeof(o.state_key));
   ztna_prefix_parse(&o.service_pool[0], "10.100.0.0/24");
   ztna_prefix_parse(&o.agent_pool[0], "100.64.0.0/16");
+  ztna_addr_parse(&r->echo_ip, "10.100.0.2");
   r->relay = relay_new(&o, clock_now());
   ztna_addr_print(&bound, r->relay_name);
   if (!r->relay || !host_add(h, &relay_verbs, r, udp)) return EXIT_FAILED;
@@ -175,33 +185,51 @@ static int open_echo(struct demo_roles *r) {
     log_err("demo: no socket for the echo service: %s", strerror(errno));
     return EXIT_FAILED;
   }
-  snprintf(r->backend_name, sizeof(r->backend_name), "127.0.0.1:%d",
+  snprintf(r->echo_name, sizeof(r->echo_name), "127.0.0.1:%d",
            ntohs(a.sin_port));
   return EXIT_DONE;
 }
 
 /* --- connector --- */
 
-static int start_connector(struct demo_roles *r, struct host *h) {
-  struct ztna_addr bound;
-  struct udp *udp = loopback(&bound);
+static int open_backends(struct demo_roles *r) {
+  struct ztna_addr at;
 
-  if (!udp || open_echo(r)) {
-    udp_free(udp);
-    return EXIT_FAILED;
-  }
-  r->relay_names[0] = r->relay_name;
-  r->backend = (struct backend_config){
-      .protocol = PROTO_UDP, .port = DEMO_PORT, .to = r->backend_name};
-  r->service = (struct service_config){
-      .id = "echo", .backends = &r->backend, .n_backends = 1, .weight = 1};
+  if (open_echo(r)) return EXIT_FAILED;
+  r->web = demo_web_start(&at);
+  if (!r->web) return EXIT_FAILED;
+  ztna_addr_print(&at, r->web_name);
+  return EXIT_DONE;
+}
+
+static void configure_connector(struct demo_roles *r) {
+  r->backends[0] = (struct backend_config){
+      .protocol = PROTO_UDP, .port = DEMO_ECHO_PORT, .to = r->echo_name};
+  r->backends[1] = (struct backend_config){
+      .protocol = PROTO_TCP, .port = DEMO_WEB_PORT, .to = r->web_name};
+  r->services[0] = (struct service_config){
+      .id = "echo", .backends = &r->backends[0], .n_backends = 1, .weight = 1};
+  r->services[1] = (struct service_config){
+      .id = "web", .backends = &r->backends[1], .n_backends = 1, .weight = 1};
   r->config = (struct connector_config){.relays = r->relay_names,
                                         .n_relays = 1,
-                                        .services = &r->service,
-                                        .n_services = 1,
+                                        .services = r->services,
+                                        .n_services = 2,
                                         .max_flows = 64,
                                         .max_flows_per_agent = 64,
-                                        .udp_idle_after = 60 * SEC};
+                                        .udp_idle_after = 60 * SEC,
+                                        .max_tcp_flows = 16,
+                                        .max_tcp_flows_per_agent = 16,
+                                        .max_buffered = 64 << 20,
+                                        .connect_timeout = 5 * SEC};
+}
+
+static int start_connector(struct demo_roles *r, struct host *h) {
+  struct ztna_addr bound;
+  struct udp *udp;
+
+  if (open_backends(r) || !(udp = loopback(&bound))) return EXIT_FAILED;
+  configure_connector(r);
   if (connector_host_start(&r->connector, h, &r->config, r->connector_tls,
                            udp) < 0 ||
       host_watch(r->connector.role, r->echo, on_echo, r) < 0)
@@ -239,25 +267,46 @@ static int start_agent(struct demo_roles *r, struct host *h,
   return EXIT_DONE;
 }
 
+/* As --forward 127.0.0.1:PORT=web:80, with a port that is free. */
+static int forward_web(struct demo_roles *r) {
+  struct forward_rule rule = {.service = "web", .port = DEMO_WEB_PORT};
+  int rc;
+
+  ztna_addr_parse(&rule.at, "127.0.0.1");
+  rc = agent_host_forward(&r->agent, &rule, &r->web_at);
+  if (rc == 0) return EXIT_DONE;
+  log_err("demo: no port for the web service: %s", ztna_strerror(rc));
+  return EXIT_FAILED;
+}
+
 /* --- all together --- */
 
-static int start_all(struct demo_roles *r, struct host *h, struct pem *pem) {
+static int make_certificates(struct demo_roles *r, struct pem *pem) {
+  static const char *const names[] = {"connector.echo.ztna",
+                                      "connector.web.ztna"};
   struct pem *ca = &pem[0], *agent = &pem[1], *relay = &pem[2], *conn = &pem[3];
   struct ztna_addr loop;
-  int code;
 
   ztna_addr_parse(&loop, "127.0.0.1");
   if (tls_global_init(&clock_rng, NULL) < 0 || make_ca(ca) < 0 ||
-      make_leaf(ca, DEMO_RELAY_ID, NULL, &loop, relay) < 0 ||
-      make_leaf(ca, DEMO_CONNECTOR_ID, "connector.echo.ztna", NULL, conn) < 0 ||
-      make_leaf(ca, DEMO_AGENT_ID, NULL, NULL, agent) < 0 ||
+      make_leaf(ca, DEMO_RELAY_ID, NULL, 0, &loop, relay) < 0 ||
+      make_leaf(ca, DEMO_CONNECTOR_ID, names, 2, NULL, conn) < 0 ||
+      make_leaf(ca, DEMO_AGENT_ID, NULL, 0, NULL, agent) < 0 ||
       make_tls(ca, relay, &r->relay_tls) < 0 ||
       make_tls(ca, conn, &r->connector_tls) < 0)
     return EXIT_FAILED;
-  if ((code = start_relay(r, h)) || (code = start_connector(r, h)) ||
-      (code = start_agent(r, h, ca, agent)))
-    return code;
   return EXIT_DONE;
+}
+
+static int start_all(struct demo_roles *r, struct host *h, struct pem *pem) {
+  int code = make_certificates(r, pem);
+
+  if (code || (code = start_relay(r, h))) return code;
+  r->relay_names[0] = r->relay_name;
+  if ((code = start_connector(r, h)) ||
+      (code = start_agent(r, h, &pem[0], &pem[1])))
+    return code;
+  return forward_web(r);
 }
 
 int demo_roles_start(struct demo_roles *r, struct host *h,
@@ -277,7 +326,19 @@ void demo_roles_free(struct demo_roles *r) {
   if (r->echo > 0) close(r->echo);
   connector_host_free(&r->connector);
   agent_host_free(&r->agent);
+  demo_web_stop(r->web);
   relay_free(r->relay);
   tls_free(r->connector_tls);
   tls_free(r->relay_tls);
+}
+
+bool demo_roles_know_way(const struct demo_roles *r, struct ztna_addr *own) {
+  struct ztna_addr addrs[2], routes[4];
+  int n = ztna_agent_routes(r->agent.core, routes, 4);
+
+  if (!ztna_agent_addresses(r->agent.core, addrs)) return false;
+  *own = addrs[0];
+  for (int i = 0; i < n; i++)
+    if (ztna_addr_cmp(&routes[i], &r->echo_ip) == 0) return true;
+  return false;
 }

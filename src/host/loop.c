@@ -252,6 +252,10 @@ void host_stop(struct host *h, int rc) {
   h->rc = rc;
 }
 
+bool host_is_stopping(const struct host *h) {
+  return h->stopping || h->draining;
+}
+
 static void host_reload(struct host *h) {
   for (int i = 0; i < h->n_roles; i++) {
     struct host_role *r = h->roles[i];

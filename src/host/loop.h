@@ -83,6 +83,8 @@ int host_run(struct host *h);
 /* Stops gracefully, as SIGTERM does; host_run returns rc. Fine from inside a
  * core's callback and before host_run. */
 void host_stop(struct host *h, int rc);
+/* Since the first of those, or the first signal. */
+bool host_is_stopping(const struct host *h);
 
 /* Watches the machine's addresses, links and default routes, except those of
  * device `except` (0: none), and calls network_changed of every role. 0 or
