@@ -21,9 +21,10 @@ enum {
 };
 
 static void set_why(struct demo_client *c, const char *what, int rc) {
-  const char *why = rc == ZTNA_EAGAIN ? "no answer in 10 s"
-                    : rc == ZTNA_EIO  ? "the connection broke"
-                                      : ztna_strerror(rc);
+  const char *why = rc == ZTNA_EAGAIN       ? "no answer in 10 s"
+                    : rc == ZTNA_EIO        ? "the connection broke"
+                    : rc == ZTNA_EMALFORMED ? "other bytes came"
+                                            : ztna_strerror(rc);
 
   snprintf(c->why, sizeof(c->why), "%s did not come: %s", what, why);
 }
