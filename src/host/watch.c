@@ -15,36 +15,37 @@ struct watch {
   uv_timer_t settle;
   int n_handles; /* open; freed with the last */
   char *file;
-  struct stat was;
+  struct stat was;  /* as told */
+  struct stat seen; /* at the last event */
   void (*on_change)(void *ctx);
   void *ctx;
 };
 
-static bool look(struct watch *w) {
-  struct stat is;
-  bool same;
+/* Is the file another than *was? *was is what it is now. */
+static bool look(const struct watch *w, struct stat *was) {
+  struct stat is, old = *was;
 
   if (stat(w->file, &is) < 0) return false;
-  same = is.st_dev == w->was.st_dev && is.st_ino == w->was.st_ino &&
-         is.st_size == w->was.st_size &&
-         is.st_mtim.tv_sec == w->was.st_mtim.tv_sec &&
-         is.st_mtim.tv_nsec == w->was.st_mtim.tv_nsec;
-  w->was = is;
-  return !same;
+  *was = is;
+  return is.st_dev != old.st_dev || is.st_ino != old.st_ino ||
+         is.st_size != old.st_size || is.st_mtim.tv_sec != old.st_mtim.tv_sec ||
+         is.st_mtim.tv_nsec != old.st_mtim.tv_nsec;
 }
 
 static void on_settled(uv_timer_t *t) {
   struct watch *w = t->data;
 
-  if (look(w)) w->on_change(w->ctx);
+  if (look(w, &w->was)) w->on_change(w->ctx);
 }
 
-/* Who writes a file does it in pieces: wait until it is quiet. */
+/* Who writes a file does it in pieces: wait until it is quiet. A neighbour that
+ * never is, such as a log, is not waited for. */
 static void on_event(uv_fs_event_t *e, const char *name, int events,
                      int status) {
   struct watch *w = e->data;
 
-  uv_timer_start(&w->settle, on_settled, WATCH_SETTLE, 0);
+  if (look(w, &w->seen))
+    uv_timer_start(&w->settle, on_settled, WATCH_SETTLE, 0);
 }
 
 static void on_closed(uv_handle_t *h) {
@@ -88,7 +89,8 @@ struct watch *watch_new(uv_loop_t *loop, const char *file,
   /* It keeps nobody alive. */
   uv_unref((uv_handle_t *)&w->event);
   uv_unref((uv_handle_t *)&w->settle);
-  look(w);
+  look(w, &w->was);
+  w->seen = w->was;
   rc = start(w);
   if (!rc) return w;
   log_warn("watch: changes of %s are not noticed (%s): send SIGHUP after them",

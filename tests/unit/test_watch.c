@@ -99,6 +99,23 @@ static void a_neighbour_s_change_is_not(void **state) {
   assert_int_equal(changes(f, 400), 0);
 }
 
+static void on_noise(uv_timer_t *t) {
+  put(((struct fixture *)t->data)->other, "another line");
+}
+
+static void a_busy_neighbour_hides_no_change(void **state) {
+  struct fixture *f = *state;
+  uv_timer_t noise;
+
+  uv_timer_init(&f->loop, &noise);
+  noise.data = f;
+  uv_timer_start(&noise, on_noise, 0, WATCH_SETTLE / 5);
+  put(f->file, "two");
+  assert_int_equal(changes(f, 1000), 1);
+  uv_close((uv_handle_t *)&noise, NULL);
+  uv_run(&f->loop, UV_RUN_NOWAIT);
+}
+
 static void a_vanished_file_is_told_when_it_is_back(void **state) {
   struct fixture *f = *state;
 
@@ -125,6 +142,7 @@ int main(void) {
       TEST_WITH(a_written_file_is_told_once, setup, teardown),
       TEST_WITH(a_replaced_file_is_told, setup, teardown),
       TEST_WITH(a_neighbour_s_change_is_not, setup, teardown),
+      TEST_WITH(a_busy_neighbour_hides_no_change, setup, teardown),
       TEST_WITH(a_vanished_file_is_told_when_it_is_back, setup, teardown),
       TEST_WITH(a_link_that_points_elsewhere_is_told, setup, teardown),
   };
