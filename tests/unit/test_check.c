@@ -211,6 +211,31 @@ static void a_cancelled_check_says_nothing(void **state) {
   assert_int_equal(last.n, 0);
 }
 
+/* Number 3 became 0, 1 is gone, and 7 was never heard of. */
+static void a_check_runs_on_under_another_number(void **state) {
+  static const size_t to[] = {2, SIZE_MAX, 1, 0};
+  struct check_how how = {.by = CHECK_BY_UDP, .send = "x"};
+  struct sockaddr_in from;
+  socklen_t len = sizeof(from);
+  char question[4];
+  listen_on(SOCK_DGRAM);
+  checks_start(checks, 1, &how, &addr);
+  checks_start(checks, 3, &how, &addr);
+  checks_start(checks, 7, &how, &addr);
+  checks_renumber(checks, to, 4);
+  run(20);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(recvfrom(server, question, sizeof(question), MSG_DONTWAIT,
+                              (struct sockaddr *)&from, &len),
+                     1);
+    sendto(server, "y", 1, 0, (struct sockaddr *)&from, len);
+    run(100);
+    assert_true(last.service == 0 || last.service == 7);
+    assert_int_equal(last.n, i + 1);
+  }
+  assert_true(recv(server, question, sizeof(question), MSG_DONTWAIT) < 0);
+}
+
 static void a_check_begun_anew_ends_the_former(void **state) {
   listen_on(SOCK_STREAM);
   start_tcp();
@@ -247,6 +272,7 @@ int main(void) {
       TEST_WITH(udp_answers_are_compared, begin, end),
       TEST_WITH(a_udp_port_that_is_closed_fails, begin, end),
       TEST_WITH(a_cancelled_check_says_nothing, begin, end),
+      TEST_WITH(a_check_runs_on_under_another_number, begin, end),
       TEST_WITH(a_check_begun_anew_ends_the_former, begin, end),
       TEST_WITH(bytes_are_read_as_people_write_them, begin, end),
   };

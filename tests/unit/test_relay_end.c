@@ -191,6 +191,29 @@ static void a_service_taken_off_the_list_ends_its_grants(void **state) {
   world_free(c.w);
 }
 
+static void another_list_leaves_other_grants_and_routes(void **state) {
+  static const char *const lists[] = {"web db new", "web", "new web", "db web"};
+  struct cast c = granted();
+  char of_db[40];
+  assert_int_equal(grant(c.agent, "db"), 201);
+  snprintf(of_db, sizeof(of_db), "%s", text_at(answered(), "grant.id"));
+  for (int i = 0; i < 40; i++) {
+    assert_int_equal(connector_put(c.connector, lists[i % 4], ""), 200);
+    assert_true(flows(&c));
+    assert_null(event_of(c.agent, "route-closed"));
+    assert_null(event_of(c.connector, "route-closed"));
+    assert_int_equal(grant(c.agent, "new"), i % 4 % 2 ? 404 : 201);
+    if (i % 4 == 1) assert_int_equal(grant(c.agent, "db"), 404);
+  }
+  json_t *e = event_of(c.agent, "grant-closed");
+  assert_string_not_equal(text_at(e, "grant"), grant_id);
+  assert_int_equal(grant(c.agent, "web"), 201);
+  assert_string_equal(text_at(answered(), "grant.id"), grant_id);
+  assert_int_equal(grant(c.agent, "db"), 201);
+  assert_string_not_equal(text_at(answered(), "grant.id"), of_db);
+  world_free(c.w);
+}
+
 /* --- stopping --- */
 
 static void a_stop_says_goodbye_to_all(void **state) {
@@ -222,6 +245,7 @@ int main(void) {
       TEST(a_new_instance_of_a_connector_replaces_the_old_one),
       TEST(a_connector_that_comes_back_hears_of_its_grants),
       TEST(a_service_taken_off_the_list_ends_its_grants),
+      TEST(another_list_leaves_other_grants_and_routes),
       TEST(a_stop_says_goodbye_to_all),
   };
   return cmocka_run_group_tests_name("relay ends", tests, NULL, NULL);
