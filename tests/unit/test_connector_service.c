@@ -271,7 +271,9 @@ static void without_any_grant_the_path_ends_later(void **state) {
 
   l.v[0] = l.v[1];
   l.n = 1;
-  reload(w, &l, "192.0.2.1:1");
+  set(w, &l);
+  w->c->sweep_at = w->now; /* whenever that is */
+  run(w, 500 * MS);
   assert_int_equal(w->v[0].n_closed, 1);
   assert_int_equal(w->v[0].n_end, 0);
   run(w, 3 * SEC);
