@@ -78,6 +78,8 @@ static int load_print(struct worker *w, double took) {
   tcp_print(&w->whole, "");
   tcp_print(&w->connect, "connect_");
   printf("\n");
+  free(w->whole.v);
+  free(w->connect.v);
   return load.failed || !load.done ? 1 : 0;
 }
 
@@ -128,7 +130,9 @@ int tcp_crr(int argc, char **argv) {
   struct worker *w = load_new(argc, argv, &n);
   double began = bare_now();
   load_run(w, n, connect_again);
-  return load_print(w, bare_now() - began);
+  int code = load_print(w, bare_now() - began);
+  free(w);
+  return code;
 }
 
 /* --- many: users of an echo, some for a word, some for long */
@@ -182,5 +186,7 @@ int tcp_many(int argc, char **argv) {
   double began = bare_now();
   load_run(w, n, user);
   printf("bytes=%llu ", load.bytes);
-  return load_print(w, bare_now() - began);
+  int code = load_print(w, bare_now() - began);
+  free(w);
+  return code;
 }
