@@ -167,6 +167,8 @@ static void end(struct connector *c, struct service *s, const char *error) {
   bool first = s->health.state == HEALTH_STARTING;
   bool changed = health_end(&s->health, c->now, error);
 
+  if (error) service_lost(c, &s->backends[s->check_backend]);
+
   if (first && !changed && s->health.state == HEALTH_DOWN) log_change(s);
   on_result(c, s, changed);
 }
@@ -187,6 +189,7 @@ static void step(struct connector *c, struct service *s) {
 
   if (health_tick(h, c->now, &changed)) {
     add_op(c, s, CHECK_CANCEL);
+    service_lost(c, &s->backends[s->check_backend]);
     if (first) log_change(s);
     on_result(c, s, changed);
   }

@@ -104,15 +104,18 @@ struct backend_place *service_backend(const struct service *s,
 
 void connector_set_backend(struct connector *c, size_t service, size_t backend,
                            const struct ztna_addr *v, size_t n) {
+  struct ztna_addr was[ZTNA_SOCK_ADDRS];
   struct backend_place *b;
 
   if (service >= c->n_services || backend >= c->services[service]->n_backends)
     return;
   b = &c->services[service]->backends[backend];
+  memcpy(was, b->to, sizeof(was));
   memset(b->to, 0, sizeof(b->to));
   for (b->n_to = 0; b->n_to < n && b->n_to < ZTNA_SOCK_ADDRS; b->n_to++)
     b->to[b->n_to] = v[b->n_to];
-  check_place(c, c->services[service], backend);
+  if (memcmp(was, b->to, sizeof(was)))
+    check_place(c, c->services[service], backend);
 }
 
 void service_lost(struct connector *c, struct backend_place *b) {

@@ -482,6 +482,36 @@ static void a_moved_backend_is_down_until_it_was_asked(void **state) {
   done(w);
 }
 
+/* Users are refused before they could find out, so nobody else would ask. */
+static void who_fails_its_check_is_looked_up_again(void **state) {
+  struct list l;
+  struct world *w = checked_world(&l);
+  size_t service, backend;
+
+  l.web[WEB_TCP].to = "elsewhere:80";
+  set(w, &l);
+  assert_true(connector_wants_backend(w->c, &service, &backend));
+  run(w, 4 * SEC); /* no such name */
+  assert_false(connector_wants_backend(w->c, &service, &backend));
+  run(w, 3 * SEC);
+  assert_int_equal(resolve(w, "192.0.2.8:8"), 1);
+  run(w, MS);
+  assert_string_equal(checks(w, true), "S"); /* at once */
+  assert_true(health_is_up(health(w)));
+
+  for (int i = 0; i < 8; i++) {
+    struct connector_check_op op;
+
+    run(w, SEC);
+    while (connector_check_next(w->c, &op))
+      connector_check_done(w->c, w->now, op.service, "refused");
+  }
+  assert_false(health_is_up(health(w)));
+  assert_int_equal(resolve(w, "192.0.2.8:8"), 1);
+  assert_string_equal(checks(w, false), ""); /* it is where it was */
+  done(w);
+}
+
 static void a_check_goes_with_its_service(void **state) {
   struct list l;
   struct world *w = checked_world(&l);
@@ -535,6 +565,7 @@ int main(void) {
       TEST(a_check_that_stays_goes_on),
       TEST(another_check_begins_at_once_and_withdraws_nothing),
       TEST(a_moved_backend_is_down_until_it_was_asked),
+      TEST(who_fails_its_check_is_looked_up_again),
       TEST(a_check_goes_with_its_service),
       TEST(what_changes_while_registering_is_told_after_it),
   };
