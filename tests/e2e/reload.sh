@@ -172,10 +172,10 @@ variant() { # other services around the same one, every tenth time a mistake
   esac
 }
 start_load() {
-  start udp agent "$TOOL" count 10.100.0.2:9999 450 20000
-  start rr agent "$TCP" rr 10.100.0.2:7 seconds=9 gap_ms=10
-  start bulk agent "$TCP" bulk down 10.100.0.2:78 streams=2 seconds=9
-  start crr agent sh -c "for i in 1 2 3 4 5 6 7 8 9; do $TCP crr 10.100.0.2:7 seconds=1 n=1 || exit 1; done"
+  start udp agent "$TOOL" count 10.100.0.2:9999 550 20000
+  start rr agent "$TCP" rr 10.100.0.2:7 seconds=11 gap_ms=10
+  start bulk agent "$TCP" bulk down 10.100.0.2:78 streams=2 seconds=11
+  start crr agent sh -c "for i in 1 2 3 4 5 6 7 8 9 10 11; do $TCP crr 10.100.0.2:7 seconds=1 n=1 || exit 1; done"
 }
 ended_well() { # NAME: how a client ended
   wait "$(pid_of "$1")"
@@ -187,14 +187,14 @@ changes() {
   local i n bad
   n=$(value conn ztna_connector_config_reloads_total)
   bad=$(value conn ztna_connector_config_reload_failures_total)
-  for i in $(seq 1 111); do
+  for i in $(seq 1 120); do
     variant "$i"
     hup
     sleep 0.04
   done
   n=$(($(value conn ztna_connector_config_reloads_total) - n))
   bad=$(($(value conn ztna_connector_config_reload_failures_total) - bad))
-  echo "# $n reloads, $bad refused"
+  echo "# $n reloads, $bad refused, $(kill -0 "$(pid_of udp)" && echo all under load || echo the last without load)"
   [ "$n" -ge 100 ] && [ "$bad" -ge 10 ]
 }
 start_load

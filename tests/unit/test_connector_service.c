@@ -508,6 +508,7 @@ static void who_fails_its_check_is_looked_up_again(void **state) {
   }
   assert_false(health_is_up(health(w)));
   assert_int_equal(resolve(w, "192.0.2.8:8"), 1);
+  run(w, MS);
   assert_string_equal(checks(w, false), ""); /* it is where it was */
   done(w);
 }
