@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/log.h"
 #include "role/grant_json.h"
 
 #define LOST_AFTER (10 * SEC) /* not in the relay's complete set of grants */
+#define GIVE_BACKS 5 /* a second: agents decide how many there would be */
 /* What we ended ourselves reaches the agent before its path is closed. */
 #define SPARED_FOR SEC
 
@@ -74,10 +76,10 @@ static void grant_end(struct link *l, struct grant **g, enum reason why,
   splices_recheck(l->tcp, s, why, lost_too);
 }
 
-static void give_back(struct link *l, const struct grant *g) {
+static void give_back(struct link *l, const char *id) {
   char path[64];
 
-  snprintf(path, sizeof(path), "/v1/grants/%s", g->id);
+  snprintf(path, sizeof(path), "/v1/grants/%s", id);
   uplink_request(l->owner->uplinks[l->relay], "DELETE", path, NULL, NULL, NULL);
 }
 
@@ -87,11 +89,21 @@ void grants_end(struct link *l, const struct service *s, enum reason why,
 
   for (int i = 0; i < LINK_GRANTS; i++) {
     if (!l->grants[i] || l->grants[i]->service != s) continue;
-    if (back) give_back(l, l->grants[i]);
+    if (back) give_back(l, l->grants[i]->id);
     grant_drop(l, &l->grants[i], why);
     l->spared_until = c->now + SPARED_FOR;
     c->sweep_at = time_min(c->sweep_at, l->spared_until);
   }
+}
+
+void grant_unknown(struct link *l, const char *id) {
+  struct connector *c = l->owner;
+  uint8_t raw[ID_LEN];
+  uint32_t hidden;
+
+  if (hex_parse(raw, ID_LEN, id) &&
+      log_allow(&c->give_backs, c->now, GIVE_BACKS, SEC, &hidden))
+    give_back(l, id);
 }
 
 static bool is_policy(enum reason why) {

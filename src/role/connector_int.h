@@ -155,9 +155,10 @@ struct connector {
   struct tcp_head *heads, **heads_end;
   uint64_t tcp_at; /* next tcp_tick that does something */
   struct log_limit tcp_refusals;
-  size_t n_stale;            /* backends */
-  uint64_t ask_at;           /* none of them may be asked for before */
-  struct service **services; /* stable: grants, flows and TCP flows point */
+  struct log_limit give_backs; /* of grants that agents name and we lack */
+  size_t n_stale;              /* backends */
+  uint64_t ask_at;             /* none of them may be asked for before */
+  struct service **services;   /* stable: grants, flows and TCP flows point */
   size_t n_services;
   struct uplink **uplinks;
   size_t n_uplinks;
@@ -218,6 +219,9 @@ enum reason grant_take(struct link *l, json_t *j);
  * and is told. */
 void grants_end(struct link *l, const struct service *s, enum reason why,
                 bool back);
+/* The agent names a grant that we do not have (any more). When its relay still
+ * has it, the agent would be told of it for ever. */
+void grant_unknown(struct link *l, const char *id);
 /* grant-closed, grant-renewed, grant-changed. */
 void grant_event(struct connector *c, const struct uplink *u, const char *event,
                  json_t *e);

@@ -82,6 +82,7 @@ static enum reason open_context(struct link *l, uint64_t number,
   struct grant **g = grant_find(l, grant);
 
   if (!l->addrs[0].family && !l->addrs[1].family) return REASON_MALFORMED;
+  if (!g) grant_unknown(l, grant);
   if (!g || strcmp((*g)->service->id, service)) return REASON_NOT_ALLOWED;
   if (!number || number > PATH_CONTEXT_MAX || number % 2 ||
       context_find(l, number))

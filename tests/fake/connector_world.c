@@ -76,7 +76,7 @@ struct world {
   struct quic *relay;
   struct ztna_addr relay_addr, c_addr;
   struct h3_req *events;
-  int n_lines, n_registered;
+  int n_lines, n_registered, n_deletes;
   char services[2048]; /* last body for /v1/connector */
   char answer[200];    /* last body for /answer */
   struct agent v[AGENTS];
@@ -130,6 +130,7 @@ void on_request(struct h3 *s, void *ud, struct h3_req *r) {
     snprintf(w->services, sizeof(w->services), "%s", h3_body(r, &len));
     h3_respond(r, 200, "{\"grants\":[]}", 13);
   } else {
+    w->n_deletes += !strcmp(h3_method(r), "DELETE");
     snprintf(w->answer, sizeof(w->answer), "%s %s", path, h3_body(r, &len));
     h3_respond(r, 204, NULL, 0);
   }

@@ -387,6 +387,30 @@ static void narrower_agents_end_the_others_flows(void **state) {
   done(w);
 }
 
+/* That of a relay that could not be told when it was ended here. */
+static void a_grant_that_only_the_relay_has_is_given_back(void **state) {
+  struct world *w = reload_world(1);
+  struct agent *a = &w->v[0];
+  char path[80];
+
+  snprintf(path, sizeof(path), "/v1/grants/%032x ", 0xabc);
+  for (int i = 0; i < 20; i++) {
+    snprintf(a->grant, sizeof(a->grant), "%032x", i ? 0xdef : 0xabc);
+    open_context(a, 4);
+    run(w, 20 * MS);
+    if (i == 0) assert_ptr_equal(strstr(w->answer, path), w->answer);
+  }
+  assert_int_equal(a->n_refused, 20);
+  assert_string_equal(a->reason, "not-allowed");
+  assert_int_equal(w->n_deletes, 5); /* an agent cannot make us busy with it */
+  strcpy(a->grant, "../connector");
+  run(w, 2 * SEC);
+  open_context(a, 4);
+  run(w, 100 * MS);
+  assert_int_equal(w->n_deletes, 5);
+  done(w);
+}
+
 /* --- checks --- */
 
 static const struct health_rule rule = {
@@ -563,6 +587,7 @@ int main(void) {
       TEST(a_removed_port_ends_udp_and_keeps_tcp),
       TEST(an_address_may_pass_to_another_service),
       TEST(narrower_agents_end_the_others_flows),
+      TEST(a_grant_that_only_the_relay_has_is_given_back),
       TEST(a_check_that_stays_goes_on),
       TEST(another_check_begins_at_once_and_withdraws_nothing),
       TEST(a_moved_backend_is_down_until_it_was_asked),
