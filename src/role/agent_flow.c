@@ -4,6 +4,7 @@
 #include "role/agent_local.h"
 
 #define TICK (1 * SEC)
+#define ELSEWHERE_FOR (5 * SEC)
 
 static void tick_by(struct ztna_agent *a, uint64_t at) {
   a->flows_at = time_min(a->flows_at, at);
@@ -128,12 +129,22 @@ void agent_flows_refused(struct ztna_agent *a, struct service *s,
 
 /* --- all --- */
 
+/* Its connector is gone, and the service is already elsewhere: the program
+ * should not wait as long as for one that may come back. */
+static void hasten(struct ztna_agent *a, struct service *s) {
+  for (struct agent_flow *f = s->tcp; f; f = f->next)
+    if (f->flow->state == TCPFLOW_LOST && f->flow->answered &&
+        s->use == USE_OPEN && f->link != s->link)
+      f->flow->until = time_min(f->flow->until, a->now + ELSEWHERE_FOR);
+}
+
 static void retry(struct ztna_agent *a, struct service *s, bool early) {
   if (!s->tcp) return;
   if (s->use == USE_REFUSED && a->now < s->retry_at && !early) return;
   if (s->use == USE_NONE || s->use == USE_REFUSED || s->use == USE_ASKING)
     agent_service_want(a, s);
   agent_flows_go(a, s);
+  hasten(a, s);
 }
 
 void agent_flows_retry(struct ztna_agent *a) {

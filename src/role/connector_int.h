@@ -265,6 +265,8 @@ void splices_stop(struct connector *c);
 /* What an identity has here; a link holds it, and gives it back. */
 struct tcp_agent *tcp_agent_get(struct connector *c, const char *spiffe);
 void tcp_agent_put(struct tcp_agent *a);
+/* The agent stopped: nobody comes back for its flows without a path. */
+void splices_abandon(struct tcp_agent *a);
 /* A flow that the head asks for, connecting to b. On failure the stream is as
  * it was. */
 enum reason splice_new(struct link *l, const struct service *service,

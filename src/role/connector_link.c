@@ -153,6 +153,8 @@ static void on_end(struct path *p, void *ud, const struct quic_end *why) {
 
   log_info("connector: path ended route=%s agent=%s reason=%s text=\"%s\"",
            l->route, l->agent, reason_name(why->reason), why->text);
+  if (why->remote && why->authenticated && why->reason == REASON_SHUTTING_DOWN)
+    splices_abandon(l->tcp);
 }
 
 static void on_refused(struct path *p, void *ud, const struct quic_end *why) {

@@ -125,6 +125,17 @@ static struct splice *make(struct tcp_agent *a, const struct service *service,
   return NULL;
 }
 
+/* An agent that lost our answer asks anew: nothing of the former was delivered
+ * to its program. */
+static enum reason replace(struct link *l, const uint8_t id[FLOW_ID_LEN]) {
+  struct splice *v = splice_find(l->owner, id);
+
+  if (!v) return REASON_NONE;
+  if (v->agent != l->tcp) return REASON_MALFORMED;
+  sock_kill(v->sock, REASON_REPLACED);
+  return REASON_NONE;
+}
+
 enum reason splice_new(struct link *l, const struct service *service,
                        const struct backend_place *b, struct stream *s,
                        const struct flow_head *h, struct splice **made) {
@@ -133,7 +144,8 @@ enum reason splice_new(struct link *l, const struct service *service,
   struct sock *k;
 
   if (why) return why;
-  if (map_get(&c->splices, h->id)) return REASON_MALFORMED;
+  why = replace(l, h->id);
+  if (why) return why;
   if (!(*made = make(l->tcp, service, b, h))) return REASON_INTERNAL;
   enter(*made, l->tcp);
   k = (*made)->sock;
@@ -249,6 +261,15 @@ void splices_revoke(struct tcp_agent *a, const struct service *s,
   for (v = a->splices; v; v = next) {
     next = v->next;
     if (v->service == s) sock_kill(v->sock, why);
+  }
+}
+
+void splices_abandon(struct tcp_agent *a) {
+  struct splice *v, *next;
+
+  for (v = a->splices; v; v = next) {
+    next = v->next;
+    if (v->lost) sock_kill(v->sock, REASON_SHUTTING_DOWN);
   }
 }
 

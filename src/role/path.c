@@ -100,7 +100,7 @@ static struct quic_params params_of(uint64_t initial_rtt, uint64_t streams) {
       .initial_rtt = initial_rtt,
       .streams_bidi = streams,
       .stream_window = 128 * 1024,
-      .max_stream_window = 2048 * 1024,
+      .max_stream_window = PATH_STREAM_WINDOW,
       .conn_window = 1024 * 1024,
       .max_conn_window = 16 * 1024 * 1024,
       .dgrams = true,
@@ -232,6 +232,8 @@ void path_status(const struct path *p, json_t *into) {
                       json_real((double)i.min_rtt / (double)MS));
   json_object_set_new(into, "group", json_string(quic_group(p->conn)));
   json_object_set_new(into, "cipher", json_string(quic_cipher(p->conn)));
+  json_object_set_new(into, "cwnd", json_integer((json_int_t)i.cwnd));
+  json_object_set_new(into, "in_flight", json_integer((json_int_t)i.in_flight));
   json_object_set_new(into, "udp_payload",
                       json_integer((json_int_t)i.udp_payload));
   json_object_set_new(into, "sent", json_integer((json_int_t)i.n_sent));

@@ -12,10 +12,11 @@
 #include "transport/quic.h"
 
 enum {
-  PATH_MSG_MAX = 65536,      /* a control message */
-  PATH_CONTEXT_MAX = 0x3fff, /* two bytes of varint */
-  PATH_QUEUE = 512 * 1024,   /* bytes of inner packets that may wait */
-  PATH_STREAMS = 1024,       /* at once, the control stream among them */
+  PATH_MSG_MAX = 65536,             /* a control message */
+  PATH_CONTEXT_MAX = 0x3fff,        /* two bytes of varint */
+  PATH_QUEUE = 512 * 1024,          /* bytes of inner packets that may wait */
+  PATH_STREAM_WINDOW = 1920 * 1024, /* 2 MB with the rims of chunks */
+  PATH_STREAMS = 1024,              /* at once, the control stream among them */
   PATH_QUEUE_PACKETS = 1024, /* so that small ones leave some of the pool */
 };
 

@@ -380,6 +380,7 @@ uint8_t *tcpflow_room(struct tcpflow *f, size_t *room) {
     return NULL;
   }
   to = bytes_room(&f->tx, &f->common->pool, room);
+  f->tx_full = !to; /* no memory: asked again when some was given back */
   if (to && *room > TCPFLOW_KEEP - have) *room = TCPFLOW_KEEP - have;
   return to;
 }

@@ -19,7 +19,7 @@ enum {
    * 200 Mbit/s x 40 ms. With less BBR takes the flow for one that has little to
    * send and never leaves its start: it loses a seventh of its packets to a
    * queue of one BDP, and leaves CUBIC beside it a twentieth. */
-  TCPFLOW_KEEP = 2048 * 1024,
+  TCPFLOW_KEEP = PATH_STREAM_WINDOW,
 };
 #define TCPFLOW_LOST_FOR (60 * SEC)
 

@@ -259,16 +259,18 @@ static bool leaves_rightly(struct quic_conn *c, const uint8_t *p, size_t len) {
 }
 
 /* Appends a packet to the last train or begins a new one; returns how many
- * trains there are now. */
+ * trains there are now. A probe of the path's size leaves alone: who does not
+ * let it pass would drop the whole train. */
 static int add_packet(struct quic_conn *c, struct dgram *v, int n,
                       const struct packet *p, size_t len) {
   struct dgram *t = n ? &v[n - 1] : NULL;
   struct ztna_addr remote;
 
   ztna_addr_from_sockaddr(&remote, p->ps.path.remote.addr);
-  if (t && t->len % t->seg == 0 && len <= t->seg && t->ecn == p->pi.ecn &&
-      t->len / t->seg < DGRAM_MAX_SEGS && t->len + len <= DGRAM_MAX_BYTES &&
-      ztna_addr_equal(&t->remote, &remote)) {
+  if (t && t->len % t->seg == 0 && len <= t->seg &&
+      t->seg <= ngtcp2_conn_get_path_max_tx_udp_payload_size2(c->conn) &&
+      t->ecn == p->pi.ecn && t->len / t->seg < DGRAM_MAX_SEGS &&
+      t->len + len <= DGRAM_MAX_BYTES && ztna_addr_equal(&t->remote, &remote)) {
     t->len += (uint32_t)len;
     return n;
   }
