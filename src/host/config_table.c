@@ -260,7 +260,8 @@ const struct field config_connector_fields[] = {
           .max = 1000000, .dflt = "1024", .help = "of them, of one agent"),
     FIELD(connector_config, max_buffered, .type = F_SIZE, .min = 1 << 20,
           .max = INT64_C(1) << 40, .dflt = "256MiB",
-          .help = "bytes kept for all of them; above it nothing new begins"),
+          .help = "bytes kept for all of them; above it agents that hold an "
+                  "average share or more begin nothing new"),
     FIELD(connector_config, connect_timeout, .type = F_NS, .min = 100 * MS,
           .max = 120 * SEC, .dflt = "5s",
           .help = "wait this long for a TCP backend"),
@@ -284,8 +285,9 @@ const struct field config_agent_fields[] = {
     FIELD(agent_config, mtu, .type = F_INT, .min = 1280, .max = 1500,
           .dflt = "1280", .help = "of the TUN device"),
     FIELD(agent_config, offload, .type = F_BOOL, .dflt = "true",
-          .help = "64 KB at a time from and to the TUN device; without, "
-                  "packet by packet, should a kernel have it wrong"),
+          .help = "up to 64 KB at a time from and to the TUN device; with "
+                  "--no-offload packet by packet, should a kernel have it "
+                  "wrong"),
     FIELD_LIST(agent_config, forward, .type = F_STRS, .max = 64,
                .check = forward_rule_check,
                .meta = "[ADDR:]PORT[/udp]=SERVICE:PORT,...",
