@@ -2,7 +2,7 @@
 # run.sh [BUILD] - run every test and count.  `make check` calls it.
 #
 #   BUILD/tests/test_*, BUILD/tests/sim/test_*   cmocka programs
-#   BUILD/tests/fuzz_*                           seeded, for two seconds each
+#   BUILD/tests/fuzz_*                           seeded, for one second each
 #   tests/e2e/*.sh, tests/*.check.sh             executable ones; those whose
 #                        second line says (make check-long) only with ZTNA_LONG
 #
@@ -93,7 +93,7 @@ for t in "$BUILD"/tests/test_* "$BUILD"/tests/sim/test_*; do
   ! wanted "$t" || run "${t#"$BUILD"/tests/}" "$t"
 done
 for t in "$BUILD"/tests/fuzz_*; do
-  ! wanted "$t" || run "${t#"$BUILD"/tests/}" "$t" --seconds 2
+  ! wanted "$t" || run "${t#"$BUILD"/tests/}" "$t" --seconds 1
 done
 for t in tests/*.check.sh tests/e2e/*.sh; do
   ! wanted "$t" || run "$t" "./$t"

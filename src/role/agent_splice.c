@@ -77,9 +77,11 @@ static void on_sent(struct stack_conn *c, void *ud, size_t n) {
 
 /* --- from the program to the connector --- */
 
-/* What it may still send never exceeds the room that is left. */
+/* What it may still send, and what waits, is not more than enough. */
 static void credit(struct tcp_conn *t) {
-  size_t waits = bytes_len(&t->tcp.tx);
+  size_t enough = tcpflow_enough(&t->tcp);
+  size_t keep = enough < STACK_WINDOW ? STACK_WINDOW - enough : 0;
+  size_t waits = bytes_len(&t->tcp.tx) + keep;
   size_t n = t->owed > waits ? t->owed - waits : 0;
 
   if (!t->end) return;

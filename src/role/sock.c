@@ -338,8 +338,20 @@ void socks_failed(struct socks *t, uint32_t number, enum ztna_sock_error why) {
 
 uint8_t *socks_room(struct socks *t, uint32_t number, size_t *room) {
   struct sock *s = in_use(t, number);
+  struct tcpflow *f = &s->flow;
+  size_t have, enough;
+  uint8_t *to;
 
-  return s && s->connected ? tcpflow_room(&s->flow, room) : NULL;
+  if (!s || !s->connected) return NULL;
+  have = bytes_len(&f->tx);
+  enough = tcpflow_enough(f);
+  if (have >= enough) {
+    f->tx_full = true;
+    return NULL;
+  }
+  to = tcpflow_room(f, room);
+  if (to && *room > enough - have) *room = enough - have;
+  return to;
 }
 
 void socks_read(struct socks *t, uint32_t number, size_t n) {

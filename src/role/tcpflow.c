@@ -76,9 +76,16 @@ static void sent(struct stream *s, void *ud, size_t n, bool fin) {
   if (fin) f->tx_fin_sent = true;
 }
 
+size_t tcpflow_enough(const struct tcpflow *f) {
+  size_t n = (size_t)(f->tx_next - f->tx.begin) + TCPFLOW_AHEAD;
+
+  return n < TCPFLOW_KEEP ? n : TCPFLOW_KEEP;
+}
+
 /* Not for every packet: a reader wakes for a good piece. */
 void tcpflow_check_room(struct tcpflow *f) {
-  if (!f->tx_full || bytes_len(&f->tx) > TCPFLOW_KEEP / 16 * 15) return;
+  if (!f->tx_full || bytes_len(&f->tx) + TCPFLOW_AHEAD / 4 > tcpflow_enough(f))
+    return;
   f->tx_full = false;
   f->ops->on_room(f, f->ud);
 }

@@ -20,6 +20,8 @@ enum {
    * send and never leaves its start: it loses a seventh of its packets to a
    * queue of one BDP, and leaves CUBIC beside it a twentieth. */
   TCPFLOW_KEEP = PATH_STREAM_WINDOW,
+  TCPFLOW_AHEAD = 256 * 1024, /* bytes not sent yet, half a millisecond at
+                                 4 Gbit/s */
 };
 #define TCPFLOW_LOST_FOR (60 * SEC)
 
@@ -152,6 +154,9 @@ void tcpflow_free(struct tcpflow *f, enum reason why);
 /* Where its bytes may be put; NULL: no room now (on_room follows). */
 uint8_t *tcpflow_room(struct tcpflow *f, size_t *room);
 void tcpflow_put(struct tcpflow *f, size_t n);
+/* More bytes than this need not wait for the other end: what is under way and a
+ * reserve. What is read ahead beyond that only costs memory. */
+size_t tcpflow_enough(const struct tcpflow *f);
 /* It sends no more. */
 void tcpflow_fin(struct tcpflow *f);
 /* It was reset: the other end is told when it has everything that came before.

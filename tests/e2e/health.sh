@@ -78,7 +78,7 @@ wait_for 5 is_ready agent && wait_for 5 routes agent 10.100.0.2 ||
 check a_service_that_passes_its_check_is_up wait_for 3 state echo up
 check a_page_that_is_there_is_well wait_for 3 is conn 'ztna_connector_service_up{service="dns"}' 1
 check what_speaks_no_http_is_not is conn 'ztna_connector_service_up{service="other"}' 0
-check status_says_what_is_wrong_with_it status_has "no HTTP answer"
+check status_says_what_is_wrong_with_it wait_for 5 status_has "no HTTP answer"
 check and_the_agent_knows wait_for 3 state other backend-down
 check ping_works on agent ping -c 1 -W 2 10.100.0.2
 
