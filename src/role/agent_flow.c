@@ -94,6 +94,15 @@ void agent_flows_moved(struct service *s) {
     if (f->link && f->link != s->link) tcpflow_unask(f->flow);
 }
 
+void agent_flows_abandon(struct ztna_agent *a, const struct link *l,
+                         enum reason why) {
+  for (size_t i = 0; i < a->n_services; i++)
+    for (struct agent_flow *f = a->services[i]->tcp, *next; f; f = next) {
+      next = f->next;
+      if (f->link == l && f->flow->answered) f->on_refused(f, why);
+    }
+}
+
 void agent_flows_forget_link(struct ztna_agent *a, const struct link *l) {
   for (size_t i = 0; i < a->n_services; i++)
     for (struct agent_flow *f = a->services[i]->tcp; f; f = f->next)

@@ -40,6 +40,9 @@ void agent_flows_go(struct ztna_agent *a, struct service *s);
 /* The service is at another connector now: what the former one has not answered
  * is asked there. */
 void agent_flows_moved(struct service *s);
+/* The link's connector was stopped: its connections to backends are gone. */
+void agent_flows_abandon(struct ztna_agent *a, const struct link *l,
+                         enum reason why);
 /* The link is freed. */
 void agent_flows_forget_link(struct ztna_agent *a, const struct link *l);
 void agent_flows_refused(struct ztna_agent *a, struct service *s,

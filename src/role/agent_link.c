@@ -59,8 +59,10 @@ static void forget_contexts(struct link *l) {
 }
 
 static void say_open(struct link *l, struct service *s) {
-  l->next_context = (uint16_t)(l->next_context + 2);
-  if (l->next_context > PATH_CONTEXT_MAX) l->next_context = 2;
+  do {
+    l->next_context = (uint16_t)(l->next_context + 2);
+    if (l->next_context > PATH_CONTEXT_MAX) l->next_context = 2;
+  } while (by_context(l, l->next_context) || by_left(l, l->next_context));
   s->context = l->next_context;
   s->use = USE_OPENING;
   path_say(l->path,
@@ -210,7 +212,10 @@ static void on_end(struct path *p, void *ud, const struct quic_end *why) {
   l->owner->now = quic_now(l->owner->quic);
   log_info("agent: path ended connector=%s reason=%s text=\"%s\"", l->connector,
            reason_name(why->reason), why->text);
-  if (!l->owner->stopping) link_lost(l, why->reason);
+  if (l->owner->stopping) return;
+  if (why->remote && why->authenticated && why->reason == REASON_SHUTTING_DOWN)
+    agent_flows_abandon(l->owner, l, why->reason);
+  link_lost(l, why->reason);
 }
 
 static void on_streams_allowed(struct path *p, void *ud) {

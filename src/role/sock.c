@@ -338,11 +338,12 @@ void socks_failed(struct socks *t, uint32_t number, enum ztna_sock_error why) {
 
 uint8_t *socks_room(struct socks *t, uint32_t number, size_t *room) {
   struct sock *s = in_use(t, number);
-  struct tcpflow *f = &s->flow;
+  struct tcpflow *f;
   size_t have, enough;
   uint8_t *to;
 
   if (!s || !s->connected) return NULL;
+  f = &s->flow;
   have = bytes_len(&f->tx);
   enough = tcpflow_enough(f);
   if (have >= enough) {
