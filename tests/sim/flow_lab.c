@@ -215,6 +215,10 @@ static struct lab_flow *resumed(struct lab_side *b, struct stream *s,
                                 const struct flow_head *h) {
   struct lab_flow *f = &b->flows[h->id[0]];
 
+  if (f->used && h->kind == FLOW_MOVE) {
+    tcpflow_moving(&f->flow, s, h);
+    return NULL;
+  }
   if (f->used) return tcpflow_resumed(&f->flow, s, h) ? f : NULL;
   tcpflow_refuse(s, REASON_ROUTE_UNKNOWN);
   return NULL;

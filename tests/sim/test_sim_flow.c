@@ -42,6 +42,56 @@ static void empty_flows_end_well(void **state) {
   lab_free(l);
 }
 
+/* --- planned moves --- */
+
+/* Every so often the flow asks for another stream; returns how many times it
+ * could. */
+static int move_often(struct lab *l, struct lab_flow *f, uint64_t every,
+                      uint64_t end) {
+  int n = 0;
+
+  while (!lab_is_complete(l, NULL) && l->now < end) {
+    lab_run(l, every);
+    if (f->used && l->a.path && tcpflow_move(&f->flow, l->a.path) == 0) n++;
+    lab_drain(l);
+  }
+  return n;
+}
+
+static void moves_send_no_byte_twice(void **state) {
+  struct lab *l = lab_new(1, DELAY);
+  struct lab_flow *f;
+
+  l->b_to_send = 4 * MB;
+  f = lab_open(l, 3 * MB);
+  assert_true(move_often(l, f, 50 * MS, l->now + 30 * SEC) > 5);
+  assert_true(lab_is_complete(l, NULL));
+  assert_int_equal(l->a.common.n_out, 3 * MB);
+  assert_int_equal(l->b.common.n_out, 4 * MB);
+  assert_int_equal(l->a.common.n_lost + l->b.common.n_lost, 0);
+  assert_int_equal(l->a.common.pool.used, 0);
+  assert_int_equal(l->b.common.pool.used, 0);
+  lab_free(l);
+}
+
+static void a_path_may_die_in_a_move(void **state) {
+  for (int how = LAB_BOTH; how <= LAB_CONNECTOR; how++)
+    for (uint64_t after = 0; after <= 60; after += 3) {
+      struct lab *l = lab_new(1, DELAY);
+      struct lab_flow *f;
+
+      l->b_to_send = MB;
+      f = lab_open(l, MB);
+      lab_run(l, 100 * MS);
+      assert_int_equal(tcpflow_move(&f->flow, l->a.path), 0);
+      lab_drain(l);
+      lab_run(l, after * MS);
+      lab_kill(l, (enum lab_death)how);
+      assert_true(lab_until(l, lab_is_complete, NULL, 60 * SEC));
+      lab_free(l);
+    }
+}
+
 static void a_refusal_says_why(void **state) {
   struct lab *l = lab_new(1, DELAY);
   struct lab_flow *f;
@@ -390,6 +440,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(bytes_arrive_both_ways),
       TEST(empty_flows_end_well),
+      TEST(moves_send_no_byte_twice),
+      TEST(a_path_may_die_in_a_move),
       TEST(a_refusal_says_why),
       TEST(connected_means_that_the_backend_is),
       TEST(the_answer_to_a_request_ended_by_fin_comes_whole),
