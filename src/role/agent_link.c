@@ -395,8 +395,11 @@ static void doubt(struct link *l, uint64_t now) {
   each_service(l->owner, l, s) agent_service_doubt(l->owner, s);
 }
 
+/* A path is given up only while the relay answers: else its silence says
+ * nothing about the path, which goes on when the line is back. */
 static void check_silence(struct link *l, uint64_t now) {
   struct ztna_agent *a = l->owner;
+  struct uplink *u = a->uplinks[a->current];
   uint64_t since = path_silent_since(l->path);
 
   if (since == NEVER) {
@@ -407,10 +410,13 @@ static void check_silence(struct link *l, uint64_t now) {
   }
   a->sweep_at = time_min(a->sweep_at, now + 50 * MS);
   if (now < since) return;
-  uplink_probe(a->uplinks[a->current], now);
+  uplink_probe(u, now);
   path_probe(l->path, now);
+  if (uplink_is_silent(u, now)) {
+    l->calm_at = now;
+    return;
+  }
   if (since < l->calm_at) since = l->calm_at;
-  if (!uplink_is_up(a->uplinks[a->current])) return;
   if (now >= since + DOUBT_AFTER) doubt(l, now);
   if (now < since + REDIAL_AFTER) return;
   log_info("agent: path silent, made anew connector=%s", l->connector);

@@ -12,9 +12,10 @@
 #define BACKOFF_MAX (30 * SEC)
 #define PROBE_EVERY (200 * MS)
 #define PROBE_FOR (3 * SEC)
-#define ANSWER_AFTER SEC /* without one: is the relay still there? */
+#define SILENT_AFTER (600 * MS) /* two probes may be lost */
+#define ANSWER_AFTER SEC        /* without one: is the relay still there? */
 
-enum { ADDRS_MAX = 8, HOST_MAX = 256 };
+enum { ADDRS_MAX = 8, HOST_MAX = 256, BACKOFF_SOON = 10 };
 
 struct uplink {
   struct uplink_options o;
@@ -117,12 +118,19 @@ bool uplink_wants_addrs(struct uplink *u) {
 
 /* --- down --- */
 
-/* Doubling from 0.5 s to 30 s, each between half and whole. */
-static uint64_t backoff(struct uplink *u) {
-  unsigned n = u->n_failed < 8 ? u->n_failed : 8;
-  uint64_t most = BACKOFF_FIRST << n;
+/* Doubling to 2 s, for about a minute, in which people wait for their
+ * connections to go on; then to 30 s. */
+static uint64_t longest_wait(unsigned n_failed) {
+  if (n_failed < 2) return BACKOFF_FIRST << n_failed;
+  if (n_failed < BACKOFF_SOON) return 2 * SEC;
+  n_failed -= BACKOFF_SOON;
+  return n_failed < 3 ? 4 * SEC << n_failed : BACKOFF_MAX;
+}
 
-  if (most > BACKOFF_MAX) most = BACKOFF_MAX;
+/* Each between half and whole, so that not all come at once. */
+static uint64_t backoff(struct uplink *u) {
+  uint64_t most = longest_wait(u->n_failed);
+
   return most / 2 + rng_u64(u->o.rng) % (most / 2);
 }
 
@@ -130,7 +138,7 @@ static void went_down(struct uplink *u, uint64_t now, enum reason why,
                       const char *text) {
   if (u->state == CLOSED) return;
   /* Whoever took over would be thrown out in turn: leave it alone. */
-  if (why == REASON_REPLACED) u->n_failed = 8;
+  if (why == REASON_REPLACED) u->n_failed = BACKOFF_SOON + 4;
   u->state = WAITING;
   u->retry_at = now + backoff(u);
   u->n_failed++;
@@ -314,6 +322,16 @@ void uplink_probe(struct uplink *u, uint64_t now) {
     u->probe_recv = i.n_recv;
   }
   quic_ping(h3_conn(u->session), now);
+}
+
+bool uplink_is_silent(const struct uplink *u, uint64_t now) {
+  struct quic_info i;
+
+  if (u->state != UP) return true;
+  if (u->probe_since == NEVER || now < u->probe_since + SILENT_AFTER)
+    return false;
+  quic_info(h3_conn(u->session), &i);
+  return i.n_recv == u->probe_recv;
 }
 
 static void check_probe(struct uplink *u, uint64_t now) {

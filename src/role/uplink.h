@@ -65,6 +65,9 @@ enum reason uplink_problem(int status, json_t *body);
 
 /* Is it still there? At most once per 200 ms; silence for 3 s ends it. */
 void uplink_probe(struct uplink *u, uint64_t now);
+/* It is not up, or has not answered probes for a while: what else is silent may
+ * be so because of this machine's line. */
+bool uplink_is_silent(const struct uplink *u, uint64_t now);
 /* Goodbye (shutting-down); no further attempts. */
 void uplink_close(struct uplink *u);
 bool uplink_is_closed(const struct uplink *u);
