@@ -7,7 +7,6 @@
 #include <string.h>
 #include <ztna/err.h>
 
-
 /* --- which socket, which packets together */
 
 /* 0: cannot carry it. Higher is better: bound to the very address, then to
