@@ -11,6 +11,7 @@
 
 #include "base/heap.h"
 #include "base/time.h"
+#include "role/sock.h"
 
 #define SHAKE_WITHIN (10 * SEC) /* a program does this at once */
 #define LAST_WITHIN (5 * SEC)   /* and takes the refusal */
@@ -24,11 +25,11 @@ enum state {
 };
 
 enum {
-  DUE_READ = 1,
-  DUE_WRITE = 2,
-  DUE_SHUT = 4,
-  DUE_CLOSE = 8,
-  DUE_ABORT = 16
+  DUE_READ = 1 << ZTNA_SOCK_READ,
+  DUE_WRITE = 1 << ZTNA_SOCK_WRITE,
+  DUE_SHUT = 1 << ZTNA_SOCK_SHUT,
+  DUE_CLOSE = 1 << ZTNA_SOCK_CLOSE,
+  DUE_ABORT = 1 << ZTNA_SOCK_ABORT
 };
 
 struct shake {
@@ -270,21 +271,6 @@ uint64_t socks5_serve_deadline(const struct socks5_serve *s) {
 
 /* --- verbs */
 
-static enum ztna_sock_do what_of(uint8_t bit) {
-  switch (bit) {
-  case DUE_READ:
-    return ZTNA_SOCK_READ;
-  case DUE_WRITE:
-    return ZTNA_SOCK_WRITE;
-  case DUE_SHUT:
-    return ZTNA_SOCK_SHUT;
-  case DUE_CLOSE:
-    return ZTNA_SOCK_CLOSE;
-  default:
-    return ZTNA_SOCK_ABORT;
-  }
-}
-
 bool socks5_serve_next(struct socks5_serve *s, struct ztna_sock_op *op) {
   struct shake *k = s->first;
   uint8_t bit;
@@ -292,8 +278,8 @@ bool socks5_serve_next(struct socks5_serve *s, struct ztna_sock_op *op) {
   if (k->due & DUE_ABORT) k->due = DUE_ABORT;
   bit = k->due & (uint8_t)-k->due;
   k->due &= (uint8_t)~bit;
-  *op =
-      (struct ztna_sock_op){.what = what_of(bit), .sock = s->base + k->number};
+  *op = (struct ztna_sock_op){.what = sock_op_of(bit),
+                              .sock = s->base + k->number};
   if (bit >= DUE_CLOSE) {
     shake_free(k);
   } else if (!k->due) {

@@ -8,12 +8,12 @@
 #include "base/time.h"
 
 enum {
-  DUE_CONNECT = 1,
-  DUE_READ = 2,
-  DUE_WRITE = 4,
-  DUE_SHUT = 8,
-  DUE_CLOSE = 16,
-  DUE_ABORT = 32,
+  DUE_CONNECT = 1 << ZTNA_SOCK_CONNECT,
+  DUE_READ = 1 << ZTNA_SOCK_READ,
+  DUE_WRITE = 1 << ZTNA_SOCK_WRITE,
+  DUE_SHUT = 1 << ZTNA_SOCK_SHUT,
+  DUE_CLOSE = 1 << ZTNA_SOCK_CLOSE,
+  DUE_ABORT = 1 << ZTNA_SOCK_ABORT,
 };
 #define RESET_WAITS_FOR (10 * SEC)
 
@@ -138,23 +138,6 @@ void sock_kill(struct sock *s, enum reason why) {
   over(s, why);
 }
 
-static enum ztna_sock_do what_of(uint8_t bit) {
-  switch (bit) {
-  case DUE_CONNECT:
-    return ZTNA_SOCK_CONNECT;
-  case DUE_READ:
-    return ZTNA_SOCK_READ;
-  case DUE_WRITE:
-    return ZTNA_SOCK_WRITE;
-  case DUE_SHUT:
-    return ZTNA_SOCK_SHUT;
-  case DUE_CLOSE:
-    return ZTNA_SOCK_CLOSE;
-  default:
-    return ZTNA_SOCK_ABORT;
-  }
-}
-
 static void leave_line(struct socks *t, struct sock *s) {
   t->first = s->next_in_line;
   if (!t->first) t->last = NULL;
@@ -168,7 +151,7 @@ bool socks_next(struct socks *t, struct ztna_sock_op *op) {
     uint8_t bit = s->due & (uint8_t)-s->due;
 
     s->due &= (uint8_t)~bit;
-    *op = (struct ztna_sock_op){.what = what_of(bit), .sock = s->number};
+    *op = (struct ztna_sock_op){.what = sock_op_of(bit), .sock = s->number};
     if (bit == DUE_CONNECT) {
       memcpy(t->lent, s->addrs, sizeof(t->lent));
       op->addrs = t->lent;

@@ -8,6 +8,11 @@
 
 #include "role/tcpflow.h"
 
+/* Operations that wait are bits, 1 << operation; the one of this bit. */
+static inline enum ztna_sock_do sock_op_of(unsigned bit) {
+  return bit ? (enum ztna_sock_do)__builtin_ctz(bit) : ZTNA_SOCK_ABORT;
+}
+
 struct socks;
 
 struct sock {
