@@ -22,6 +22,13 @@ struct ztna_prefix {
   uint8_t bits;
 };
 
+/* An address of one of this machine's interfaces, and what is directly connected
+ * there; the port is that of the UDP socket of its family. */
+struct ztna_local {
+  struct ztna_addr addr;
+  struct ztna_prefix network;
+};
+
 /* Same family, address and port. Scope is compared for v6. */
 bool ztna_addr_equal(const struct ztna_addr *a, const struct ztna_addr *b);
 /* Same family, address and scope; ports may differ. */

@@ -23,6 +23,15 @@ struct dgram {
   uint32_t len; /* of all segments */
   uint16_t seg; /* size of each segment but the last; never 0 */
   uint8_t ecn;  /* the two ECN bits of RFC 3168 */
+  uint8_t ttl;  /* out: hop limit of this packet; 0: the system's */
+  /* 0: the socket bound to `local`, or that of remote's family. Else an extra
+   * socket with a port of its own, for holes of their own in a NAT: it is
+   * opened (one per family) by the first packet that leaves by it, and closed
+   * by one with len 0, remote's family and seg 1. What arrives on it bears its
+   * number. */
+  uint16_t sock;
 };
+
+enum { DGRAM_SOCKS_MAX = 1024 }; /* numbers are below this */
 
 #endif

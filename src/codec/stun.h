@@ -1,0 +1,85 @@
+/* stun.h - STUN messages (RFC 8489) and the attributes of NAT discovery (RFC
+ * 5780) and connectivity checks.
+ *
+ *   u16 type | u16 length | u32 magic cookie | 12 bytes transaction id |
+ *   attributes: u16 type | u16 length | value, padded to 4
+ *
+ * No cryptography here: a message authentication code is computed by a function
+ * that the caller gives. */
+#ifndef ZTNA_STUN_H
+#define ZTNA_STUN_H
+
+#include <stdbool.h>
+#include <ztna/addr.h>
+
+enum {
+  STUN_HEADER = 20,
+  STUN_TXID_LEN = 12,
+  STUN_MAX = 576, /* longest that is written or read here */
+  STUN_USERNAME_MAX = 64,
+  STUN_SHA1_LEN = 20,
+  STUN_SHA256_LEN = 32,
+};
+
+enum stun_class { STUN_REQUEST, STUN_INDICATION, STUN_SUCCESS, STUN_ERROR };
+enum { STUN_BINDING = 1 }; /* the only method */
+
+/* Bits of CHANGE-REQUEST (RFC 5780, 7.2). */
+enum { STUN_CHANGE_PORT = 2, STUN_CHANGE_IP = 4 };
+
+/* Error codes in use. */
+enum {
+  STUN_BAD_REQUEST = 400,
+  STUN_UNAUTHENTICATED = 401,
+  STUN_UNKNOWN_ATTRIBUTE = 420,
+};
+
+enum stun_integrity { STUN_NO_INTEGRITY, STUN_HMAC_SHA1, STUN_HMAC_SHA256 };
+
+struct stun_msg {
+  enum stun_class class;
+  uint16_t method;
+  uint8_t txid[STUN_TXID_LEN];
+  struct ztna_addr mapped; /* XOR-MAPPED-ADDRESS, else MAPPED-ADDRESS */
+  struct ztna_addr other;  /* OTHER-ADDRESS (RFC 5780, 7.4) */
+  struct ztna_addr origin; /* RESPONSE-ORIGIN (7.3) */
+  bool has_change;
+  uint32_t change; /* STUN_CHANGE_ bits */
+  bool has_username;
+  uint8_t username[STUN_USERNAME_MAX];
+  size_t username_len;
+  uint16_t error;     /* 0: none */
+  uint16_t unknown;   /* the first comprehension-required attribute that
+                         is not known here; 0: none */
+  size_t padding;     /* bytes of PADDING (7.6) */
+  bool legacy_mapped; /* out: MAPPED-ADDRESS besides, for old clients */
+  /* in: where its integrity attribute begins, whose MAC covers the bytes before
+   * it; what follows it was not read but FINGERPRINT (RFC 8489, 14.5) */
+  enum stun_integrity integrity;
+  size_t integrity_at;
+  bool fingerprint; /* in: there and right; out: add it */
+};
+
+/* HMAC of data by key into out (20 or 32 bytes). */
+typedef void (*stun_mac_fn)(enum stun_integrity kind, const uint8_t *key,
+                            size_t key_len, const uint8_t *data, size_t len,
+                            uint8_t *out);
+
+/* Could this UDP payload be STUN: first byte 0 to 3, magic cookie, a length
+ * that fits? */
+bool stun_is(const uint8_t *data, size_t len);
+/* 0, or ZTNA_EMALFORMED: bad lengths, a wrong FINGERPRINT, an attribute that
+ * breaks its format. Of repeated attributes the first counts. */
+int stun_read(struct stun_msg *m, const uint8_t *data, size_t len);
+/* Is the integrity attribute that stun_read found right by this key? Constant
+ * time. False when there is none, or one of another kind than `kind`. */
+bool stun_verify(const struct stun_msg *m, const uint8_t *data,
+                 enum stun_integrity kind, const uint8_t *key, size_t key_len,
+                 stun_mac_fn mac);
+/* Writes m, with the integrity of m->integrity by key, into room >= STUN_MAX
+ * bytes; m->padding is added as a PADDING attribute of that many zero bytes.
+ * Returns the length, or ZTNA_ESIZE. */
+int stun_write(uint8_t *to, const struct stun_msg *m, const uint8_t *key,
+               size_t key_len, stun_mac_fn mac);
+
+#endif
