@@ -195,6 +195,20 @@ void path_send_packet(struct path *p, uint16_t context, struct pkt *k,
   if (p->conn) quic_wake(p->conn);
 }
 
+void path_take_queue(struct path *to, struct path *from, uint64_t now) {
+  if (from->head && !from->head_index) { /* nothing of it left yet */
+    fq_put(to->queue, from->head, 0, now);
+    from->head = NULL;
+  }
+  fq_move(to->queue, from->queue, now);
+  if (to->conn) quic_wake(to->conn);
+}
+
+void path_hold(struct path *p, bool on) {
+  p->on_hold = on;
+  if (!on && p->conn) quic_wake(p->conn);
+}
+
 size_t path_waiting(const struct path *p) { return fq_packets(p->queue); }
 bool path_shed(struct path *p) { return fq_shed(p->queue); }
 

@@ -113,6 +113,13 @@ void path_say(struct path *p, json_t *msg);
  * the queue is full. */
 void path_send_packet(struct path *p, uint16_t context, struct pkt *k,
                       uint64_t now);
+/* What waits in from's queue waits in to's from now on. */
+void path_take_queue(struct path *to, struct path *from, uint64_t now);
+/* Nothing of the link's leaves while it is on hold (probes and acknowledgements
+ * do): the relay does not know our new address yet. */
+void path_hold(struct path *p, bool on);
+/* So much is under way that silence can hardly be chance. */
+bool path_is_busy(const struct path *p);
 /* Packets in the queue, and the oldest of its fattest flow dropped: for who
  * finds the pool empty. False: nothing waits. */
 size_t path_waiting(const struct path *p);
@@ -124,6 +131,7 @@ size_t path_mtu(const struct path *p);
 /* Nothing was acknowledged for max(3 RTT, 200 ms) although something is
  * outstanding: the path is suspect. */
 bool path_is_silent(const struct path *p, uint64_t now);
+uint64_t path_acked_at(const struct path *p); /* something of ours; 0: never */
 uint64_t path_silent_since(const struct path *p); /* NEVER when it is not */
 /* True once after the tick by which, behind inner packets, none came for half a
  * second: whoever only answers has nothing under way that would tell it that a

@@ -121,6 +121,7 @@ static int offer_fragment(struct path *p, struct quic_vec v[2]) {
 static int offer_packet(struct path *p, size_t max, struct quic_vec v[2]) {
   size_t part = max - WIRE_FRAGMENT_HEAD, total;
 
+  if (p->on_hold) return 0;
   for (;;) {
     if (!p->head) {
       p->head = fq_get(p->queue, quic_now(p->quic));

@@ -112,6 +112,7 @@ struct path {
   /* is it alive, does it still carry what it carried */
   uint64_t n_outstanding, progress_at;
   uint64_t bytes_outstanding; /* of streams */
+  uint64_t acked_at;          /* something was */
   uint64_t watch_at;          /* look whether something came through */
   uint64_t in_small;   /* bytes at most that streams sent in small packets */
   uint64_t stall_at;   /* no stall is counted before */
@@ -126,6 +127,7 @@ struct path {
   uint64_t quiet_at;       /* no inner packet came until then: missed */
   bool missed;
   bool probe_due;
+  bool on_hold;
 
   struct path_stats stats;
 };

@@ -13,6 +13,7 @@
 enum {
   BIG_LOST = 3,
   PROBE_OFFERS = 8,
+  BUSY = 16,  /* packets */
   STALLS = 2, /* each is a window of packets lost */
 };
 
@@ -20,7 +21,7 @@ void path_watch_reset(struct path *p) {
   p->echo_due = p->probe_due = false;
   p->n_outstanding = p->bytes_outstanding = 0;
   p->watch_at = p->probe_at = NEVER;
-  p->stall_at = p->in_small = p->n_sent = 0;
+  p->stall_at = p->in_small = p->n_sent = p->acked_at = 0;
   p->n_big_lost = p->n_stalls = 0;
   p->limit = 0;
   p->packet_size = QUIC_ANY;
@@ -52,7 +53,7 @@ void path_watch_dgram(struct path *p) {
 
 void path_watch_acked(struct path *p) {
   if (p->n_outstanding) p->n_outstanding--;
-  p->progress_at = quic_now(p->quic);
+  p->acked_at = p->progress_at = quic_now(p->quic);
 }
 
 void path_bytes_sent(struct path *p, struct stream_bytes *b, size_t n) {
@@ -65,7 +66,7 @@ void path_bytes_sent(struct path *p, struct stream_bytes *b, size_t n) {
 /* What small packets may have carried does not show that big ones arrive: it is
  * a witness, too. */
 void path_bytes_acked(struct path *p, struct stream_bytes *b, uint64_t n) {
-  p->progress_at = quic_now(p->quic);
+  p->acked_at = p->progress_at = quic_now(p->quic);
   p->bytes_outstanding -= n;
   b->acked += n;
   if (p->in_small) {
@@ -85,6 +86,12 @@ void path_bytes_left(struct path *p, struct stream_bytes *b) {
 uint64_t path_silent_since(const struct path *p) {
   if (!p->conn || !is_waiting(p)) return NEVER;
   return p->progress_at + patience(p);
+}
+
+uint64_t path_acked_at(const struct path *p) { return p->acked_at; }
+
+bool path_is_busy(const struct path *p) {
+  return p->n_outstanding + p->bytes_outstanding / PATH_NARROW >= BUSY;
 }
 
 bool path_is_silent(const struct path *p, uint64_t now) {

@@ -296,7 +296,7 @@ int streams_out(struct quic_conn *c, void *ud, int64_t *id, bool *fin,
   int n_vec;
 
   *id = -1;
-  if (c != p->conn || !quic_max_data_left(c)) return 0;
+  if (c != p->conn || p->on_hold || !quic_max_data_left(c)) return 0;
   n_vec = path_control_out(p, id, v, n);
   if (n_vec) return n_vec;
   while ((s = turn_head(p))) {

@@ -156,6 +156,7 @@ struct quic_conn *quic_dial(struct quic *q, const struct quic_dial *d,
   }
   c->ops = d->ops;
   c->ud = d->ud;
+  c->sock = d->sock;
   c->control = !d->peer_handle;
   if (conn_make_client(c, d) < 0) {
     conn_free(c); /* takes the slot along */
@@ -288,11 +289,13 @@ void quic_udp_in(struct quic *q, uint64_t now, const struct ztna_addr *remote,
 }
 
 void quic_dgram_in(struct quic *q, uint64_t now, const struct dgram *d) {
+  q->in_sock = d->sock;
   for (uint32_t off = 0; off < d->len; off += d->seg) {
     uint32_t n = d->len - off < d->seg ? d->len - off : d->seg;
 
     quic_udp_in(q, now, &d->remote, &d->local, d->ecn, d->data + off, n);
   }
+  q->in_sock = 0;
 }
 
 /* --- turns --- */

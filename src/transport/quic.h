@@ -208,6 +208,7 @@ void quic_unlisten(struct quic *q, struct quic_slot *s);
 
 struct quic_dial {
   struct ztna_addr remote;
+  uint16_t sock;              /* leaves by it (dgram.h); 0: the main one */
   const char *server_name;    /* SNI, may be NULL */
   const uint8_t *handle;      /* own; NULL: a random one */
   const uint8_t *peer_handle; /* NULL: control, DCID of 16 random bytes */
@@ -269,6 +270,8 @@ bool quic_is_server(const struct quic_conn *c);
 const struct identity *quic_peer(const struct quic_conn *c); /* after ready */
 struct ztna_addr quic_remote(const struct quic_conn *c); /* last validated */
 struct ztna_addr quic_local(const struct quic_conn *c);
+uint16_t quic_sock(const struct quic_conn *c); /* dgram.h; a server's: where the
+                                                  first packet came in */
 const uint8_t *quic_handle(const struct quic_conn *c); /* own, 8 bytes */
 const char *quic_group(const struct quic_conn *c);     /* "X25519MLKEM768" */
 const char *quic_cipher(const struct quic_conn *c);

@@ -182,6 +182,7 @@ static struct quic_conn *accept_on_slot(struct quic *q, struct quic_slot *s,
   if (!c) return NULL;
   c->ops = s->ops;
   c->ud = s->ud;
+  c->sock = q->in_sock;
   if (conn_make_server(c, &s->params, in) == 0) return c;
   conn_free(c);
   return NULL;

@@ -439,6 +439,7 @@ const struct identity *quic_peer(const struct quic_conn *c) { return &c->peer; }
 struct ztna_addr quic_remote(const struct quic_conn *c) {
   return c->remote;
 }
+uint16_t quic_sock(const struct quic_conn *c) { return c->sock; }
 struct ztna_addr quic_local(const struct quic_conn *c) {
   return c->local;
 }

@@ -79,6 +79,7 @@ struct quic_conn {
   uint64_t keep_alive;
   struct ztna_addr remote; /* validated */
   struct ztna_addr local;
+  uint16_t sock;
   size_t limit; /* UDP payload; 0 none */
   uint64_t heard_at;
   struct identity peer;
@@ -112,7 +113,8 @@ struct quic {
   struct quic_conn *pings;
   size_t n_conns; /* of all states */
   uint64_t hash_key[2];
-  uint64_t now; /* of the running verb */
+  uint64_t now;     /* of the running verb */
+  uint16_t in_sock; /* where the packet being read came in */
   uint64_t reset_tokens, reset_filled_at;
   struct prefix_bucket *prefixes;
   struct stray *strays;

@@ -279,7 +279,8 @@ static int add_packet(struct quic_conn *c, struct dgram *v, int n,
                         .data = p->data,
                         .len = (uint32_t)len,
                         .seg = (uint16_t)len,
-                        .ecn = (uint8_t)p->pi.ecn};
+                        .ecn = (uint8_t)p->pi.ecn,
+                        .sock = c->sock};
   return n + 1;
 }
 

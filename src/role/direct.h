@@ -1,0 +1,96 @@
+/* direct.h - finding direct ways for a link (PROTOCOL 5, "Paths"), at either
+ * end: candidates are exchanged over the link's own control streams, then both
+ * ends check them at the agreed moment (part/punch.h). The agent dials where a
+ * check was answered. Rounds are repeated after 5, 10, 20, 40, 60 s, and at
+ * once when the network changed.
+ *
+ * One struct direct_common per process, one struct direct per link. */
+#ifndef ZTNA_ROLE_DIRECT_H
+#define ZTNA_ROLE_DIRECT_H
+
+#include <jansson.h>
+
+#include "base/dgram.h"
+#include "base/reason.h"
+#include "codec/handle.h"
+#include "part/punch.h"
+#include "role/observer.h"
+#include "role/outside.h"
+
+enum { DIRECT_FAMILIES = 2, DIRECT_PREFIXES = 16 }; /* 0: v4, 1: v6 */
+
+struct direct;
+
+struct direct_common {
+  const struct rng *rng;
+  const struct outside *outside; /* own addresses, port mappings */
+  struct observer *observer;
+  bool enabled;
+  /* Addresses that packets never go to: relays' and backends'. */
+  bool (*is_forbidden)(void *ud, const struct ztna_addr *a);
+  void *ud;
+  struct punch_budget budget;
+  struct punch_socks socks;
+  struct punch_stats stats;
+  struct direct *all; /* list */
+  uint64_t now;
+};
+
+struct direct_ops {
+  /* To the peer, over a relayed path that has joined (or any that works); takes
+   * the reference. False: there is none. */
+  bool (*say)(void *ud, json_t *msg);
+  uint64_t (*rtt)(void *ud); /* of that path, ns */
+  /* Connector: connections on these handles are this link's direct paths; those
+   * of a former round that are not live are over. peer: the agent's handles. */
+  void (*listen)(void *ud, uint8_t handles[DIRECT_FAMILIES][HANDLE_LEN],
+                 uint8_t peer[DIRECT_FAMILIES][HANDLE_LEN]);
+  /* Agent: dial there; the first pair of each family of a round. sock (dgram.h)
+   * belongs to the path from here on: direct_release when it is over. */
+  void (*found)(void *ud, int family, const struct ztna_addr *remote,
+                uint16_t sock, uint64_t rtt, const uint8_t handle[HANDLE_LEN],
+                const uint8_t peer[HANDLE_LEN]);
+};
+
+/* Makes the observer. is_forbidden may be NULL. */
+int direct_common_init(struct direct_common *c, const struct rng *rng,
+                       const struct outside *outside, bool enabled);
+void direct_common_done(struct direct_common *c);
+/* Relay number i (of all, the ones in use first) is at addr; family 0: gone. */
+void direct_relay(struct direct_common *c, size_t i,
+                  const struct ztna_addr *addr);
+/* Addresses, routes or port mappings of this machine changed: observe anew, all
+ * links begin anew. */
+void direct_network_changed(struct direct_common *c, uint64_t now);
+/* True: the datagram was STUN (each packet of a train is), whatever became of
+ * it. */
+bool direct_udp_in(struct direct_common *c, uint64_t now,
+                   const struct dgram *d);
+int direct_next(struct direct_common *c, uint64_t now, struct dgram *v,
+                int max);
+void direct_tick(struct direct_common *c, uint64_t now);
+uint64_t direct_deadline(const struct direct_common *c);
+/* An extra socket that a path held (0: nothing happens). */
+void direct_release(struct direct_common *c, uint16_t sock, int family);
+extern const struct metric direct_metrics[]; /* base: struct punch_stats */
+
+/* NULL: no memory. */
+struct direct *direct_new(struct direct_common *c, bool agent,
+                          const struct direct_ops *ops, void *ud);
+void direct_free(struct direct *d);
+/* Agent: the link is worth a direct path (it is used, a relayed path works, no
+ * direct one is there); begins at once or when its time has come. Cheap. */
+void direct_want(struct direct *d, uint64_t now);
+/* A direct path has joined the link: rounds are over, the schedule begins anew
+ * when it is lost. took: since the link's first relayed path. */
+void direct_joined(struct direct *d, uint16_t sock, uint64_t now);
+/* The last direct path is gone: tried again soon (5 s, 10, 20 ...; at once when
+ * it had lived for more than a minute). */
+void direct_lost(struct direct *d, uint64_t now);
+/* A message of the peer of type `candidates`. <0: malformed. */
+int direct_message(struct direct *d, json_t *m, uint64_t now);
+/* {state: "off" | "waiting" | "gathering" | "checking" | "found" | "direct",
+ * since_ms, took_ms, rounds, next_ms, why, text, fix}: what people read. */
+json_t *direct_status(const struct direct *d);
+
+#endif
