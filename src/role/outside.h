@@ -1,0 +1,18 @@
+/* outside.h - what the skin tells a role about its machine's network. */
+#ifndef ZTNA_ROLE_OUTSIDE_H
+#define ZTNA_ROLE_OUTSIDE_H
+
+#include <ztna/addr.h>
+
+enum { OUTSIDE_LOCALS = 32, OUTSIDE_MAPPED = 4 };
+
+struct outside {
+  struct ztna_local locals[OUTSIDE_LOCALS];
+  size_t n_locals;
+  struct ztna_addr mapped[OUTSIDE_MAPPED]; /* outer addresses that a router
+                                              forwards to our v4 socket */
+  size_t n_mapped;
+  uint32_t changes;
+};
+
+#endif
