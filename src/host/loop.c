@@ -20,6 +20,9 @@
 enum {
   MAX_ROLES = 16,
   MAX_WATCHES = 16, /* of one role */
+  MAX_SOURCES = UDP_MAX_SOCKETS + 2 + MAX_WATCHES,
+  /* The socket of no source that reads: what udp_room_fd says. */
+  EXTRA_ROOM = UDP_EXTRA + 1,
   READ_BATCHES = 8, /* of one socket per wake-up: others want their turn */
   NEXT_BATCH = 64,
   DUE_TURNS = 4, /* of roles that are due again, before reading */
@@ -29,7 +32,8 @@ enum {
 struct source {
   uv_poll_t poll;
   struct host_role *role;
-  int socket; /* index in the role's struct udp, -1 for a watched one */
+  int socket; /* index in the role's struct udp, UDP_EXTRA, EXTRA_ROOM, -1 for
+                 a watched one */
   void (*on_readable)(void *ctx, uint64_t now);
   void *ctx;
 };
@@ -39,8 +43,9 @@ struct host_role {
   const struct loop_role *verbs;
   void *ctx;
   struct udp *udp;
-  struct source *sources[UDP_MAX_SOCKETS + MAX_WATCHES];
+  struct source *sources[MAX_SOURCES];
   int n_sources;
+  bool asked_extra, has_extra; /* sources of the extra sockets */
   bool dirty;
   bool network_changed;
   int n_waiting;         /* output that a full buffer did not take: */
@@ -71,24 +76,53 @@ struct host {
 
 static void on_source(uv_poll_t *p, int status, int events);
 
-/* While output waits, only the full socket is watched, for writing. */
+/* While output waits, only the full socket is watched, for writing; of the
+ * extra ones by a descriptor that is readable then. */
+static int events_of(const struct source *s, bool waits, int blocked) {
+  if (s->socket == EXTRA_ROOM)
+    return waits && blocked == UDP_EXTRA ? UV_READABLE : 0;
+  if (!waits) return UV_READABLE;
+  return s->socket >= 0 && s->socket < UDP_EXTRA && s->socket == blocked
+             ? UV_WRITABLE
+             : 0;
+}
+
+static void source_listen(struct source *s, bool waits, int blocked) {
+  int events = events_of(s, waits, blocked);
+  if (events)
+    uv_poll_start(&s->poll, events, on_source);
+  else
+    uv_poll_stop(&s->poll);
+}
+
 static void role_listen(struct host_role *r) {
-  int blocked = r->n_waiting ? udp_blocked(r->udp) : -1;
-  for (int i = 0; i < r->n_sources; i++) {
-    struct source *s = r->sources[i];
-    if (r->n_waiting == 0)
-      uv_poll_start(&s->poll, UV_READABLE, on_source);
-    else if (s->socket >= 0 && s->socket == blocked)
-      uv_poll_start(&s->poll, UV_WRITABLE, on_source);
-    else
-      uv_poll_stop(&s->poll);
-  }
+  bool waits = r->n_waiting > 0;
+  int blocked = waits ? udp_blocked(r->udp) : -1;
+  for (int i = 0; i < r->n_sources; i++)
+    source_listen(r->sources[i], waits, blocked);
+}
+
+static int add_source(struct host_role *r, int fd, struct source what);
+
+/* The role has opened its first extra socket. */
+static void watch_extra(struct host_role *r) {
+  r->asked_extra = true;
+  r->has_extra = add_source(r, udp_fd(r->udp, UDP_EXTRA),
+                            (struct source){.socket = UDP_EXTRA}) == 0 &&
+                 add_source(r, udp_room_fd(r->udp),
+                            (struct source){.socket = EXTRA_ROOM}) == 0;
 }
 
 /* Offers n of v; keeps what was not taken. */
 static void role_send(struct host_role *r, struct dgram *v, int n) {
   bool waited = r->n_waiting > 0;
   int taken = r->udp ? udp_send(r->udp, v, n) : n;
+  if (r->udp && !r->asked_extra && udp_fd(r->udp, UDP_EXTRA) >= 0)
+    watch_extra(r);
+  if (taken < n && udp_blocked(r->udp) == UDP_EXTRA && !r->has_extra) {
+    udp_give_up(r->udp, v + taken, n - taken); /* nothing would wake it */
+    taken = n;
+  }
   r->waiting = v + taken;
   r->n_waiting = n - taken;
   if (waited || r->n_waiting) role_listen(r);
@@ -124,7 +158,7 @@ static void read_socket(struct host_role *r, int socket) {
     uint64_t now = clock_now();
     for (int k = 0; k < n; k++) r->verbs->udp_in(r->ctx, now, &v[k]);
     role_drain(r, now);
-    if (n < UDP_BATCH) return;
+    if (n < UDP_BATCH && socket != UDP_EXTRA) return; /* it is empty */
   }
 }
 
@@ -390,7 +424,7 @@ int host_run(struct host *h) {
 /* --- roles and what wakes them */
 
 static int add_source(struct host_role *r, int fd, struct source what) {
-  if (r->n_sources == UDP_MAX_SOCKETS + MAX_WATCHES) return ZTNA_EFULL;
+  if (r->n_sources == MAX_SOURCES) return ZTNA_EFULL;
   struct source *s = malloc(sizeof(*s));
   if (!s) return ZTNA_ENOMEM;
   *s = what;
@@ -403,7 +437,7 @@ static int add_source(struct host_role *r, int fd, struct source what) {
   }
   s->poll.data = s;
   r->sources[r->n_sources++] = s;
-  if (r->n_waiting == 0) uv_poll_start(&s->poll, UV_READABLE, on_source);
+  source_listen(s, r->n_waiting > 0, -1);
   return 0;
 }
 

@@ -1,5 +1,5 @@
 /* udp.c - the UDP sockets of a role: made, bound, counted. Receiving is in
- * udp_recv.c, sending in udp_send.c. */
+ * udp_recv.c, sending in udp_send.c, extra sockets are in udp_extra.c. */
 #include "host/udp_int.h"
 
 #include <errno.h>
@@ -33,6 +33,10 @@ const struct metric udp_metrics[] = {
     COUNTER(tx_blocked, "Times a send buffer was full"),
     COUNTER(gso_repeats, "Trains repeated segment by segment"),
     COUNTER(source_gone, "Sends whose local address had left the machine"),
+    COUNTER(extra_opened, "Extra sockets opened, each for a hole in a NAT"),
+    COUNTER(extra_closed, "Extra sockets closed"),
+    COUNTER(extra_refused,
+            "Packets dropped because no further socket could be opened"),
     {0},
 };
 
@@ -53,6 +57,7 @@ struct udp *udp_new(void) {
 void udp_free(struct udp *u) {
   if (!u) return;
   for (int i = 0; i < u->n; i++) close(u->socks[i].fd);
+  udp_extra_free(u);
   free(u->rx_room);
   free(u);
 }
@@ -62,11 +67,11 @@ static int set_int(int fd, int level, int name, int value) {
 }
 
 /* FORCE passes net.core.rmem_max, but wants CAP_NET_ADMIN. */
-static void set_buffers(int fd) {
-  if (set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, RX_SOCKET_BUFFER) < 0)
-    set_int(fd, SOL_SOCKET, SO_RCVBUF, RX_SOCKET_BUFFER);
-  if (set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, TX_SOCKET_BUFFER) < 0)
-    set_int(fd, SOL_SOCKET, SO_SNDBUF, TX_SOCKET_BUFFER);
+void udp_sock_enlarge(const struct sock *s) {
+  if (set_int(s->fd, SOL_SOCKET, SO_RCVBUFFORCE, RX_SOCKET_BUFFER) < 0)
+    set_int(s->fd, SOL_SOCKET, SO_RCVBUF, RX_SOCKET_BUFFER);
+  if (set_int(s->fd, SOL_SOCKET, SO_SNDBUFFORCE, TX_SOCKET_BUFFER) < 0)
+    set_int(s->fd, SOL_SOCKET, SO_SNDBUF, TX_SOCKET_BUFFER);
 }
 
 /* What the protocol cannot do without; GRO alone is only speed. */
@@ -83,11 +88,10 @@ static int set_options(int fd, int family) {
     rc |= set_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE);
   }
   set_int(fd, IPPROTO_UDP, UDP_GRO, 1);
-  set_buffers(fd);
   return rc;
 }
 
-static int bind_failed(const struct ztna_addr *a, const char *what, int err) {
+static int bind_failed(const struct ztna_addr *a, int err) {
   char text[ZTNA_ADDR_STRLEN];
   ztna_addr_print(a, text);
   switch (err) {
@@ -107,42 +111,47 @@ static int bind_failed(const struct ztna_addr *a, const char *what, int err) {
             text);
     return ZTNA_EPERM;
   default:
-    log_err("udp: %s %s: %s", what, text, strerror(err));
+    log_err("udp: no socket for %s: %s", text, strerror(err));
     return ZTNA_EIO;
   }
 }
 
-int udp_bind(struct udp *u, const struct ztna_addr *local) {
+int udp_sock_open(struct sock *s, const struct ztna_addr *local) {
   struct sockaddr_storage ss = {0};
   socklen_t len = (socklen_t)ztna_addr_to_sockaddr(local, &ss);
-  if (u->n == UDP_MAX_SOCKETS) return ZTNA_EFULL;
-  if (len == 0) return ZTNA_EINVAL;
-
   int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) return bind_failed(local, "socket for", errno);
+  if (fd < 0) return errno;
 
-  int rc = 0;
-  struct sock s = {.fd = fd, .gso = true};
-  s.wildcard = ztna_addr_is_unspecified(local);
-  if (set_options(fd, local->family) != 0) {
-    rc = bind_failed(local, "socket options for", errno);
-  } else if (bind(fd, (struct sockaddr *)&ss, len) < 0) {
-    rc = bind_failed(local, "bind", errno);
-  } else {
-    len = sizeof(ss);
-    getsockname(fd, (struct sockaddr *)&ss, &len);
-    rc = ztna_addr_from_sockaddr(&s.local, &ss);
-  }
-  if (rc < 0) {
+  *s = (struct sock){.fd = fd, .gso = true};
+  s->wildcard = ztna_addr_is_unspecified(local);
+  if (set_options(fd, local->family) != 0 ||
+      bind(fd, (struct sockaddr *)&ss, len) < 0) {
+    int err = errno;
     close(fd);
-    return rc;
+    return err;
   }
-  u->socks[u->n] = s;
+  len = sizeof(ss);
+  getsockname(fd, (struct sockaddr *)&ss, &len);
+  ztna_addr_from_sockaddr(&s->local, &ss);
+  return 0;
+}
+
+int udp_bind(struct udp *u, const struct ztna_addr *local) {
+  if (u->n == UDP_MAX_SOCKETS) return ZTNA_EFULL;
+  if (local->family != 4 && local->family != 6) return ZTNA_EINVAL;
+
+  struct sock *s = &u->socks[u->n];
+  int err = udp_sock_open(s, local);
+  if (err != 0) return bind_failed(local, err);
+  udp_sock_enlarge(s);
   return u->n++;
 }
 
 int udp_count(const struct udp *u) { return u->n; }
-int udp_fd(const struct udp *u, int socket) { return u->socks[socket].fd; }
+
+int udp_fd(const struct udp *u, int socket) {
+  return socket == UDP_EXTRA ? udp_extra_fd(u) : u->socks[socket].fd;
+}
 
 struct ztna_addr udp_local(const struct udp *u, int socket) {
   return u->socks[socket].local;

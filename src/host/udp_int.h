@@ -18,23 +18,28 @@
 enum {
   RX_ROOM = 65535,
   RX_SOCKET_BUFFER = 8 << 20, /* 25 ms at 2.5 Gbit/s, skb overhead included */
+  /* Of an extra socket, which is one of hundreds that wait for one packet. */
+  RX_EXTRA_BUFFER = 64 << 10,
   TX_SOCKET_BUFFER = 2 << 20, /* a few trains; more would only be delay */
   TX_BATCH = 32,              /* messages of one sendmmsg */
   TX_PIECES = 256,            /* buffers of all of them */
 };
 
-/* Room for one packet's PKTINFO, TOS and segment size. */
+/* Room for one packet's PKTINFO, TOS, hop limit and segment size. */
 union control {
   struct cmsghdr align;
   uint8_t room[CMSG_SPACE(sizeof(struct in6_pktinfo)) +
-               2 * CMSG_SPACE(sizeof(int))];
+               3 * CMSG_SPACE(sizeof(int))];
 };
 
 struct sock {
   int fd;
   struct ztna_addr local;
   bool wildcard;
-  bool gso; /* false once the way out had no checksum offload */
+  bool gso;        /* false once the way out had no checksum offload */
+  bool large;      /* an extra socket that has the buffers of a main one */
+  uint16_t number; /* of an extra socket, else 0 */
+  uint32_t n_sent; /* by an extra socket */
 };
 
 /* One message to send: pieces of v from [first] at byte `off` on; `end` is the
@@ -51,8 +56,9 @@ struct train {
 struct udp {
   struct sock socks[UDP_MAX_SOCKETS];
   int n;
-  int turn;    /* whose turn it is in udp_recv */
-  int blocked; /* index or -1 */
+  int turn;              /* whose turn it is in udp_recv */
+  int blocked;           /* index or -1 */
+  struct extras *extras; /* NULL until the first is opened */
   bool changed;
   struct udp_counters counters;
 
@@ -68,5 +74,26 @@ struct udp {
   struct sockaddr_storage tx_names[TX_BATCH];
   union control tx_controls[TX_BATCH];
 };
+
+/* udp.c */
+/* Makes *s a socket bound to local, with the system's buffers. 0 or errno. */
+int udp_sock_open(struct sock *s, const struct ztna_addr *local);
+void udp_sock_enlarge(const struct sock *s);
+
+/* udp_extra.c */
+int udp_extra_fd(const struct udp *u);
+/* The socket of d->sock and remote's family; NULL: it is not open. */
+struct sock *udp_extra_find(const struct udp *u, const struct dgram *d);
+/* The same, opened when it is not. NULL: counted. */
+struct sock *udp_extra_open(struct udp *u, const struct dgram *d);
+void udp_extra_close(struct udp *u, const struct dgram *d);
+/* n messages left by it. */
+void udp_extra_sent(struct udp *u, struct sock *s, int n);
+/* udp_room_fd waits for its room, or for nothing more. */
+bool udp_extra_block(struct udp *u, struct sock *s);
+void udp_extra_unblock(struct udp *u);
+/* One that has something; NULL: none. */
+struct sock *udp_extra_ready(struct udp *u);
+void udp_extra_free(struct udp *u);
 
 #endif

@@ -69,6 +69,7 @@ static bool rx_parse(struct udp *u, const struct sock *s, struct mmsghdr *m,
       .data = h->msg_iov->iov_base,
       .len = m->msg_len,
       .seg = (uint16_t)m->msg_len,
+      .sock = s->number,
   };
   if (ztna_addr_from_sockaddr(&d->remote, h->msg_name) < 0) return false;
   for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c))
@@ -80,9 +81,8 @@ static bool rx_parse(struct udp *u, const struct sock *s, struct mmsghdr *m,
 }
 
 /* Returns what the kernel filled; *n is how many of them are of use. */
-static int rx_batch(struct udp *u, int socket, struct dgram *v, int max,
-                    int *n) {
-  struct sock *s = &u->socks[socket];
+static int rx_batch(struct udp *u, const struct sock *s, struct dgram *v,
+                    int max, int *n) {
   int got;
   *n = 0;
   rx_prepare(u, max);
@@ -101,14 +101,30 @@ static int rx_batch(struct udp *u, int socket, struct dgram *v, int max,
   return got;
 }
 
-int udp_recv_from(struct udp *u, int socket, struct dgram *v, int max) {
+static int recv_sock(struct udp *u, const struct sock *s, struct dgram *v,
+                     int max) {
   int n, got;
   if (max > UDP_BATCH) max = UDP_BATCH;
   /* A batch of nothing but useless packets must not look like the end. */
   do {
-    got = rx_batch(u, socket, v, max, &n);
+    got = rx_batch(u, s, v, max, &n);
   } while (got == max && n == 0);
   return n;
+}
+
+static int recv_extra(struct udp *u, struct dgram *v, int max) {
+  int n = 0;
+  for (int tries = UDP_BATCH; n == 0 && tries > 0; tries--) {
+    const struct sock *s = udp_extra_ready(u);
+    if (!s) break;
+    n = recv_sock(u, s, v, max);
+  }
+  return n;
+}
+
+int udp_recv_from(struct udp *u, int socket, struct dgram *v, int max) {
+  if (socket == UDP_EXTRA) return recv_extra(u, v, max);
+  return recv_sock(u, &u->socks[socket], v, max);
 }
 
 int udp_recv(struct udp *u, struct dgram *v, int max) {
@@ -118,5 +134,5 @@ int udp_recv(struct udp *u, struct dgram *v, int max) {
     int n = udp_recv_from(u, socket, v, max);
     if (n > 0) return n;
   }
-  return 0;
+  return recv_extra(u, v, max);
 }

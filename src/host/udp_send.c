@@ -19,17 +19,22 @@ static int sock_fit(const struct sock *s, const struct dgram *d) {
   return s->wildcard ? 2 : 0;
 }
 
-static int sock_find(const struct udp *u, const struct dgram *d) {
-  int best = -1, best_fit = 0;
+/* NULL: there is none, or it is an extra one that is not open. */
+static struct sock *sock_find(struct udp *u, const struct dgram *d) {
+  struct sock *best = NULL;
+  int best_fit = 0;
+  if (d->sock) return udp_extra_find(u, d);
   for (int i = 0; i < u->n; i++) {
     int fit = sock_fit(&u->socks[i], d);
     if (fit > best_fit) {
-      best = i;
+      best = &u->socks[i];
       best_fit = fit;
     }
   }
   return best;
 }
+
+static bool closes_sock(const struct dgram *d) { return d->sock && !d->len; }
 
 static uint32_t n_segs(uint32_t bytes, uint16_t seg) {
   return (bytes + seg - 1) / seg;
@@ -50,6 +55,7 @@ static bool train_takes(const struct sock *s, const struct train *t,
   bool one_shorter = next->len <= next->seg && next->len <= t->seg;
   return s->gso && t->bytes % t->seg == 0 && next->len > 0 &&
          (next->seg == t->seg || one_shorter) && next->ecn == head->ecn &&
+         next->ttl == head->ttl && next->sock == head->sock &&
          t->bytes + next->len <= train_cap(s, t->seg) &&
          ztna_addr_equal(&next->remote, &head->remote) &&
          ztna_addr_equal(&next->local, &head->local);
@@ -106,6 +112,14 @@ static void put_source(struct msghdr *h, const struct ztna_addr *a) {
   }
 }
 
+static void put_int(struct msghdr *h, const struct sock *s, int type_v4,
+                    int type_v6, int value) {
+  if (s->local.family == 4)
+    put_cmsg(h, IPPROTO_IP, type_v4, &value, sizeof(value));
+  else
+    put_cmsg(h, IPPROTO_IPV6, type_v6, &value, sizeof(value));
+}
+
 /* A socket bound to one address needs no PKTINFO: the kernel uses that one. */
 static void tx_control(struct msghdr *h, union control *room,
                        const struct sock *s, const struct dgram *d,
@@ -113,13 +127,8 @@ static void tx_control(struct msghdr *h, union control *room,
   h->msg_control = room;
   h->msg_controllen = 0;
   if (t->pktinfo) put_source(h, &d->local);
-  if (d->ecn) {
-    int tos = d->ecn;
-    if (s->local.family == 4)
-      put_cmsg(h, IPPROTO_IP, IP_TOS, &tos, sizeof(tos));
-    else
-      put_cmsg(h, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
-  }
+  if (d->ecn) put_int(h, s, IP_TOS, IPV6_TCLASS, d->ecn);
+  if (d->ttl) put_int(h, s, IP_TTL, IPV6_HOPLIMIT, d->ttl);
   if (t->n_segs > 1)
     put_cmsg(h, IPPROTO_UDP, UDP_SEGMENT, &t->seg, sizeof(t->seg));
   if (h->msg_controllen == 0) h->msg_control = NULL;
@@ -241,13 +250,12 @@ static void send_failed(struct udp *u, struct sock *s, const struct dgram *d,
 /* --- the run */
 
 /* Fills the message table from v[*at] on, for one socket. */
-static int tx_prepare(struct udp *u, int socket, const struct dgram *v, int n,
-                      int *at, uint32_t *off) {
-  struct sock *s = &u->socks[socket];
+static int tx_prepare(struct udp *u, struct sock *s, const struct dgram *v,
+                      int n, int *at, uint32_t *off) {
   int k = 0, pieces = 0;
   while (k < TX_BATCH && *at < n && TX_PIECES - pieces >= DGRAM_MAX_SEGS) {
     const struct dgram *d = &v[*at];
-    if (*off == 0 && sock_find(u, d) != socket) break;
+    if (*off == 0 && (closes_sock(d) || sock_find(u, d) != s)) break;
     if (d->len == 0 || d->seg == 0) {
       ++*at; /* nothing to send */
       continue;
@@ -270,8 +278,8 @@ static int tx_prepare(struct udp *u, int socket, const struct dgram *v, int n,
 }
 
 /* Sends k messages; returns how many were dealt with before EAGAIN. */
-static int tx_flush(struct udp *u, int socket, const struct dgram *v, int k) {
-  struct sock *s = &u->socks[socket];
+static int tx_flush(struct udp *u, struct sock *s, const struct dgram *v,
+                    int k) {
   int done = 0;
   while (done < k) {
     int rc = sendmmsg(s->fd, u->tx_msgs + done, (unsigned)(k - done),
@@ -295,9 +303,9 @@ static int tx_flush(struct udp *u, int socket, const struct dgram *v, int k) {
 /* After EAGAIN at train t: what of v was taken. When t is not the first part
  * of its datagrams, the first parts have left and the rest is given up: parts
  * cannot be offered again. */
-static int tx_stopped(struct udp *u, int socket, const struct dgram *v,
+static int tx_stopped(struct udp *u, struct sock *s, const struct dgram *v,
                       const struct train *t) {
-  u->blocked = socket;
+  u->blocked = s->number ? UDP_EXTRA : (int)(s - u->socks);
   u->counters.tx_blocked++;
   if (t->off == 0) return t->first;
   const struct dgram *d = &v[t->first];
@@ -305,25 +313,51 @@ static int tx_stopped(struct udp *u, int socket, const struct dgram *v,
   return t->first + 1;
 }
 
+/* What is to be dropped: no socket can carry it. */
+static void count_homeless(struct udp *u, const struct dgram *d) {
+  if (d->seg) count_lost(u, 0, n_segs(d->len, d->seg));
+}
+
+/* The socket that d leaves by; NULL: it was dealt with. */
+static struct sock *sock_for(struct udp *u, const struct dgram *d) {
+  struct sock *s = NULL;
+  if (closes_sock(d))
+    udp_extra_close(u, d);
+  else if (d->sock)
+    s = udp_extra_open(u, d);
+  else if (!(s = sock_find(u, d)))
+    count_homeless(u, d);
+  return s;
+}
+
 int udp_send(struct udp *u, const struct dgram *v, int n) {
   int at = 0;
   uint32_t off = 0;
+  if (u->blocked == UDP_EXTRA) udp_extra_unblock(u);
   u->blocked = -1;
   while (at < n) {
-    int socket = sock_find(u, &v[at]);
-    if (socket < 0) {
-      if (v[at].seg) count_lost(u, 0, n_segs(v[at].len, v[at].seg));
+    struct sock *s = sock_for(u, &v[at]);
+    if (!s) {
       at++;
       continue;
     }
-    int k = tx_prepare(u, socket, v, n, &at, &off);
-    int done = tx_flush(u, socket, v, k);
-    if (done < k) return tx_stopped(u, socket, v, &u->tx_trains[done]);
+    int k = tx_prepare(u, s, v, n, &at, &off);
+    int done = tx_flush(u, s, v, k);
+    if (s->number) udp_extra_sent(u, s, done);
+    if (done == k) continue;
+    at = tx_stopped(u, s, v, &u->tx_trains[done]);
+    if (s->number == 0 || udp_extra_block(u, s)) return at;
+    udp_give_up(u, v + at, n - at); /* nobody could wait for it */
+    return n;
   }
   return n;
 }
 
 void udp_give_up(struct udp *u, const struct dgram *v, int n) {
-  for (int i = 0; i < n; i++)
-    if (v[i].seg) count_lost(u, EAGAIN, n_segs(v[i].len, v[i].seg));
+  for (int i = 0; i < n; i++) {
+    if (closes_sock(&v[i]))
+      udp_extra_close(u, &v[i]);
+    else if (v[i].seg)
+      count_lost(u, EAGAIN, n_segs(v[i].len, v[i].seg));
+  }
 }

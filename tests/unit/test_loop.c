@@ -208,7 +208,7 @@ static void on_second(uv_timer_t *t) {
 }
 
 static void a_second_sigterm_does_not_wait(void **state) {
-  uv_timer_t timer;
+  static uv_timer_t timer; /* closed by the teardown */
   a.peer.family = b.peer.family = 0;
   a.drain_for = 3600 * SEC;
   uv_timer_init(host_uv(host), &timer);
@@ -223,7 +223,7 @@ static void a_second_sigterm_does_not_wait(void **state) {
 static void on_toggle_again(uv_timer_t *t) { raise(SIGUSR1); }
 
 static void sigusr1_toggles_and_ends_nothing(void **state) {
-  uv_timer_t timer;
+  static uv_timer_t timer; /* closed by the teardown */
   a.peer.family = b.peer.family = 0;
   uv_timer_init(host_uv(host), &timer);
   uv_timer_start(&timer, on_toggle_again, 50, 0);
@@ -274,6 +274,18 @@ static void watched_descriptor_drains_its_role(void **state) {
   close(wake_pipe[1]);
 }
 
+/* The echo comes back to the port that was opened for it. */
+static void what_extra_sockets_get_reaches_the_core(void **state) {
+  b.peer.family = 0;
+  a.out[a.n_out++] = (struct dgram){
+      .remote = a.peer, .data = a.data, .len = 10, .seg = 10, .sock = 300};
+  a.peer.family = 0;
+  assert_int_equal(host_run(host), 42);
+  assert_int_equal(b.n_packets, 1);
+  assert_int_equal(udp_counters(udp_a)->extra_opened, 1);
+  assert_int_equal(udp_counters(udp_a)->rx_packets, 1);
+}
+
 /* --- a full buffer */
 
 /* A device where nobody answers ARP keeps what is sent in the send buffer,
@@ -286,6 +298,8 @@ static int deaf_device(void) {
   int tap = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
   if (tap < 0 || ioctl(tap, TUNSETIFF, &r) < 0) skip();
   int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+  assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &lo), 0); /* for the next test */
   inet_pton(AF_INET, "10.9.9.1", &ip.sin_addr);
   memcpy(&r.ifr_addr, &ip, sizeof(ip));
   assert_int_equal(ioctl(fd, SIOCSIFADDR, &r), 0);
@@ -305,28 +319,40 @@ static void on_pipe_after_output(void *ctx, uint64_t now) {
   char c;
   assert_int_equal(read(wake_pipe[0], &c, 1), 1);
   full.woken_at = now;
-  assert_int_equal(udp_counters(full.udp)->tx_packets, N_OUT);
+  assert_int_equal(udp_counters(full.udp)->tx_packets, N_OUT + 1);
   host_stop(host, 7);
 }
 
-static void full_buffer_holds_a_role_until_all_has_left(void **state) {
+/* Of the bound ones, and of the extra one that v[0] opens. */
+static void shrink_buffers(const struct dgram *v) {
+  int small = 8192;
+  assert_int_equal(udp_send(full.udp, v, 1), 1);
+  for (int fd = 3; fd < 1024; fd++) {
+    int type = 0;
+    socklen_t len = sizeof(type);
+    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len);
+    if (type == SOCK_DGRAM)
+      setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+  }
+}
+
+static void full_buffer_holds_a_role(uint16_t sock) {
   struct core c = {.host = host, .tick_at = NEVER};
   struct ztna_addr any;
-  int small = 8192, tap = deaf_device();
+  int tap = deaf_device();
   a.peer.family = b.peer.family = 0;
   ztna_addr_parse(&any, "0.0.0.0:0");
   full.udp = udp_new();
   assert_int_equal(udp_bind(full.udp, &any), 0);
   assert_int_equal(udp_bind(full.udp, &any), 1); /* an idle one beside it */
   for (int i = 0; i < N_OUT; i++) {
-    c.out[i] = (struct dgram){.data = a.data, .len = 1200, .seg = 1200};
+    c.out[i] =
+        (struct dgram){.data = a.data, .len = 1200, .seg = 1200, .sock = sock};
     ztna_addr_parse(&c.out[i].remote, "10.9.9.2:9");
     c.out[i].remote.port = (uint16_t)(1000 + i); /* not one train */
   }
   c.n_out = N_OUT;
-  for (int i = 0; i < 2; i++)
-    setsockopt(udp_fd(full.udp, i), SOL_SOCKET, SO_SNDBUF, &small,
-               sizeof(small));
+  shrink_buffers(c.out);
   struct host_role *r = host_add(host, &verbs, &c, full.udp);
   assert_int_equal(pipe(wake_pipe), 0);
   assert_int_equal(host_watch(r, wake_pipe[0], on_pipe_after_output, NULL), 0);
@@ -339,6 +365,14 @@ static void full_buffer_holds_a_role_until_all_has_left(void **state) {
   close(wake_pipe[0]);
   close(wake_pipe[1]);
   close(tap);
+}
+
+static void full_buffer_holds_a_role_until_all_has_left(void **state) {
+  full_buffer_holds_a_role(0);
+}
+
+static void full_extra_socket_holds_a_role_until_all_has_left(void **state) {
+  full_buffer_holds_a_role(9);
 }
 
 /* --- names */
@@ -430,10 +464,12 @@ int main(void) {
       TEST(stopping_takes_no_longer_than_its_bound),
       TEST(sighup_reloads),
       TEST(watched_descriptor_drains_its_role),
+      TEST(what_extra_sockets_get_reaches_the_core),
       TEST(written_out_addresses_are_resolved_at_once),
       TEST(localhost_is_resolved_off_the_loop),
-      /* Moves the process to another network: last of those with sockets. */
+      /* These move the process to others: last of those with sockets. */
       TEST(full_buffer_holds_a_role_until_all_has_left),
+      TEST(full_extra_socket_holds_a_role_until_all_has_left),
       cmocka_unit_test(log_lines_bear_rfc3339_time),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
