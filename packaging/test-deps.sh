@@ -36,6 +36,9 @@ missing() {
     has openssl || echo openssl
     has traceroute || echo traceroute
     has iperf3 || echo iperf3
+    has conntrack || echo conntrack
+    has turnutils_natdiscovery || echo coturn
+    has miniupnpd || echo miniupnpd-nftables
     ;;
   long)
     missing check

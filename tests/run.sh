@@ -3,7 +3,7 @@
 #
 #   BUILD/tests/test_*, BUILD/tests/sim/test_*   cmocka programs
 #   BUILD/tests/fuzz_*                           seeded, for one second each
-#   tests/e2e/*.sh, tests/*.check.sh             executable ones; those whose
+#   tests/e2e/**.sh, tests/*.check.sh            executable ones; those whose
 #                        second line says (make check-long) only with ZTNA_LONG
 #
 # All speak TAP or a little less: lines `ok NAME`, `not ok NAME`,
@@ -95,7 +95,7 @@ done
 for t in "$BUILD"/tests/fuzz_*; do
   ! wanted "$t" || run "${t#"$BUILD"/tests/}" "$t" --seconds 1
 done
-for t in tests/*.check.sh tests/e2e/*.sh; do
+for t in tests/*.check.sh tests/e2e/*.sh tests/e2e/nat/*.sh; do
   ! wanted "$t" || run "$t" "./$t"
 done
 
