@@ -1,27 +1,15 @@
 /* net.c - see net.h. */
-#include "sim/net.h"
+#include "sim/net_int.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/map.h"
 #include "base/time.h"
+#include "sim/net_sock.h"
 
 /* Packets this close to each other arrive as one train (GRO). */
 #define TOGETHER (2 * US)
-
-struct event {
-  struct heap_node node;
-  void (*fn)(void *ud, uint64_t arg); /* NULL: a packet */
-  void *ud;
-  uint64_t arg;
-  struct vnet_host *to_host;
-  bool between; /* the lines: the receiver's is still to be crossed */
-  struct ztna_addr from, to;
-  uint8_t ecn;
-  size_t len;
-  uint8_t data[]; /* its own allocation: a read past it is seen */
-};
 
 static void need(bool ok) {
   if (!ok) abort(); /* no memory, or a test's own mistake */
@@ -33,6 +21,7 @@ struct vnet *vnet_new(uint64_t seed, uint64_t now) {
   need(n);
   seeded_init(&n->rnd, seed);
   n->now = now;
+  n->core_hops = 1;
   return n;
 }
 
@@ -45,10 +34,13 @@ void vnet_free(struct vnet *n) {
     free(t); /* node is its first member */
   }
   heap_done(&n->events);
+  for (int i = 0; i < n->n_nats; i++) sim_nat_free(n->nats[i].model);
+  for (int i = 0; i < n->n_hosts; i++) net_sock_done(&n->hosts[i]);
   free(n);
 }
 
 static void address(struct vnet_host *h, int family, const char *text) {
+  h->inner[family] = h->outer[family] = (struct ztna_addr){0};
   if (!text) return;
   need(ztna_addr_parse(&h->inner[family], text) == 0);
   h->outer[family] = h->inner[family];
@@ -66,6 +58,29 @@ struct vnet_host *vnet_add(struct vnet *n, const char *v4, const char *v6,
   h->up.delay = h->down.delay = delay;
   return h;
 }
+
+void vnet_readdress(struct vnet_host *h, const char *v4, const char *v6) {
+  address(h, 0, v4);
+  address(h, 1, v6);
+  h->n_peers = 0;
+}
+
+struct vnet_nat *vnet_nat(struct vnet *n, const struct sim_nat_config *c,
+                          const char *outer, struct vnet_nat *behind,
+                          uint64_t delay) {
+  struct vnet_nat *b = &n->nats[n->n_nats++];
+  struct ztna_addr a = {0};
+
+  need(n->n_nats <= VNET_NATS);
+  need(!outer || ztna_addr_parse(&a, outer) == 0);
+  b->net = n;
+  b->model = sim_nat_new(c, &a, seeded_u64(&n->rnd));
+  b->behind = behind;
+  b->up.delay = b->down.delay = delay;
+  return b;
+}
+
+void vnet_behind(struct vnet_host *h, struct vnet_nat *box) { h->behind = box; }
 
 struct vnet_pipe *vnet_pipe(struct vnet *n, uint64_t rate, size_t queue) {
   struct vnet_pipe *p = &n->pipes[n->n_pipes++];
@@ -89,7 +104,7 @@ void vnet_rebind(struct vnet_host *h) {
 
 /* --- events --- */
 
-static struct event *event_new(size_t len) {
+struct event *net_event_new(size_t len) {
   struct event *e = malloc(sizeof(*e) + len);
 
   need(e);
@@ -97,7 +112,7 @@ static struct event *event_new(size_t len) {
   return e;
 }
 
-static void event_at(struct vnet *n, struct event *e, uint64_t at) {
+void net_event_at(struct vnet *n, struct event *e, uint64_t at) {
   need(heap_set(&n->events, &e->node, at) == 0);
 }
 
@@ -107,12 +122,12 @@ static struct event *event_top(const struct vnet *n) {
 
 void vnet_at(struct vnet *n, uint64_t at, void (*fn)(void *ud, uint64_t arg),
              void *ud, uint64_t arg) {
-  struct event *e = event_new(0);
+  struct event *e = net_event_new(0);
 
   e->fn = fn;
   e->ud = ud;
   e->arg = arg;
-  event_at(n, e, at);
+  net_event_at(n, e, at);
 }
 
 uint64_t vnet_deadline(const struct vnet *n) {
@@ -123,77 +138,23 @@ uint64_t vnet_deadline(const struct vnet *n) {
 
 /* --- sending --- */
 
-static struct vnet_host *host_of(struct vnet *n, const struct ztna_addr *a) {
-  for (int i = 0; i < n->n_hosts; i++)
-    if (ztna_addr_same_ip(&n->hosts[i].outer[a->family == 6], a))
-      return &n->hosts[i];
-  return NULL;
-}
-
-static void note(struct vnet *n, const struct ztna_addr *from,
-                 const struct ztna_addr *to, const uint8_t *data, size_t len) {
+static void note(struct vnet *n, const struct event *e) {
   uint64_t key[2] = {n->digest, n->now};
 
-  key[0] = siphash(key, from, sizeof(*from));
-  key[0] = siphash(key, to, sizeof(*to));
-  n->digest = siphash(key, data, len);
+  key[0] = siphash(key, &e->from, sizeof(e->from));
+  key[0] = siphash(key, &e->to, sizeof(e->to));
+  n->digest = siphash(key, e->data, e->len);
   n->counters.n_sent++;
-  if (n->on_wire) n->on_wire(n->wire_ud, from, to, data, len);
 }
 
-static bool happens(struct vnet *n, double probability) {
-  return probability > 0 && seeded_unit(&n->rnd) < probability;
-}
-
-/* When it has left the pipe; NEVER: there was no room. */
-static uint64_t pass(struct vnet_pipe *p, uint64_t at, size_t bytes) {
-  uint64_t start = p->free_at > at ? p->free_at : at;
-  uint64_t waiting = (start - at) * p->rate / 8 / SEC;
-
-  if (waiting + bytes > p->queue) return NEVER;
-  if (start - at > p->longest) p->longest = start - at;
-  p->free_at = start + bytes * 8 * SEC / p->rate;
-  return p->free_at;
-}
-
-/* When a packet that enters a line at `at` leaves it; NEVER: it does not. */
-static uint64_t cross(struct vnet *n, struct vnet_line *l, uint64_t at,
-                      size_t len) {
-  if (l->mtu && len > l->mtu) {
-    n->counters.n_too_big++;
-    return NEVER;
-  }
-  if (happens(n, l->loss)) {
-    n->counters.n_lost++;
-    l->n_lost++;
-    return NEVER;
-  }
-  if (l->pipe) at = pass(l->pipe, at, len + VNET_HEADERS);
-  if (at == NEVER) {
-    n->counters.n_full++;
-    l->n_full++;
-    return NEVER;
-  }
-  l->n_packets++;
-  l->n_bytes += len + VNET_HEADERS;
-  at += l->delay;
-  if (l->jitter) at += seeded_u64(&n->rnd) % l->jitter;
-  if (happens(n, l->reorder))
-    return at + (l->reorder_by ? seeded_u64(&n->rnd) % l->reorder_by : 0);
-  if (at <= l->last) at = l->last + 1;
-  l->last = at;
-  return at;
-}
-
-static struct event *packet_new(struct vnet *n, const struct ztna_addr *from,
-                                const struct ztna_addr *to, uint8_t ecn,
-                                const uint8_t *data, size_t len) {
-  struct event *e = event_new(len);
+static struct event *packet_new(const struct ztna_addr *from,
+                                const struct ztna_addr *to, const uint8_t *data,
+                                size_t len) {
+  struct event *e = net_event_new(len);
 
   e->from = *from;
   e->to = *to;
-  e->to_host = host_of(n, to);
-  e->ecn = ecn;
+  e->ttl = VNET_TTL;
   memcpy(e->data, data, len);
   return e;
 }
@@ -204,44 +165,31 @@ static bool knows(const struct vnet_host *h, const struct ztna_addr *peer) {
   return false;
 }
 
-/* Into the receiver's line; at once when nothing has to queue there, in order
- * of sending. False: it goes no further. */
-static bool enter(struct vnet *n, struct event *e, uint64_t at) {
-  struct vnet_line *l = &e->to_host->down;
-
-  e->between = l->pipe && at > n->now;
-  if (!e->between) at = cross(n, l, at, e->len);
-  if (at == NEVER) return false;
-  event_at(n, e, at);
-  return true;
-}
-
 static void send_one(struct vnet_host *h, const struct dgram *d,
                      const uint8_t *data, size_t len) {
-  const struct ztna_addr *from = &h->outer[d->remote.family == 6];
-  struct vnet_host *to = host_of(h->net, &d->remote);
-  struct vnet *n = h->net;
+  struct ztna_addr from = h->outer[d->remote.family == 6];
   struct event *e;
   uint64_t at;
 
-  if (!from->family || h->off) return; /* network unreachable */
+  if (!from.family || h->off) return; /* network unreachable */
+  from.port = net_sock_use(h, d->sock, d->remote.family);
   if (!knows(h, &d->remote)) h->peers[h->n_peers++ % VNET_PEERS] = d->remote;
   if (h->n_peers > VNET_PEERS) h->n_peers = VNET_PEERS;
-  note(n, from, &d->remote, data, len);
-  at = cross(n, &h->up, n->now, len);
-  if (at == NEVER) return;
-  if (!to || h->blocked[to->number]) {
-    n->counters.n_nobody++;
-    return;
-  }
-  e = packet_new(n, from, &d->remote, d->ecn, data, len);
-  if (!enter(n, e, at)) free(e);
-  if (!happens(n, h->up.dup)) return;
-  e = packet_new(n, from, &d->remote, d->ecn, data, len);
-  if (!enter(n, e, at + MS)) free(e);
+  e = packet_new(&from, &d->remote, data, len);
+  e->from_host = h;
+  e->lan = h->behind;
+  e->ecn = d->ecn;
+  if (d->ttl) e->ttl = d->ttl;
+  note(h->net, e);
+  at = net_leave(h->net, e, &h->up);
+  if (at == NEVER || !net_travel(h->net, e, at)) free(e);
 }
 
 void vnet_send(struct vnet_host *h, const struct dgram *d) {
+  if (d->sock && !d->len) {
+    net_sock_close(h, d->sock, d->remote.family);
+    return;
+  }
   need(d->seg && d->len);
   for (uint32_t off = 0; off < d->len; off += d->seg)
     send_one(h, d, d->data + off,
@@ -251,18 +199,25 @@ void vnet_send(struct vnet_host *h, const struct dgram *d) {
 void vnet_inject(struct vnet *n, const struct ztna_addr *from,
                  const struct ztna_addr *to, const uint8_t *data, size_t len,
                  uint64_t delay) {
-  note(n, from, to, data, len);
-  event_at(n, packet_new(n, from, to, 0, data, len), n->now + delay);
+  struct event *e = packet_new(from, to, data, len);
+
+  note(n, e);
+  net_see(n, e);
+  net_place(n, e);
+  net_event_at(n, e, n->now + delay);
 }
 
 /* --- arriving --- */
 
 static bool accepted(struct vnet *n, const struct event *e) {
-  const struct vnet_host *h = e->to_host;
+  const struct vnet_host *h = e->at_host;
+  int family = e->to.family;
 
   if (h && !h->off && h->on_dgram &&
-      ztna_addr_equal(&h->outer[e->to.family == 6], &e->to) &&
-      (!h->nat || knows(h, &e->from)))
+      ztna_addr_same_ip(&h->outer[family == 6], &e->to) &&
+      net_sock_find(h, family, e->to.port) >= 0 &&
+      (!h->nat || knows(h, &e->from)) &&
+      !(e->from_host && e->from_host->blocked[h->number]))
     return true;
   n->counters.n_nobody++;
   return false;
@@ -274,8 +229,8 @@ static bool follows(const struct event *a, const struct event *b, size_t seg,
   return b && !b->fn && !b->between && b->node.at <= a->node.at + TOGETHER &&
          b->len <= seg && total % seg == 0 &&
          total + b->len < DGRAM_MAX_BYTES && total / seg < DGRAM_MAX_SEGS &&
-         a->ecn == b->ecn && ztna_addr_equal(&a->from, &b->from) &&
-         ztna_addr_equal(&a->to, &b->to);
+         a->ecn == b->ecn && a->at_host == b->at_host &&
+         ztna_addr_equal(&a->from, &b->from) && ztna_addr_equal(&a->to, &b->to);
 }
 
 /* Takes those that follow; returns the bytes of all, one allocation:
@@ -300,9 +255,11 @@ static uint8_t *gather(struct vnet *n, const struct event *first,
 }
 
 static void deliver(struct vnet *n, struct event *first) {
-  struct vnet_host *h = first->to_host;
+  struct vnet_host *h = first->at_host;
+  int sock = net_sock_find(h, first->to.family, first->to.port);
   struct dgram d = {.remote = first->from,
                     .local = h->inner[first->to.family == 6],
+                    .sock = (uint16_t)sock,
                     .seg = (uint16_t)first->len,
                     .len = (uint32_t)first->len,
                     .ecn = first->ecn};
@@ -310,6 +267,7 @@ static void deliver(struct vnet *n, struct event *first) {
 
   if (follows(first, event_top(n), d.seg, d.len)) bytes = gather(n, first, &d);
   d.data = bytes ? bytes : first->data;
+  if (sock) d.local.port = first->to.port;
   n->counters.n_delivered++;
   h->on_dgram(h->ud, &d);
   free(bytes);
@@ -324,7 +282,9 @@ bool vnet_step(struct vnet *n) {
   if (e->fn)
     e->fn(e->ud, e->arg);
   else if (e->between)
-    goes_on = enter(n, e, e->node.at);
+    goes_on = net_travel(n, e, n->now);
+  else if (e->at_box)
+    goes_on = net_enter(n, e);
   else if (accepted(n, e))
     deliver(n, e);
   if (!goes_on) free(e);

@@ -6,12 +6,23 @@
  * Every host hangs on the network by one line, so a packet crosses the up
  * direction of its sender and the down direction of its receiver: is it lost,
  * does it find room in the queue, its turn, the way. A line keeps the order of
- * packets unless it is told to reorder. */
+ * packets unless it is told to reorder.
+ *
+ * A host may hang behind a NAT or firewall instead (nat.h), on its LAN; the box
+ * has the line to the network then, or to the LAN of another box. Hosts of one
+ * LAN reach each other there. Translation takes no time: what goes out is
+ * translated before the box's line, what comes in behind it.
+ *
+ * Hops: every box and the core in between (core_hops) take one off a packet's
+ * TTL and drop what has none left; a box before it looks at the packet. So of a
+ * host behind one box, a packet with TTL 1 dies in the box, with 2 it opens its
+ * hole and dies in the core, with 3 in the peer's box. Lines take none. */
 #ifndef ZTNA_TESTS_NET_H
 #define ZTNA_TESTS_NET_H
 
 #include "base/dgram.h"
 #include "base/heap.h"
+#include "sim/nat.h"
 #include "sim/seeded.h"
 
 struct vnet;
@@ -38,10 +49,14 @@ struct vnet_line {           /* one direction */
 
 struct vnet_counters {
   uint64_t n_sent, n_lost, n_full, n_too_big, n_nobody, n_delivered;
+  uint64_t n_filtered; /* by boxes, either way */
+  uint64_t n_expired;  /* no hop left */
 };
 
 enum {
   VNET_HOSTS = 16,
+  VNET_NATS = 16,
+  VNET_TTL = 64, /* of packets that name none */
   VNET_PEERS = 32,
   VNET_PIPES = 8,
   VNET_HEADERS = 28, /* of IPv4 and UDP, before each payload */
@@ -52,16 +67,28 @@ struct vnet_host {
   int number;
   struct ztna_addr
       inner[2]; /* v4, v6: what the host believes; family 0: none */
-  struct ztna_addr outer[2]; /* what others see */
-  bool nat;                  /* lets in only whom the host has sent to */
+  struct ztna_addr outer[2]; /* what others see, or the first box */
+  struct vnet_nat *behind;   /* NULL: its line ends in the core */
+  /* A simple NAT of its own, without a box: */
+  bool nat; /* lets in only whom the host has sent to */
   struct ztna_addr peers[VNET_PEERS]; /* whom it has sent to since */
   size_t n_peers;
   struct vnet_line up, down;
   bool off;                 /* cable pulled: both directions */
   bool blocked[VNET_HOSTS]; /* no packets from here to these */
+  struct vnet_socks *socks; /* extra ones; NULL: never had any */
   /* A packet, or a train of them that arrived together; lent. */
   void (*on_dgram)(void *ud, const struct dgram *d);
   void *ud;
+};
+
+/* A box with a LAN inside. */
+struct vnet_nat {
+  struct vnet *net;
+  struct sim_nat *model;
+  struct vnet_nat *behind; /* whose LAN it hangs on; NULL: the core */
+  struct vnet_line up, down;
+  bool off;
 };
 
 struct vnet {
@@ -69,12 +96,16 @@ struct vnet {
   uint64_t now;
   struct vnet_host hosts[VNET_HOSTS];
   int n_hosts;
+  struct vnet_nat nats[VNET_NATS];
+  int n_nats;
+  int core_hops; /* 1 */
   struct vnet_pipe pipes[VNET_PIPES];
   int n_pipes;
   struct heap events;
   struct vnet_counters counters;
   uint64_t digest; /* of every packet sent so far, and when */
-  /* Sees every packet that is sent, from its outer address. */
+  /* Sees every packet that is sent into the core, from the address it has
+   * there; not what stays in a LAN or dies in a box. */
   void (*on_wire)(void *ud, const struct ztna_addr *from,
                   const struct ztna_addr *to, const uint8_t *data, size_t len);
   void *wire_ud;
@@ -93,7 +124,26 @@ struct vnet_pipe *vnet_pipe(struct vnet *n, uint64_t rate, size_t queue);
  * What is sent to the old ones finds nobody. */
 void vnet_rebind(struct vnet_host *h);
 
-/* From a host: one packet or a train. */
+/* Another address of the host itself, with ports; NULL: none of that family
+ * from now on. Its extra sockets stay. */
+void vnet_readdress(struct vnet_host *h, const char *v4, const char *v6);
+
+/* A box; outer: its IPv4 address without port, NULL for firewalls. behind: NULL
+ * or the box on whose LAN it hangs. The delay is its line's. */
+struct vnet_nat *vnet_nat(struct vnet *n, const struct sim_nat_config *c,
+                          const char *outer, struct vnet_nat *behind,
+                          uint64_t delay);
+/* Hangs the host on the box's LAN, or on the core (NULL). Its own line is the
+ * LAN's then; a delay of more than 2 us there lets packets arrive as trains. */
+void vnet_behind(struct vnet_host *h, struct vnet_nat *box);
+
+/* An extra socket's port, 0 when it is not open; family 4 or 6. */
+uint16_t vnet_sock_port(const struct vnet_host *h, uint16_t sock, int family);
+/* How many are open, by number: one with both families counts once. */
+int vnet_socks_open(const struct vnet_host *h);
+
+/* From a host: one packet or a train, from the socket that it names; of len 0
+ * it closes that socket. */
 void vnet_send(struct vnet_host *h, const struct dgram *d);
 /* From nowhere, with any source address; arrives after delay. */
 void vnet_inject(struct vnet *n, const struct ztna_addr *from,
