@@ -56,6 +56,8 @@ static void on_end(struct quic_conn *c, void *ud, const struct quic_end *why) {
 
   if (c == p->conn) {
     forget_conn(p);
+    if (p->slot) /* it may be dialled again */
+      quic_slot_accept(p->slot, quic_now(p->quic) + PATH_ACCEPT_FOR);
   } else if (c == p->dialling) {
     p->dialling = NULL;
     if (p->conn) return;
@@ -154,11 +156,14 @@ void path_hear_only(struct path *p, const struct ztna_addr *remote) {
   if (p->slot) quic_slot_from(p->slot, remote);
 }
 
+void path_set_sock(struct path *p, uint16_t sock) { p->sock = sock; }
+
 int path_dial(struct path *p, const struct ztna_addr *remote,
               const uint8_t handle[HANDLE_LEN],
               const uint8_t peer_handle[HANDLE_LEN], uint64_t initial_rtt,
               uint64_t now) {
   struct quic_dial d = {.remote = *remote,
+                        .sock = p->sock,
                         .handle = handle,
                         .peer_handle = peer_handle,
                         .ops = &path_ops,

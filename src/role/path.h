@@ -98,6 +98,8 @@ int path_dial(struct path *p, const struct ztna_addr *remote,
               const uint8_t handle[HANDLE_LEN],
               const uint8_t peer_handle[HANDLE_LEN], uint64_t initial_rtt,
               uint64_t now);
+/* Agent: the next dial leaves by this socket (dgram.h); 0: the main one. */
+void path_set_sock(struct path *p, uint16_t sock);
 /* Says goodbye. on_end follows. */
 void path_close(struct path *p, enum reason why);
 

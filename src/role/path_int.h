@@ -128,6 +128,7 @@ struct path {
   bool missed;
   bool probe_due;
   bool on_hold;
+  uint16_t sock; /* of the next dial */
 
   struct path_stats stats;
 };

@@ -207,9 +207,18 @@ static void on_data(struct stream *s, void *ud, const uint8_t *data, size_t len,
   if (n < len || fin) tcpflow_more(f, data + n, len - n, fin);
 }
 
+static void lose(struct tcpflow *f);
+
+/* The agent leaves a path that seems dead; its next head may come later than
+ * this, over another one. */
 static void on_reset(struct stream *s, void *ud, uint64_t code) {
   struct tcpflow *f = ud;
 
+  if (f->server && f->answered && code == REASON_REPLACED) {
+    stream_reset(s, REASON_NONE);
+    lose(f);
+    return;
+  }
   tcpflow_reset_by_peer(f, code && code < REASON_N ? (enum reason)code
                                                    : REASON_RESET);
 }
@@ -226,6 +235,12 @@ static void lose(struct tcpflow *f) {
 void tcpflow_unask(struct tcpflow *f) {
   if (f->answered || !f->stream) return;
   drop_stream(f, REASON_IDLE);
+  lose(f);
+}
+
+void tcpflow_leave(struct tcpflow *f) {
+  if (!f->stream || f->state == TCPFLOW_OVER) return;
+  drop_stream(f, REASON_REPLACED);
   lose(f);
 }
 

@@ -118,6 +118,9 @@ int tcpflow_start(struct tcpflow *f, struct path *p, uint64_t context,
 /* Agent: what was asked and is not answered is taken back; it counts as lost
  * and may be started elsewhere. */
 void tcpflow_unask(struct tcpflow *f);
+/* Agent: its path seems dead: it counts as lost, and may be started or resumed
+ * on another. */
+void tcpflow_leave(struct tcpflow *f);
 /* Connector: the stream s began with head h (an open); it is not answered
  * yet. */
 void tcpflow_accept(struct tcpflow *f, struct tcpflow_common *common,

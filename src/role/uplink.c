@@ -324,6 +324,14 @@ void uplink_probe(struct uplink *u, uint64_t now) {
   quic_ping(h3_conn(u->session), now);
 }
 
+uint64_t uplink_heard(const struct uplink *u) {
+  struct quic_info i;
+
+  if (u->state != UP) return 0;
+  quic_info(h3_conn(u->session), &i);
+  return i.n_recv;
+}
+
 bool uplink_is_silent(const struct uplink *u, uint64_t now) {
   struct quic_info i;
 

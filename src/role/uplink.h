@@ -65,6 +65,8 @@ enum reason uplink_problem(int status, json_t *body);
 
 /* Is it still there? At most once per 200 ms; silence for 3 s ends it. */
 void uplink_probe(struct uplink *u, uint64_t now);
+/* Packets received from it so far on this connection. */
+uint64_t uplink_heard(const struct uplink *u);
 /* It is not up, or has not answered probes for a while: what else is silent may
  * be so because of this machine's line. */
 bool uplink_is_silent(const struct uplink *u, uint64_t now);

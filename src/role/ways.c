@@ -36,7 +36,7 @@ int ways_add(struct ways *s, struct way *w) {
 }
 
 void ways_left(struct ways *s, struct way *w) {
-  w->joined = w->suspect = false;
+  w->joined = w->suspect = w->dead = false;
   if (s->wanted == w) s->wanted = NULL;
 }
 
@@ -53,11 +53,11 @@ void ways_del(struct ways *s, struct way *w) {
 
 /* --- choosing --- */
 
-static bool is_there(const struct way *w) {
+bool way_is_there(const struct way *w) {
   return w->joined && path_is_live(w->path);
 }
 
-bool way_works(const struct way *w) { return is_there(w) && !w->suspect; }
+bool way_works(const struct way *w) { return way_is_there(w) && !w->suspect; }
 
 bool ways_work(const struct ways *s) {
   for (size_t i = 0; i < s->n; i++)
@@ -67,7 +67,7 @@ bool ways_work(const struct ways *s) {
 
 bool ways_have_direct(const struct ways *s) {
   for (size_t i = 0; i < s->n; i++)
-    if (s->v[i]->kind == WAY_DIRECT && is_there(s->v[i])) return true;
+    if (s->v[i]->kind == WAY_DIRECT && way_is_there(s->v[i])) return true;
   return false;
 }
 
@@ -81,7 +81,7 @@ static uint64_t rtt_of(const struct way *w) {
 /* How good it is now: what works and was good for a while, what works, what is
  * at least there. */
 static int grade(const struct way *w, uint64_t now) {
-  if (!is_there(w)) return 0;
+  if (!way_is_there(w)) return 0;
   if (w->suspect) return 1;
   return now >= w->good_at ? 3 : 2;
 }
@@ -158,9 +158,10 @@ void ways_use(struct ways *s, struct way *w, uint32_t n, uint64_t now) {
 /* --- watching --- */
 
 void ways_suspect(struct ways *s, struct way *w, uint64_t now) {
-  if (w->suspect || !is_there(w)) return;
+  if (w->suspect || !way_is_there(w)) return;
   if (now >= w->suspect_at + FORGIVEN_AFTER) w->n_suspected = 0;
   w->suspect = true;
+  w->dead = false;
   w->suspect_at = w->probe_at = now;
   w->n_suspected++;
   s->ops->on_suspect(s->ud, w);
@@ -183,7 +184,7 @@ static void probe(struct way *w, uint64_t every, uint64_t now) {
 static void watch(struct ways *s, struct way *w, uint64_t now) {
   uint64_t since;
 
-  if (!is_there(w)) return;
+  if (!way_is_there(w)) return;
   since = path_silent_since(w->path);
   if (w->suspect) {
     if (since > now && path_acked_at(w->path) > w->suspect_at)
@@ -195,8 +196,9 @@ static void watch(struct ways *s, struct way *w, uint64_t now) {
     if (path_is_busy(w->path) || now >= since + SUSPECT_AFTER)
       ways_suspect(s, w, now);
   }
-  if (w->suspect && now >= w->suspect_at + DEAD_AFTER && s->ops->on_dead)
-    s->ops->on_dead(s->ud, w);
+  if (!w->suspect || w->dead || now < w->suspect_at + DEAD_AFTER) return;
+  w->dead = true;
+  if (s->ops->on_dead) s->ops->on_dead(s->ud, w);
 }
 
 void ways_tick(struct ways *s, uint64_t now) {
@@ -205,11 +207,14 @@ void ways_tick(struct ways *s, uint64_t now) {
 }
 
 static uint64_t way_deadline(const struct way *w, uint64_t now) {
-  uint64_t since;
+  uint64_t since, at;
 
-  if (!is_there(w)) return NEVER;
+  if (!way_is_there(w)) return NEVER;
   since = path_silent_since(w->path);
-  if (w->suspect) return time_min(w->probe_at, w->suspect_at + DEAD_AFTER);
+  if (w->suspect) {
+    at = w->dead ? NEVER : w->suspect_at + DEAD_AFTER;
+    return time_min(at, w->probe_at);
+  }
   if (since != NEVER) return now >= since ? w->probe_at : since;
   return w->good_at > now ? w->good_at : NEVER;
 }

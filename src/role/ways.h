@@ -20,7 +20,7 @@ struct way {
   struct path *path; /* lent */
   enum way_kind kind;
   bool joined; /* both ends know that this connection is the link's */
-  bool suspect;
+  bool suspect, dead;
   uint64_t suspect_at, probe_at;
   uint64_t good_at; /* not returned to before */
   unsigned n_suspected;
@@ -63,6 +63,8 @@ void ways_left(struct ways *s, struct way *w);
 void ways_use(struct ways *s, struct way *w, uint32_t n, uint64_t now);
 /* The peer hears nothing of us there, or the network says that it is gone. */
 void ways_suspect(struct ways *s, struct way *w, uint64_t now);
+/* Joined, and its connection is there. */
+bool way_is_there(const struct way *w);
 /* One that could carry packets at once. */
 bool way_works(const struct way *w);
 bool ways_have_direct(const struct ways *s); /* joined, suspect or not */

@@ -113,6 +113,10 @@ void quic_slot_from(struct quic_slot *s, const struct ztna_addr *remote) {
   s->from = *remote;
 }
 
+void quic_slot_accept(struct quic_slot *s, uint64_t until) {
+  s->accept_until = until;
+}
+
 void quic_unlisten(struct quic *q, struct quic_slot *s) {
   struct quic_conn *c;
 

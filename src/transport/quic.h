@@ -202,6 +202,8 @@ struct quic_slot *quic_listen(struct quic *q, const uint8_t handle[HANDLE_LEN],
  * wrong-source. A copied packet from elsewhere would lead ngtcp2's answers
  * there before it is validated. Family 0, as at first: any address. */
 void quic_slot_from(struct quic_slot *s, const struct ztna_addr *remote);
+/* Accept connections until then. */
+void quic_slot_accept(struct quic_slot *s, uint64_t until);
 /* Ends its connections silently (after quic_close: with the close frame) and
  * forgets the handle; no callback of them any more. */
 void quic_unlisten(struct quic *q, struct quic_slot *s);

@@ -9,7 +9,9 @@
 
 #define BACKEND_DELAY (MS / 2)
 #define RELAY_NAME "relay.test"
+#define RELAY2_NAME "relay2.test"
 #define RELAY_HOST RELAY_NAME ":4433"
+#define RELAY2_HOST RELAY2_NAME ":4433"
 
 enum { TURNS_MAX = 20000 }; /* at one instant: then a role spins */
 
@@ -49,6 +51,10 @@ void sim_log_clear(struct sim *w) { w->log_len = w->log[0] = 0; }
 
 /* --- the relay --- */
 
+static size_t n_relays(const struct sim *w) {
+  return w->cfg.n_relays ? (size_t)w->cfg.n_relays : 1;
+}
+
 static struct policy *allow_all(void) {
   char all[] = "*", *pattern = all, name[] = "all";
   struct policy_rule rule = {.name = name,
@@ -75,12 +81,12 @@ struct ztna_addr sim_service_addr(const char *service, bool v6) {
   return a;
 }
 
-void sim_relay_start(struct sim *w) {
+static void start_relay(struct sim *w, struct sim_relay *r) {
   struct ztna_addr addrs[SIM_SERVICES][2];
   struct relay_fixed_service fixed[SIM_SERVICES] = {
       {.id = "echo", .addrs = addrs[0], .n_addrs = 2},
       {.id = "other", .addrs = addrs[1], .n_addrs = 2}};
-  struct relay_options o = {.tls = w->relay.tls,
+  struct relay_options o = {.tls = r->tls,
                             .rng = &w->rnd.rng,
                             .services = fixed,
                             .n_services = SIM_SERVICES,
@@ -92,41 +98,54 @@ void sim_relay_start(struct sim *w) {
 
   for (int i = 0; i < SIM_SERVICES; i++)
     for (int k = 0; k < 2; k++) addrs[i][k] = sim_service_addr(fixed[i].id, k);
-  memcpy(o.state_key, w->relay.state_key, sizeof(o.state_key));
+  memcpy(o.state_key, r->state_key, sizeof(o.state_key));
   ztna_prefix_parse(&o.service_pool[0], "10.100.0.0/24");
   ztna_prefix_parse(&o.service_pool[1], "fd5a:10::/64");
   ztna_prefix_parse(&o.agent_pool[0], "100.64.0.0/16");
   ztna_prefix_parse(&o.agent_pool[1], "fd5a:64::/64");
-  w->relay.core = relay_new(&o, w->now);
-  need(w->relay.core, "no relay");
-  w->relay.node.on = true;
+  r->core = relay_new(&o, w->now);
+  need(r->core, "no relay");
+  r->node.on = true;
 }
 
-void sim_relay_stop(struct sim *w) {
-  w->relay.node.on = false;
-  relay_free(w->relay.core);
-  w->relay.core = NULL;
+static void stop_relay(struct sim_relay *r) {
+  r->node.on = false;
+  relay_free(r->core);
+  r->core = NULL;
+}
+
+void sim_relay_start(struct sim *w) { start_relay(w, &w->relay); }
+void sim_relay_stop(struct sim *w) { stop_relay(&w->relay); }
+void sim_relay2_start(struct sim *w) { start_relay(w, &w->relay2); }
+void sim_relay2_stop(struct sim *w) { stop_relay(&w->relay2); }
+
+static struct relay *relay_of(struct sim_node *n) {
+  return ((struct sim_relay *)n->ud)->core;
 }
 
 static void relay_node_in(struct sim_node *n, const struct dgram *d) {
-  relay_udp_in(n->w->relay.core, n->w->now, d);
+  relay_udp_in(relay_of(n), n->w->now, d);
 }
 static void relay_node_tick(struct sim_node *n) {
-  relay_tick(n->w->relay.core, n->w->now);
+  relay_tick(relay_of(n), n->w->now);
 }
 static uint64_t relay_node_deadline(struct sim_node *n) {
-  return relay_deadline(n->w->relay.core);
+  return relay_deadline(relay_of(n));
 }
 static void relay_node_drain(struct sim_node *n) {
   struct dgram v[16];
   int got;
 
-  while ((got = relay_next(n->w->relay.core, n->w->now, v, 16)) > 0)
+  while ((got = relay_next(relay_of(n), n->w->now, v, 16)) > 0)
     for (int i = 0; i < got; i++) vnet_send(n->host, &v[i]);
 }
 
 struct ztna_addr sim_outer(const struct sim *w, const struct sim_node *n) {
   return n->host->outer[w->cfg.v6];
+}
+
+static struct ztna_addr relay_addr(const struct sim *w, int i) {
+  return sim_outer(w, i ? &w->relay2.node : &w->relay.node);
 }
 
 struct ztna_addr sim_relay_addr(const struct sim *w) {
@@ -155,7 +174,7 @@ static void set_backends(struct connector *c, size_t n) {
 }
 
 void sim_connector_start(struct sim *w, int i) {
-  static const char *const relays[] = {RELAY_HOST};
+  static const char *const relays[] = {RELAY_HOST, RELAY2_HOST};
   struct sim_connector *c = &w->connectors[i];
   struct connector_backend backends[3 + TCP_PORTS] = {
       {.protocol = PROTO_UDP, .port = SIM_PORT},
@@ -170,7 +189,7 @@ void sim_connector_start(struct sim *w, int i) {
   struct connector_options o = {.tls = c->tls,
                                 .rng = &w->rnd.rng,
                                 .relays = relays,
-                                .n_relays = 1,
+                                .n_relays = n_relays(w),
                                 .services = &service,
                                 .n_services = 1,
                                 .max_flows = SIM_FLOWS,
@@ -276,7 +295,7 @@ static uint64_t connector_node_deadline(struct sim_node *n) {
 }
 static void connector_node_drain(struct sim_node *n) {
   struct sim_connector *c = n->ud;
-  struct ztna_addr relay = sim_relay_addr(n->w);
+  struct ztna_addr relay;
   struct connector_check_op check;
   struct backend_op op;
   struct dgram v[16];
@@ -288,8 +307,10 @@ static void connector_node_drain(struct sim_node *n) {
       for (int i = 0; i < got; i++) vnet_send(n->host, &v[i]);
   while (tcp_skin_drain(&c->tcp));
   while (connector_backend_next(c->core, &op)) backend_op(c, &op);
-  while ((got = connector_wants_relay(c->core)) >= 0)
+  while ((got = connector_wants_relay(c->core)) >= 0) {
+    relay = relay_addr(n->w, got);
     connector_set_relay(c->core, (size_t)got, &relay, 1, n->w->now);
+  }
 }
 
 /* --- agents --- */
@@ -299,7 +320,7 @@ static void agent_random(void *ctx, void *buf, size_t len) {
 }
 
 void sim_agent_start(struct sim *w, int i) {
-  static const char *const relays[] = {RELAY_HOST};
+  static const char *const relays[] = {RELAY_HOST, RELAY2_HOST};
   struct sim_agent *g = &w->agents[i];
   struct ztna_prefix networks[4];
   struct ztna_agent_config cfg = {.cert = g->pem.cert.s,
@@ -309,7 +330,7 @@ void sim_agent_start(struct sim *w, int i) {
                                   .ca = g->pem.ca.s,
                                   .ca_len = g->pem.ca.len,
                                   .relays = relays,
-                                  .n_relays = 1,
+                                  .n_relays = n_relays(w),
                                   .networks = networks,
                                   .n_networks = 4,
                                   .random = agent_random,
@@ -346,7 +367,7 @@ static uint64_t agent_node_deadline(struct sim_node *n) {
 }
 static void agent_node_drain(struct sim_node *n) {
   struct sim_agent *g = n->ud;
-  struct ztna_addr relay = sim_relay_addr(n->w);
+  struct ztna_addr relay;
   struct ztna_ip ip;
   struct dgram v[16];
   int got;
@@ -356,8 +377,10 @@ static void agent_node_drain(struct sim_node *n) {
       for (int i = 0; i < got; i++) vnet_send(n->host, &v[i]);
   while (tcp_skin_drain(&g->tcp));
   while (ztna_agent_ip_next(g->core, &ip)) app_in(&g->app, ip.data, ip.len);
-  while ((got = ztna_agent_wants_relay(g->core)) >= 0)
+  while ((got = ztna_agent_wants_relay(g->core)) >= 0) {
+    relay = relay_addr(n->w, got);
     ztna_agent_set_relay(g->core, (size_t)got, &relay, 1, n->w->now);
+  }
 }
 
 /* --- life --- */
@@ -402,22 +425,23 @@ static struct vnet_host *place(struct sim *w, int net, int i) {
   return h;
 }
 
-static void make_relay(struct sim *w) {
-  static const char *const names[] = {RELAY_NAME, NULL};
+static void make_relay(struct sim *w, struct sim_relay *r, const char *name,
+                       const char *host, const char *v4, const char *v6) {
+  const char *const names[] = {host, NULL};
   enum role role = w->cfg.relay_role ? w->cfg.relay_role : ROLE_RELAY;
-  struct sim_node *n = &w->relay.node;
+  struct sim_node *n = &r->node;
 
-  w->relay.tls = pki_tls(w->pki, role, "r1", names);
-  rng_fill(&w->rnd.rng, w->relay.state_key, sizeof(w->relay.state_key));
-  *n = (struct sim_node){.name = "relay",
-                         .host = vnet_add(w->net, "203.0.113.1:4433",
-                                          "[2001:db8::1]:4433", w->cfg.delay),
+  r->tls = pki_tls(w->pki, role, name, names);
+  rng_fill(&w->rnd.rng, r->state_key, sizeof(r->state_key));
+  *n = (struct sim_node){.name = name,
+                         .ud = r,
+                         .host = vnet_add(w->net, v4, v6, w->cfg.delay),
                          .udp_in = relay_node_in,
                          .tick = relay_node_tick,
                          .drain = relay_node_drain,
                          .deadline = relay_node_deadline};
   sim_add(w, n);
-  sim_relay_start(w);
+  start_relay(w, r);
 }
 
 static void make_connector(struct sim *w, int i) {
@@ -474,7 +498,11 @@ struct sim *sim_new(const struct sim_config *cfg) {
   w->net = vnet_new(cfg->seed + 1, w->now);
   w->pki = pki_new("example.org", SIM_EPOCH);
   need(w->pki, "no certificates");
-  make_relay(w);
+  make_relay(w, &w->relay, "r1", RELAY_NAME, "203.0.113.1:4433",
+             "[2001:db8::1]:4433");
+  if (w->cfg.n_relays > 1)
+    make_relay(w, &w->relay2, "r2", RELAY2_NAME, "203.0.113.2:4433",
+               "[2001:db8::2]:4433");
   for (int i = 0; i < cfg->n_connectors; i++) make_connector(w, i);
   for (int i = 0; i < cfg->n_agents; i++) make_agent(w, i);
   return w;
@@ -497,6 +525,8 @@ void sim_free(struct sim *w) {
   }
   relay_free(w->relay.core);
   tls_free(w->relay.tls);
+  relay_free(w->relay2.core);
+  tls_free(w->relay2.tls);
   /* Calls that are still to come free what they hold. */
   for (int i = 0; i < SIM_AGENTS; i++) w->agents[i].app.every = 0;
   w->net->now = NEVER;

@@ -25,6 +25,7 @@ enum {
   SIM_AGENTS = 4,
   SIM_CONNECTORS = 3,
   SIM_SERVICES = 2,
+  SIM_RELAYS = 2,
   SIM_NODES = 12,
   SIM_FLOWS = 64, /* backend sockets of a connector */
   SIM_PORT = 7,   /* where every service echoes UDP */
@@ -86,6 +87,7 @@ struct sim_config {
   int n_agents, n_connectors;
   const char *services[SIM_CONNECTORS]; /* what each offers; NULL: "echo" */
   uint64_t delay;       /* of each line and direction; 0: 10 ms */
+  int n_relays;         /* 0: 1; who has two holds both */
   bool v6;              /* IPv6 outside */
   bool nat;             /* agents and connectors are behind NATs */
   bool tcp;             /* services have TCP ports, too (tcp_app.h) */
@@ -100,7 +102,7 @@ struct sim {
   struct seeded rnd;
   struct vnet *net;
   struct pki *pki;
-  struct sim_relay relay;
+  struct sim_relay relay, relay2;
   struct sim_connector connectors[SIM_CONNECTORS];
   struct sim_agent agents[SIM_AGENTS];
   struct sim_node *nodes[SIM_NODES];
@@ -124,6 +126,8 @@ bool sim_until(struct sim *w, bool (*is)(struct sim *w, void *ud), void *ud,
 /* kill -9 and a new start with the same files. Stopped roles hear nothing. */
 void sim_relay_stop(struct sim *w);
 void sim_relay_start(struct sim *w);
+void sim_relay2_stop(struct sim *w);
+void sim_relay2_start(struct sim *w);
 void sim_connector_stop(struct sim *w, int i);
 void sim_connector_start(struct sim *w, int i);
 void sim_agent_stop(struct sim *w, int i);
