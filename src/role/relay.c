@@ -7,7 +7,7 @@
 
 #include "transport/seal.h"
 
-enum { LOG_BURST = 20 };
+enum { LOG_BURST = 20, STUN_FIRST_BYTE = 3 /* PROTOCOL 2 */ };
 #define LOG_EVERY (10 * SEC)
 
 /* --- timers */
@@ -107,6 +107,7 @@ static void options_keep(struct relay *r, const struct relay_options *o) {
   r->o = *o;
   r->o.services = NULL;
   r->o.relays = NULL;
+  r->o.stun = NULL;
   r->o.policy = NULL;
   memset(r->o.state_key, 0, sizeof(r->o.state_key));
 }
@@ -118,6 +119,7 @@ static int parts_init(struct relay *r, const struct relay_options *o) {
   if (!r->table) return ZTNA_ENOMEM;
   if ((rc = pools_init(r, o)) < 0) return rc;
   if ((rc = relays_copy(r, o)) < 0) return rc;
+  if ((rc = relay_stun_init(r, o)) < 0) return rc;
   if ((rc = relay_registry_init(r, o)) < 0) return rc;
   if ((rc = relay_timer_init(r, &r->told, relay_on_told)) < 0) return rc;
   return quic_init(r, o);
@@ -158,6 +160,7 @@ void relay_free(struct relay *r) {
   if (r->table) parties_free(r);
   relay_resume_done(r);
   relay_registry_done(r);
+  relay_stun_done(r);
   for (int i = 0; i < RELAY_FAMILIES; i++) addrpool_free(r->agent_pools[i]);
   for (char **s = r->relays; s && *s; s++) free(*s);
   free(r->relays);
@@ -177,13 +180,19 @@ void relay_free(struct relay *r) {
 
 static void on_other(void *ud, uint64_t now, const struct dgram *seg) {
   struct relay *r = ud;
-  quic_udp_in(r->quic, now, &seg->remote, &seg->local, seg->ecn, seg->data,
-              seg->len);
+  if (seg->data[0] <= STUN_FIRST_BYTE)
+    relay_stun_in(r, seg);
+  else
+    quic_udp_in(r->quic, now, &seg->remote, &seg->local, seg->ecn, seg->data,
+                seg->len);
 }
 
 void relay_udp_in(struct relay *r, uint64_t now, const struct dgram *d) {
   r->now = now;
-  route_in(r->table, now, d, on_other, r);
+  if (relay_stun_owns(r, &d->local))
+    relay_stun_train(r, d);
+  else
+    route_in(r->table, now, d, on_other, r);
 }
 
 void relay_tick(struct relay *r, uint64_t now) {
@@ -196,7 +205,8 @@ void relay_tick(struct relay *r, uint64_t now) {
 int relay_next(struct relay *r, uint64_t now, struct dgram *v, int max) {
   r->now = now;
   int n = quic_next(r->quic, now, v, max);
-  return n + route_next(r->table, v + n, max - n);
+  n += route_next(r->table, v + n, max - n);
+  return n + relay_stun_next(r, v + n, max - n);
 }
 
 uint64_t relay_deadline(const struct relay *r) {

@@ -18,6 +18,12 @@ struct relay_fixed_service { /* addresses by configuration */
   size_t n_addrs;
 };
 
+/* Two sockets as they are bound, real ports, perhaps wildcard addresses: the
+ * main one, and one that is STUN's alone and answers beside it (RFC 5780). */
+struct relay_stun_pair {
+  struct ztna_addr main, second;
+};
+
 struct relay_options {
   struct tls *tls;       /* lent; role relay */
   const struct rng *rng; /* lent */
@@ -31,6 +37,12 @@ struct relay_options {
   uint64_t route_rate, route_burst; /* bytes/s and bytes; 0: no limit */
   const char *const *relays;        /* the fleet's others, copied */
   size_t n_relays;
+  const struct relay_stun_pair *stun; /* copied; without any, there is neither
+                                         OTHER-ADDRESS nor CHANGE-REQUEST */
+  size_t n_stun;
+  /* Of IPv4 and IPv6: two addresses of this machine that packets of all of
+   * `stun` may come from and leave by; family 0: none. */
+  struct ztna_addr stun_ips[2][2];
   int64_t unix_at_start; /* seconds since 1970 at `now` of relay_new */
 };
 

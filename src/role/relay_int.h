@@ -7,6 +7,7 @@
  *   grant     a lease on one service               relay_grant.c
  *   ask       a grant that waits for a connector   relay_ask.c
  *   revival   a route that tickets bring back      relay_resume.c
+ *   stun      answers to STUN requests             relay_stun.c
  *
  * A party owns its meetings, offers and asks; a meeting its grants. */
 #ifndef ZTNA_ROLE_RELAY_INT_H
@@ -69,7 +70,7 @@ struct session { /* idle ones are many: small */
   struct relay *relay;
   struct h3 *h3;
   struct party *party; /* NULL: not ready, or an admin */
-  LIST_ENTRY(session) all, of_party;
+  LIST_ENTRY(session) all, of_party, of_ip;
   struct h3_req *events; /* NULL: nobody reads */
   uint64_t n_lines;
   uint64_t began_at, heartbeat_at, probe_at;
@@ -83,6 +84,7 @@ struct session { /* idle ones are many: small */
   bool admitted, closing;
   bool declared; /* said its instance: speaks for the program */
   bool refusal_logged;
+  bool is_known; /* to the STUN server, by its address */
   struct relay_timer timer;
 };
 
@@ -188,6 +190,9 @@ struct relay_counters {
   uint64_t ended_sessions[REASON_N];
   uint64_t ended_grants[REASON_N];
   uint64_t ended_routes[REASON_N];
+  uint64_t n_stun_requests, n_stun_answers;
+  uint64_t stun_refusals[REASON_N]; /* answered by an error */
+  uint64_t stun_drops[REASON_N];
   /* gauges */
   uint64_t n_sessions, n_agents, n_connectors, n_grants;
 };
@@ -202,6 +207,7 @@ struct relay {
   bool stopping;
   struct quic *quic;
   struct route_table *table;
+  struct relay_stun *stun;
   struct policy *policy;
   struct addrpool *agent_pools[RELAY_FAMILIES];
   struct heap timers;
@@ -305,6 +311,20 @@ void relay_api_request(struct session *s, struct h3_req *req);
 void relay_api_refuse(struct session *s, struct h3_req *req, enum reason why,
                       const char *detail);
 json_t *relay_api_self(struct session *s);
+
+/* --- relay_stun.c --- */
+
+int relay_stun_init(struct relay *r, const struct relay_options *o);
+void relay_stun_done(struct relay *r);
+/* Its remote address is one with a control connection, from now on. */
+void relay_stun_know(struct session *s);
+void relay_stun_forget(struct session *s);
+/* Is it a second port, which is STUN's alone? */
+bool relay_stun_owns(const struct relay *r, const struct ztna_addr *local);
+void relay_stun_in(struct relay *r, const struct dgram *seg);
+/* Of several packets, all of which must be STUN. */
+void relay_stun_train(struct relay *r, const struct dgram *d);
+int relay_stun_next(struct relay *r, struct dgram *v, int max);
 
 /* --- relay_status.c --- */
 

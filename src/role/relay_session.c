@@ -43,6 +43,7 @@ void *relay_session_accept(void *ud, struct quic_conn *c,
 void relay_session_free(struct session *s) {
   struct relay *r = s->relay;
   relay_timer_done(r, &s->timer);
+  relay_stun_forget(s);
   LIST_REMOVE(s, all);
   r->n.n_sessions--;
   free(s);
@@ -219,6 +220,7 @@ static int on_ready(struct h3 *h, void *ud, const struct identity *peer) {
     return why;
   }
   s->admitted = true;
+  relay_stun_know(s);
   if (s->role == ROLE_CONNECTOR) {
     s->probe_at = r->now + RELAY_PROBE;
     heard_something(s);
@@ -233,6 +235,7 @@ static void on_address(struct h3 *h, void *ud, const struct ztna_addr *remote) {
   struct session *s = ud;
   s->remote = *remote;
   if (!s->admitted || s->closing) return;
+  relay_stun_know(s);
   if (s->party && s->party->session == s) relay_party_follow(s->party);
   json_t *e = relay_event("observed");
   json_object_set_new(e, "address", relay_json_addr(remote));
