@@ -27,7 +27,9 @@ enum {
 
 enum candidate_kind {
   CANDIDATE_HOST,      /* an address of the machine itself */
-  CANDIDATE_REFLEXIVE, /* as a relay saw it */
+  CANDIDATE_REFLEXIVE, /* as a relay saw it; the IP of a peer's first one of
+                          IPv4 may be searched by port, so the caller should
+                          have the relay's word for it */
   CANDIDATE_MAPPED,    /* a port mapping of the router */
 };
 
@@ -40,10 +42,13 @@ struct candidate {
 struct punch_side {
   struct candidate list[PUNCH_CANDIDATES];
   size_t n;
-  struct nat_view nat; /* of IPv4; IPv6 is taken as without NAT */
+  /* Of IPv4; IPv6 is taken as without NAT. Both ends must work from the same
+   * two views. last_port: 0 unless it is of the last seconds. */
+  struct nat_view nat;
 };
 
-/* Probes that may leave, by all rounds of a process (PROTOCOL 5). */
+/* Probes and answers that may leave, by all rounds of a process (PROTOCOL 5);
+ * zero-initialised. */
 struct punch_budget {
   uint64_t filled_at;
   uint32_t tokens; /* milli-probes; 2000 a second */
@@ -66,31 +71,38 @@ uint16_t punch_sock_take(struct punch_socks *s);
 void punch_sock_free(struct punch_socks *s, uint16_t sock);
 
 struct punch_stats {
+  /* answers: right ones that came */
   uint64_t n_rounds, n_found, n_probes, n_answers, n_search_probes;
-  uint64_t n_checked;       /* requests of the peer that were right */
-  uint64_t drops[REASON_N]; /* malformed, wrong-source (no such round, wrong
-                               key), rate-limited */
+  uint64_t n_checked; /* requests of the peer that were right */
+  /* wrong-source: wrong key, own echo, an id that was used before, an answer
+   * from elsewhere; wrong-destination: not a socket of this round; not-allowed:
+   * by may_send; rate-limited: an unannounced source that asks again, or too
+   * many; malformed; expired: the round's 15 s are over */
+  uint64_t drops[REASON_N];
 };
 
 enum punch_end {
   PUNCH_FOUND,         /* at least one pair */
   PUNCH_NO_ANSWER,     /* nothing came back: firewalls, or UDP is blocked */
-  PUNCH_BOTH_HARD,     /* both NATs are symmetric and at least one is random */
+  PUNCH_BOTH_HARD,     /* both NATs are symmetric and not both sequential */
   PUNCH_NO_CANDIDATES, /* no address of a family that both have */
-  PUNCH_NO_BUDGET,
+  PUNCH_NO_BUDGET,     /* of search probes, or nothing at all could leave */
 };
 
 struct punch;
 
 struct punch_ops {
   /* A way there and back was shown to work: our check from this socket was
-   * answered. At most once per remote address and socket; the first is the
-   * best. `sock` is held for the caller from here on if not 0: punch_sock_free
-   * when it is not needed any more, with a closing datagram. */
+   * answered. At most once per remote address and socket, and once per extra
+   * socket; the first is the quickest. May come after on_over, too, as long as
+   * the round lives: the peer's check may have been late. `sock` is held for
+   * the caller from here on if not 0: punch_sock_free when it is not needed any
+   * more, with a closing datagram. The round must not be freed in here. */
   void (*on_pair)(struct punch *p, void *ud, const struct ztna_addr *remote,
                   uint16_t sock, uint64_t rtt);
-  /* Nothing more is tried; not called after punch_free. It still answers the
-   * peer's checks until its 15 s are over. */
+  /* Once, out of punch_tick, and the last that happens there: nothing more is
+   * tried. It still answers the peer's checks, and checks back, until its 15 s
+   * are over. */
   void (*on_over)(struct punch *p, void *ud, enum punch_end why);
 };
 
@@ -99,7 +111,7 @@ struct punch_options {
   bool controlling; /* the agent's side; only tells requests from own echoes */
   struct punch_side own, peer;
   uint64_t at;  /* the agreed moment */
-  uint64_t rtt; /* of the relayed path, ns; only a hint for patience */
+  uint64_t rtt; /* of the relayed path, ns: how exact `at` is, for patience */
   const struct rng *rng;
   stun_mac_fn mac;
   struct punch_budget *budget;
@@ -107,7 +119,7 @@ struct punch_options {
   struct punch_socks *socks;
   struct punch_stats *stats;
   /* May packets go there? False for addresses that are not a peer's to choose
-   * (loopback, own, relays'). Asked of candidates and of sources of checks. */
+   * (loopback, own, relays'). Asked of everything before it is sent. */
   bool (*may_send)(void *ud, const struct ztna_addr *to);
   const struct punch_ops *ops;
   void *ud;
@@ -121,7 +133,7 @@ struct punch *punch_new(const struct punch_options *o, uint64_t now);
 void punch_free(struct punch *p);
 int punch_drain(struct punch *p, struct dgram *v, int max);
 
-/* Whose round is it? NULL id match: false. */
+/* Is it a request of this round, or an answer to one of its checks? */
 bool punch_has_id(const struct punch *p, const struct stun_msg *m);
 /* A request with this round's id, or an answer to one of its checks (true: it
  * was this round's; rightly keyed or not, it is dealt with). m: stun_read of
@@ -132,6 +144,9 @@ bool punch_in(struct punch *p, uint64_t now, const struct dgram *d,
 int punch_next(struct punch *p, uint64_t now, struct dgram *v, int max);
 void punch_tick(struct punch *p, uint64_t now);
 uint64_t punch_deadline(const struct punch *p);
+/* on_over was called. */
 bool punch_is_over(const struct punch *p);
+/* Its 15 s have passed, too: it does nothing more and may be freed. */
+bool punch_is_dead(const struct punch *p);
 
 #endif
