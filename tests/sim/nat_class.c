@@ -12,28 +12,32 @@
   .boxed = true,          \
   .box = {.mapping = (m), .filtering = (f), .allocation = (a), __VA_ARGS__}
 
+/* RFC 6888 wants carriers to hairpin. */
+#define CARRIER(f)                                       \
+  .doubled = true, .carrier = {.mapping = EI,            \
+                               .filtering = (f),         \
+                               .allocation = NAT_RANDOM, \
+                               .hairpin = true}
+
 const struct nat_class nat_classes[] = {
     {.name = "public"},
     {.name = "firewall", BOX(NAT_NONE, APD, NAT_ALLOC_UNKNOWN, )},
     {.name = "full-cone", BOX(EI, EI, NAT_PRESERVING, )},
+    {.name = "full-cone-np", BOX(EI, EI, NAT_RANDOM, )},
     {.name = "addr-restricted", BOX(EI, AD, NAT_PRESERVING, )},
+    {.name = "addr-restricted-np", BOX(EI, AD, NAT_RANDOM, )},
     {.name = "port-restricted", BOX(EI, APD, NAT_PRESERVING, )},
     {.name = "port-restricted-np", BOX(EI, APD, NAT_RANDOM, )},
     {.name = "input-accept",
      BOX(EI, APD, NAT_PRESERVING, .input_accept = true)},
     {.name = "sym-seq", BOX(APD, APD, NAT_SEQUENTIAL, .step = 1)},
     {.name = "sym-random", BOX(APD, APD, NAT_RANDOM, )},
-    /* RFC 6888 wants hairpinning of carriers. */
-    {.name = "cgn",
-     BOX(EI, APD, NAT_PRESERVING, ),
-     .doubled = true,
-     .carrier = {.mapping = EI,
-                 .filtering = APD,
-                 .allocation = NAT_RANDOM,
-                 .hairpin = true}},
+    {.name = "cgn", BOX(EI, APD, NAT_PRESERVING, ), CARRIER(EI)},
+    {.name = "cgn-pr", BOX(EI, APD, NAT_PRESERVING, ), CARRIER(APD)},
+    {.name = "short-timeouts", BOX(EI, APD, NAT_PRESERVING, .life = 10 * SEC)},
     {.name = "udp-blocked", BOX(EI, APD, NAT_PRESERVING, .blocked = true)},
     {.name = "same-lan", BOX(EI, APD, NAT_PRESERVING, ), .shared = true},
-    {NULL},
+    {.name = NULL},
 };
 
 const struct nat_class *nat_class_find(const char *name) {

@@ -1,5 +1,6 @@
-/* nat_class.h - the kinds of places where a host may be, by name: the same as
- * in the laboratory of namespaces (tests/e2e/nat). */
+/* nat_class.h - the kinds of places where a host may be, by name: as in the
+ * laboratory of namespaces (tests/e2e/nat/lab.sh), as far as they matter here.
+ */
 #ifndef ZTNA_TESTS_NAT_CLASS_H
 #define ZTNA_TESTS_NAT_CLASS_H
 
@@ -11,12 +12,14 @@
  *  full-cone           endpoint-independent mapping and filtering
  *  addr-restricted     the same mapping; address-dependent filtering
  *  port-restricted     the same mapping; address-and-port-dependent filtering
- *  port-restricted-np  the same, ports are not preserved
+ *  ...-np              the same; ports are not preserved but random
  *  input-accept        port-restricted whose router takes what nobody asked for
  *  sym-seq             address-and-port-dependent mapping, ports count up
  *  sym-random          the same, ports at random
- *  cgn                 port-restricted behind a carrier's port-restricted-np
- *  udp-blocked         UDP to relays only
+ *  cgn                 port-restricted; behind it a carrier's full-cone-np
+ *  cgn-pr              the same, the carrier is port-restricted-np
+ *  short-timeouts      port-restricted, forgets after 10 s
+ *  udp-blocked         port-restricted, UDP leaves to relays only
  *  same-lan            port-restricted; both hosts are behind this one box
  */
 struct nat_class {

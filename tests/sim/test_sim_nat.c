@@ -150,6 +150,10 @@ static const struct expected {
     {"firewall", NAT_NONE, NAT_ADDRESS_PORT_DEPENDENT, NAT_PRESERVING},
     {"full-cone", NAT_ENDPOINT_INDEPENDENT, NAT_ENDPOINT_INDEPENDENT,
      NAT_PRESERVING},
+    {"full-cone-np", NAT_ENDPOINT_INDEPENDENT, NAT_ENDPOINT_INDEPENDENT,
+     NAT_RANDOM},
+    {"addr-restricted-np", NAT_ENDPOINT_INDEPENDENT, NAT_ADDRESS_DEPENDENT,
+     NAT_RANDOM},
     {"addr-restricted", NAT_ENDPOINT_INDEPENDENT, NAT_ADDRESS_DEPENDENT,
      NAT_PRESERVING},
     {"port-restricted", NAT_ENDPOINT_INDEPENDENT, NAT_ADDRESS_PORT_DEPENDENT,
@@ -163,6 +167,10 @@ static const struct expected {
     {"sym-random", NAT_ADDRESS_PORT_DEPENDENT, NAT_ADDRESS_PORT_DEPENDENT,
      NAT_RANDOM},
     {"cgn", NAT_ENDPOINT_INDEPENDENT, NAT_ADDRESS_PORT_DEPENDENT, NAT_RANDOM},
+    {"cgn-pr", NAT_ENDPOINT_INDEPENDENT, NAT_ADDRESS_PORT_DEPENDENT,
+     NAT_RANDOM},
+    {"short-timeouts", NAT_ENDPOINT_INDEPENDENT, NAT_ADDRESS_PORT_DEPENDENT,
+     NAT_PRESERVING},
     {"same-lan", NAT_ENDPOINT_INDEPENDENT, NAT_ADDRESS_PORT_DEPENDENT,
      NAT_PRESERVING},
 };
@@ -466,7 +474,7 @@ static void private_addresses_lead_nowhere_from_outside(void **state) {
 /* Two homes behind one carrier: by its hairpin, and by their addresses in its
  * network. */
 static void homes_behind_one_carrier_meet_there(void **state) {
-  struct lab *l = lab_of("cgn");
+  struct lab *l = lab_of("cgn-pr");
   const struct nat_class *home = nat_class_find("port-restricted");
   struct vnet_nat *box =
       vnet_nat(l->net, &home->box, "100.64.0.99", l->box->behind, 0);
@@ -515,6 +523,30 @@ static void mappings_live_while_packets_leave(void **state) {
   assert_false(reaches(l, 0, 0, &a));
   b = ask(l, 0, 0, 0);
   assert_false(ztna_addr_equal(&a, &b));
+  lab_done(l);
+}
+
+static void short_timeouts_are_short(void **state) {
+  struct lab *l = lab_of("short-timeouts");
+  struct ztna_addr a = ask(l, 0, 0, 0);
+
+  vnet_run(l->net, 9 * SEC);
+  assert_true(reaches(l, 0, 0, &a));
+  vnet_run(l->net, SEC);
+  assert_false(reaches(l, 0, 0, &a));
+  lab_done(l);
+}
+
+/* A packet of little TTL dies in front of the carrier's box. */
+static void a_carrier_is_opened_by_three_hops(void **state) {
+  struct lab *l = lab_of("cgn-pr");
+  struct ztna_addr to = addr_of(&l->servers[0], 0, 4), a = ask(l, 0, 1, 0);
+
+  send_to(l, &l->inside, 0, &to, 2);
+  assert_false(reaches(l, 0, 0, &a));
+  send_to(l, &l->inside, 0, &to, 3);
+  assert_int_equal(l->servers[0].n, 0);
+  assert_true(reaches(l, 0, 0, &a));
   lab_done(l);
 }
 
@@ -663,8 +695,10 @@ int main(void) {
       TEST(hosts_of_a_lan_reach_each_other_without_its_router),
       TEST(private_addresses_lead_nowhere_from_outside),
       TEST(homes_behind_one_carrier_meet_there),
+      TEST(a_carrier_is_opened_by_three_hops),
       TEST(what_blocks_udp_lets_it_to_relays),
       TEST(mappings_live_while_packets_leave),
+      TEST(short_timeouts_are_short),
       TEST(each_hole_has_its_own_age),
       TEST(a_flushed_nat_knows_nobody),
       TEST(a_flushed_nat_has_no_old_holes),
