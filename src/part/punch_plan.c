@@ -53,16 +53,16 @@ struct remote *remote_find(struct punch *p, uint16_t sock,
   return NULL;
 }
 
-static uint64_t step_at(const struct remote *r, int step) {
-  const uint16_t *after = r->few ? few_ms : probe_ms;
-
-  if (step == 0) return r->base;
-  return r->base + r->lead + after[step - 1] * MS;
-}
-
 static int last_step(const struct remote *r) {
   if (!r->known) return 0;
   return r->few ? N_FEW : N_PROBES;
+}
+
+static uint64_t step_at(const struct remote *r, int step) {
+  const uint16_t *after = r->few ? few_ms : probe_ms;
+
+  if (step > last_step(r)) return NEVER;
+  return step ? r->base + r->lead + after[step - 1] * MS : r->base;
 }
 
 static void schedule(struct remote *r) {
