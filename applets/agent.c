@@ -198,6 +198,7 @@ static int make_agent(struct program *p) {
 
   p->a.offload = p->tun.offload & TUN_TSO;
   p->a.offload_udp = p->tun.offload & TUN_USO;
+  p->a.tun_ifindex = p->tun_open ? p->tun.ifindex : 0;
   rc = agent_host_new(&p->a, p->config, &p->call->config->identity, why,
                       sizeof(why));
   if (rc == 0) return EXIT_DONE;
@@ -218,11 +219,10 @@ static int open_tun(struct program *p) {
 }
 
 static int watch(struct program *p) {
-  int except = p->tun_open ? p->tun.ifindex : 0;
-
   if (p->tun_open && host_watch(p->a.role, p->tun.fd, on_tun_readable, p) < 0)
     return EXIT_FAILED;
-  return host_watch_network(p->host, except) < 0 ? EXIT_FAILED : EXIT_DONE;
+  return host_watch_network(p->host, p->a.tun_ifindex) < 0 ? EXIT_FAILED
+                                                           : EXIT_DONE;
 }
 
 static int run(struct program *p) {

@@ -57,7 +57,8 @@ static int run(struct program *p) {
   p->host = host_new();
   p->udp = p->host ? role_bind(p->config->listen, p->config->n_listen) : NULL;
   if (!p->udp ||
-      connector_host_start(&p->c, p->host, p->config, p->tls, p->udp) < 0)
+      connector_host_start(&p->c, p->host, p->config, p->tls, p->udp) < 0 ||
+      host_watch_network(p->host, 0) < 0)
     return EXIT_FAILED;
   connector_file_start(&p->file, p->call, p->tls, &p->c, host_uv(p->host));
   code = role_pages(p->call->config, p->host, &pages, p, &p->http);

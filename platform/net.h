@@ -18,6 +18,7 @@ enum {
 struct net_addr {
   struct ztna_addr addr;      /* port 0 */
   struct ztna_prefix network; /* what is directly connected through it */
+  bool tentative;             /* v6: perhaps, or certainly, another's, too */
   int ifindex;
   char ifname[NET_NAMELEN];
 };

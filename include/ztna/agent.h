@@ -82,6 +82,14 @@ void ztna_agent_ip_in(struct ztna_agent *a, uint64_t now,
 void ztna_agent_tick(struct ztna_agent *a, uint64_t now);
 /* Addresses or default routes of this machine changed. */
 void ztna_agent_network_changed(struct ztna_agent *a, uint64_t now);
+/* This machine's own addresses, sorted, 32 at most, each with the port of the
+ * UDP socket of its family. Told at the start and after each change. */
+void ztna_agent_set_locals(struct ztna_agent *a, const struct ztna_local *v,
+                           size_t n, uint64_t now);
+/* Outer addresses that a router forwards to our v4 UDP socket because we asked
+ * it to; n 0: none (any more). */
+void ztna_agent_set_mapped(struct ztna_agent *a, const struct ztna_addr *v,
+                           size_t n, uint64_t now);
 
 /* Out. Datagrams: at most max, lent until the agent is called again; 0: none
  * left. */

@@ -298,6 +298,7 @@ static bool net_addr_from(struct net_addr *out, const struct ifaddrs *i) {
   strncpy(out->ifname, i->ifa_name, NET_NAMELEN - 1);
   out->ifname[NET_NAMELEN - 1] = 0;
   out->ifindex = net_ifindex(out->ifname);
+  out->tentative = false;
   out->network.addr = out->addr;
   /* A point-to-point link connects to the network of the other end. */
   if ((i->ifa_flags & IFF_POINTOPOINT) && i->ifa_dstaddr)
@@ -310,6 +311,35 @@ static bool net_addr_from(struct net_addr *out, const struct ifaddrs *i) {
   return true;
 }
 
+struct listed {
+  struct net_addr *v;
+  int n;
+};
+
+/* RFC 4862, 5.4: no packet leaves from it until nobody else claimed it. */
+static void on_addr(void *ctx, const struct nlmsghdr *h) {
+  const struct listed *l = ctx;
+  const struct ifaddrmsg *m = NLMSG_DATA(h);
+  bool optimistic = m->ifa_flags & IFA_F_OPTIMISTIC;
+  if (h->nlmsg_type != RTM_NEWADDR || optimistic) return;
+  if (!(m->ifa_flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED))) return;
+  int left = (int)IFA_PAYLOAD(h);
+  for (struct rtattr *a = IFA_RTA(m); RTA_OK(a, left); a = RTA_NEXT(a, left))
+    for (int i = 0; a->rta_type == IFA_ADDRESS && i < l->n; i++)
+      if (l->v[i].ifindex == (int)m->ifa_index && l->v[i].addr.family == 6 &&
+          memcmp(l->v[i].addr.ip, RTA_DATA(a), 16) == 0)
+        l->v[i].tentative = true;
+}
+
+/* getifaddrs does not tell. */
+static void mark_tentative(struct net *n, struct net_addr *v, int k) {
+  struct nl_msg m;
+  struct listed l = {v, k};
+  struct ifaddrmsg fixed = {.ifa_family = AF_INET6};
+  nl_begin(&m, RTM_GETADDR, 0, &fixed, sizeof(fixed));
+  nl_dump(n->fd, &m, on_addr, &l);
+}
+
 int net_addrs(struct net *n, int except, struct net_addr *v, int max) {
   struct ifaddrs *all;
   int k = 0;
@@ -320,6 +350,7 @@ int net_addrs(struct net *n, int except, struct net_addr *v, int max) {
   for (struct ifaddrs *i = all; i && k < max; i = i->ifa_next)
     if (net_addr_from(&v[k], i) && v[k].ifindex != except) k++;
   freeifaddrs(all);
+  if (n->has_v6) mark_tentative(n, v, k);
   return k;
 }
 

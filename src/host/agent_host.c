@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "host/clock.h"
+#include "host/locals.h"
 #include "host/resolve.h"
 
 /* --- names of relays */
@@ -103,8 +104,18 @@ static void reload(void *ctx, uint64_t now) {
            "and of certificates need a restart");
 }
 
+static void tell_locals(struct agent_host *p, uint64_t now) {
+  struct ztna_local v[LOCALS_MAX];
+
+  ztna_agent_set_locals(p->core, v, locals_list(v, p->udp, p->tun_ifindex),
+                        now);
+}
+
 static void network_changed(void *ctx, uint64_t now) {
-  ztna_agent_network_changed(((struct agent_host *)ctx)->core, now);
+  struct agent_host *p = ctx;
+
+  tell_locals(p, now);
+  ztna_agent_network_changed(p->core, now);
 }
 
 static const struct loop_role verbs = {
@@ -175,6 +186,8 @@ int agent_host_start(struct agent_host *p, struct host *h, struct udp *udp,
   p->ctx = ctx;
   p->role = host_add(h, &verbs, p, udp);
   if (!p->role) return ZTNA_EIO;
+  p->udp = udp;
+  tell_locals(p, clock_now());
   if (c->n_forward || c->socks5.family) {
     rc = open_ports(p, c);
     if (rc < 0) return rc;

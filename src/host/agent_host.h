@@ -22,6 +22,7 @@ struct agent_host_hooks {
 
 struct agent_host {
   bool offload, offload_udp; /* as in ztna_agent_config */
+  int tun_ifindex; /* whose addresses are not this machine's own; 0: none */
   const struct agent_config *config;
   struct ztna_agent *core;
   struct forward *forward; /* NULL: no ports of this machine */
@@ -30,11 +31,12 @@ struct agent_host {
   uint32_t generation;
   struct host *host;
   struct host_role *role;
+  struct udp *udp; /* the host's */
 };
 
-/* p is zeroed but for offload. config is lent. 0; ZTNA_ETLS or ZTNA_EINVAL with
- * a sentence in why (room bytes) about the identity or the configuration; else
- * ZTNA_ENOMEM or ZTNA_EIO, with a sentence, too. */
+/* p is zeroed but for the first three. config is lent. 0; ZTNA_ETLS or
+ * ZTNA_EINVAL with a sentence in why (room bytes) about the identity or the
+ * configuration; else ZTNA_ENOMEM or ZTNA_EIO, with a sentence, too. */
 int agent_host_new(struct agent_host *p, const struct agent_config *config,
                    const struct identity_config *identity, char *why,
                    size_t room);

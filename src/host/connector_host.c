@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "host/clock.h"
+#include "host/locals.h"
 #include "host/resolve.h"
 
 /* --- names: relays and backends */
@@ -270,6 +271,13 @@ static void toggle(void *ctx, uint64_t now) {
     connector_set_draining(p->core, !connector_is_draining(p->core), now);
 }
 
+static void tell_locals(struct connector_host *p, uint64_t now) {
+  struct ztna_local v[LOCALS_MAX];
+  connector_set_locals(p->core, v, locals_list(v, p->udp, 0), now);
+}
+
+static void network_changed(void *ctx, uint64_t now) { tell_locals(ctx, now); }
+
 static void reload(void *ctx, uint64_t now) {
   struct connector_host *p = ctx;
   if (p->on_reload) p->on_reload(p->reload_ctx);
@@ -297,6 +305,7 @@ static const struct loop_role verbs = {
     .stop = stop,
     .stopped = stopped,
     .reload = reload,
+    .network_changed = network_changed,
 };
 
 /* --- start */
@@ -384,6 +393,8 @@ int connector_host_start(struct connector_host *p, struct host *h,
       host_watch(p->role, tcp_socks_fd(p->socks), on_sock_ready, p) < 0 ||
       connector_checks_start(p) < 0)
     return ZTNA_EIO;
+  p->udp = udp;
+  tell_locals(p, clock_now());
   for (size_t i = 0; i < config->n_services; i++)
     for (size_t k = 0; k < config->services[i].n_backends; k++)
       look_up_backend(p, i, k);

@@ -19,6 +19,7 @@ struct connector_host {
   uint64_t drain_until; /* NEVER: no stop waits for its flows */
   struct host *host;
   struct host_role *role;
+  struct udp *udp; /* the host's */
   /* SIGHUP; NULL: nothing is read again. May be set at any time. */
   void (*on_reload)(void *ctx);
   void *reload_ctx;

@@ -11,6 +11,7 @@
 #include "codec/ip.h"
 #include "part/flows.h"
 #include "part/ipq.h"
+#include "role/outside.h"
 #include "role/path.h"
 #include "role/tcpflow.h"
 #include "role/uplink.h"
@@ -112,6 +113,7 @@ struct ztna_agent {
   size_t n_uplinks, current; /* the one that is used or tried */
   bool up;                   /* addresses are known */
   bool listed;               /* a relay said which services there are */
+  struct outside outside;
   char *patterns[PATTERNS_MAX];
   size_t n_patterns;
   struct ztna_prefix networks[NETWORKS_MAX];

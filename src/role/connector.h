@@ -86,6 +86,15 @@ void connector_set_backend(struct connector *c, size_t service, size_t backend,
 bool connector_wants_backend(struct connector *c, size_t *service,
                              size_t *backend);
 
+/* This machine's own addresses, sorted, 32 at most, each with the port of the
+ * UDP socket of its family. Told at the start and after each change. */
+void connector_set_locals(struct connector *c, const struct ztna_local *v,
+                          size_t n, uint64_t now);
+/* Outer addresses that a router forwards to our v4 UDP socket because we asked
+ * it to; n 0: none (any more). */
+void connector_set_mapped(struct connector *c, const struct ztna_addr *v,
+                          size_t n, uint64_t now);
+
 void connector_udp_in(struct connector *c, uint64_t now, const struct dgram *d);
 void connector_tick(struct connector *c, uint64_t now);
 int connector_next(struct connector *c, uint64_t now, struct dgram *v, int max);

@@ -11,6 +11,7 @@
 #include "part/flows.h"
 #include "part/reass.h"
 #include "role/connector.h"
+#include "role/outside.h"
 #include "role/path.h"
 #include "role/sock.h"
 #include "role/uplink.h"
@@ -180,6 +181,7 @@ struct connector {
   uint64_t now;
   uint64_t sweep_at; /* next link_tick that does something */
   struct connector_counters counters;
+  struct outside outside;
   struct path_totals gone; /* of links that ended */
 };
 

@@ -12,7 +12,12 @@ struct outside {
   struct ztna_addr mapped[OUTSIDE_MAPPED]; /* outer addresses that a router
                                               forwards to our v4 socket */
   size_t n_mapped;
-  uint32_t changes;
+  uint32_t changes; /* grows when one of these became another */
 };
+
+/* Copies at most as many as there is room for. */
+void outside_set_locals(struct outside *o, const struct ztna_local *v,
+                        size_t n);
+void outside_set_mapped(struct outside *o, const struct ztna_addr *v, size_t n);
 
 #endif
