@@ -17,6 +17,14 @@ void connector_drop(struct connector *c, enum reason why) {
 
 /* --- relays --- */
 
+size_t connector_relay_index(const struct connector *c,
+                             const struct uplink *u) {
+  size_t i = 0;
+
+  while (i < c->n_uplinks && c->uplinks[i] != u) i++;
+  return i;
+}
+
 struct registration {
   struct connector *c;
   struct uplink *u;
@@ -231,7 +239,8 @@ void connector_stop(struct connector *c, uint64_t now) {
   c->stopping = true;
   splices_stop(c);
   for (size_t i = 0; i < c->n_links; i++)
-    if (c->links[i]) path_close(c->links[i]->path, REASON_SHUTTING_DOWN);
+    for (size_t k = 0; c->links[i] && k < c->links[i]->ways.n; k++)
+      path_close(c->links[i]->ways.v[k]->path, REASON_SHUTTING_DOWN);
   for (size_t i = 0; i < c->n_uplinks; i++) uplink_close(c->uplinks[i]);
 }
 
@@ -295,7 +304,8 @@ void connector_metrics(const struct connector *c, struct sbuf *out) {
   struct path_totals sum = c->gone;
 
   for (size_t i = 0; i < c->n_links; i++)
-    if (c->links[i]) path_total(c->links[i]->path, &sum);
+    for (size_t k = 0; c->links[i] && k < c->links[i]->ways.n; k++)
+      path_total(c->links[i]->ways.v[k]->path, &sum);
   metrics_print(out, path_metrics, &sum);
   metrics_print(out, metrics, &c->counters);
   metrics_print(out, quic_metrics, quic_stats(c->quic));

@@ -1,4 +1,6 @@
-/* connector_grant.c - what relays allow agents: grants and their leases. */
+/* connector_grant.c - what relays allow agents: grants and their leases. A
+ * service may be granted by several relays: what one of them forgot the other's
+ * grant carries on, what one takes back ends. */
 #include "role/connector_int.h"
 
 #include <stdlib.h>
@@ -8,62 +10,125 @@
 #include "base/log.h"
 #include "role/grant_json.h"
 
-#define LOST_AFTER (10 * SEC) /* not in the relay's complete set of grants */
+/* Not in the relay's complete set of grants, or without a route: what the agent
+ * asks for meanwhile takes its place. */
+#define LOST_AFTER (10 * SEC)
 #define GIVE_BACKS 5 /* a second: agents decide how many there would be */
 /* What we ended ourselves reaches the agent before its path is closed. */
 #define SPARED_FOR SEC
 
-struct grant **grant_find(struct link *l, const char *id) {
+/* --- which are there --- */
+
+struct grant *grant_find(const struct link *l, const char *id) {
   for (int i = 0; id && i < LINK_GRANTS; i++)
-    if (l->grants[i] && !strcmp(l->grants[i]->id, id)) return &l->grants[i];
+    if (l->grants[i] && !strcmp(l->grants[i]->id, id)) return l->grants[i];
   return NULL;
 }
 
-/* Only among the links of this relay: another one has no say in them. */
-static struct grant **grant_of_relay(struct connector *c,
-                                     const struct uplink *u, const char *id,
-                                     struct link **link) {
-  for (size_t i = 0; i < c->n_links; i++) {
-    bool its = c->links[i] && c->uplinks[c->links[i]->relay] == u;
-    struct grant **g = its ? grant_find(c->links[i], id) : NULL;
+static struct grant **place_of(struct link *l, size_t relay, const char *id) {
+  for (int i = 0; id && i < LINK_GRANTS; i++) {
+    const struct grant *g = l->grants[i];
 
-    if (g) {
-      *link = c->links[i];
-      return g;
-    }
+    if (g && g->relay == relay && !strcmp(g->id, id)) return &l->grants[i];
   }
   return NULL;
 }
 
-static void tell_closed(struct link *l, uint64_t context, enum reason why) {
-  json_t *m = json_pack("{s:s, s:I, s:s}", "type", "close", "context",
-                        (json_int_t)context, "reason", reason_name(why));
+/* Only what this relay gave: another one has no say in it. */
+static struct grant **grant_of_relay(struct connector *c, size_t relay,
+                                     const char *id, struct link **link) {
+  for (size_t i = 0; i < c->n_links; i++) {
+    struct grant **g = c->links[i] ? place_of(c->links[i], relay, id) : NULL;
 
-  path_send(l->path, m);
-  json_decref(m);
+    if (!g) continue;
+    *link = c->links[i];
+    return g;
+  }
+  return NULL;
 }
 
-static void grant_drop(struct link *l, struct grant **g, enum reason why) {
+/* Another grant for the same, the one that stays longest. */
+static struct grant *heir_of(const struct link *l, const struct grant *g) {
+  struct grant *heir = NULL;
+
+  for (int i = 0; i < LINK_GRANTS; i++) {
+    struct grant *o = l->grants[i];
+
+    if (!o || o == g || o->service != g->service) continue;
+    if (!heir || o->lease_at > heir->lease_at) heir = o;
+  }
+  return heir;
+}
+
+/* --- ending them --- */
+
+/* heir: what was opened under it goes on under that one; NULL: it ends. */
+static void grant_drop(struct link *l, struct grant **g, struct grant *heir,
+                       enum reason why) {
   for (int i = 0; i < LINK_CONTEXTS; i++) {
     struct context *x = &l->contexts[i];
 
     if (!x->number || x->grant != *g) continue;
-    tell_closed(l, x->number, why);
+    x->grant = heir;
+    if (heir) continue;
+    link_say(l, json_pack("{s:s, s:I, s:s}", "type", "close", "context",
+                          (json_int_t)x->number, "reason", reason_name(why)));
     memset(x, 0, sizeof(*x));
   }
   log_info("connector: grant closed grant=%s agent=%s service=%s reason=%s",
            (*g)->id, l->agent, (*g)->service->id, reason_name(why));
+  if ((*g)->way) (*g)->way->n_grants--;
+  l->n_grants--;
   free(*g);
   *g = NULL;
 }
 
-/* Its permission was taken back, by whichever relay: that holds for all the
- * agent's links. */
-static void grant_revoke(struct link *l, struct grant **g, enum reason why) {
-  const struct service *s = (*g)->service;
+static void give_back(const struct connector *c, size_t relay, const char *id) {
+  char path[64];
 
-  grant_drop(l, g, why);
-  splices_revoke(l->tcp, s, why);
+  snprintf(path, sizeof(path), "/v1/grants/%s", id);
+  uplink_request(c->uplinks[relay], "DELETE", path, NULL, NULL, NULL);
+}
+
+static void spare(struct link *l) {
+  struct connector *c = l->owner;
+
+  l->spared_until = c->now + SPARED_FOR;
+  c->sweep_at = time_min(c->sweep_at, l->spared_until);
+}
+
+/* knows: the relay that need not be told; n_uplinks: none does. */
+static void drop_all(struct link *l, const struct service *s, enum reason why,
+                     bool back, size_t knows) {
+  for (int i = 0; i < LINK_GRANTS; i++) {
+    struct grant **g = &l->grants[i];
+
+    if (!*g || (*g)->service != s) continue;
+    if (back && (*g)->relay != knows)
+      give_back(l->owner, (*g)->relay, (*g)->id);
+    if ((*g)->relay != knows) spare(l);
+    grant_drop(l, g, NULL, why);
+  }
+}
+
+void grants_end(struct link *l, const struct service *s, enum reason why,
+                bool back) {
+  drop_all(l, s, why, back, l->owner->n_uplinks);
+}
+
+/* Its permission was taken back, by whichever relay: that holds for all that
+ * the agent has. */
+static void grant_revoke(struct link *l, const struct grant *g,
+                         enum reason why) {
+  struct connector *c = l->owner;
+  struct tcp_agent *agent = l->tcp;
+  const struct service *s = g->service;
+  size_t knows = g->relay;
+
+  for (size_t i = 0; i < c->n_links; i++)
+    if (c->links[i] && c->links[i]->tcp == agent)
+      drop_all(c->links[i], s, why, true, knows);
+  splices_revoke(agent, s, why);
 }
 
 /* This grant is over, another one may cover the same flows; those that wait for
@@ -72,28 +137,8 @@ static void grant_end(struct link *l, struct grant **g, enum reason why,
                       bool lost_too) {
   const struct service *s = (*g)->service;
 
-  grant_drop(l, g, why);
+  grant_drop(l, g, heir_of(l, *g), why);
   splices_recheck(l->tcp, s, why, lost_too);
-}
-
-static void give_back(struct link *l, const char *id) {
-  char path[64];
-
-  snprintf(path, sizeof(path), "/v1/grants/%s", id);
-  uplink_request(l->owner->uplinks[l->relay], "DELETE", path, NULL, NULL, NULL);
-}
-
-void grants_end(struct link *l, const struct service *s, enum reason why,
-                bool back) {
-  struct connector *c = l->owner;
-
-  for (int i = 0; i < LINK_GRANTS; i++) {
-    if (!l->grants[i] || l->grants[i]->service != s) continue;
-    if (back) give_back(l, l->grants[i]->id);
-    grant_drop(l, &l->grants[i], why);
-    l->spared_until = c->now + SPARED_FOR;
-    c->sweep_at = time_min(c->sweep_at, l->spared_until);
-  }
 }
 
 void grant_unknown(struct link *l, const char *id) {
@@ -101,9 +146,12 @@ void grant_unknown(struct link *l, const char *id) {
   uint8_t raw[ID_LEN];
   uint32_t hidden;
 
-  if (hex_parse(raw, ID_LEN, id) &&
-      log_allow(&c->give_backs, c->now, GIVE_BACKS, SEC, &hidden))
-    give_back(l, id);
+  if (!hex_parse(raw, ID_LEN, id) ||
+      !log_allow(&c->give_backs, c->now, GIVE_BACKS, SEC, &hidden))
+    return;
+  for (size_t i = 0; i < l->ways.n; i++)
+    if (link_way_at(l, i)->way.kind == WAY_RELAY)
+      give_back(c, link_way_at(l, i)->relay, id);
 }
 
 static bool is_policy(enum reason why) {
@@ -111,22 +159,44 @@ static bool is_policy(enum reason why) {
          why == REASON_NOT_ALLOWED;
 }
 
-enum reason grant_take(struct link *l, json_t *j) {
+/* --- taking them --- */
+
+static struct grant **place_for(struct link *l, size_t relay, const char *id) {
+  struct grant **g = place_of(l, relay, id);
+
+  if (g) return g;
+  for (int i = 0; i < LINK_GRANTS; i++) {
+    if (l->grants[i]) continue;
+    if (!(l->grants[i] = calloc(1, sizeof(struct grant)))) return NULL;
+    strcpy(l->grants[i]->id, id); /* length judged by grant_json_read */
+    l->grants[i]->relay = relay;
+    l->n_grants++;
+    return &l->grants[i];
+  }
+  return NULL;
+}
+
+static void by_way(struct grant *g, struct link_way *w) {
+  if (!w || g->way == w) return;
+  if (g->way) g->way->n_grants--;
+  w->n_grants++;
+  g->way = w;
+}
+
+enum reason grant_take(struct link *l, size_t relay, struct link_way *w,
+                       json_t *j) {
   struct grant_json in;
-  const struct service *former = NULL;
+  const struct service *former;
   struct grant **g;
   struct service *s;
 
   if (grant_json_read(&in, j) < 0) return REASON_MALFORMED;
   s = service_find(l->owner, in.service);
   if (!s) return REASON_NO_SUCH_SERVICE;
-  g = grant_find(l, in.id);
-  for (int i = 0; !g && i < LINK_GRANTS; i++)
-    if (!l->grants[i]) g = &l->grants[i];
+  g = place_for(l, relay, in.id);
   if (!g) return REASON_TOO_MANY_ROUTES;
-  if (*g) former = (*g)->service;
-  if (!*g && !(*g = calloc(1, sizeof(**g)))) return REASON_INTERNAL;
-  memcpy((*g)->id, in.id, sizeof((*g)->id));
+  former = (*g)->service;
+  by_way(*g, w);
   (*g)->service = s;
   (*g)->may = in.may;
   memcpy((*g)->addrs, in.addrs, sizeof((*g)->addrs));
@@ -140,7 +210,7 @@ enum reason grant_take(struct link *l, json_t *j) {
 
 static void closed(struct link *l, struct grant **g, enum reason why) {
   if (is_policy(why))
-    grant_revoke(l, g, why);
+    grant_revoke(l, *g, why);
   else
     grant_end(l, g, why, false);
 }
@@ -157,51 +227,71 @@ void grant_event(struct connector *c, const struct uplink *u, const char *event,
                        ? json_string_value(json_object_get(j, "id"))
                        : json_string_value(j);
   const char *reason = json_string_value(json_object_get(e, "reason"));
+  size_t relay = connector_relay_index(c, u);
   struct link *l = NULL;
-  struct grant **g = grant_of_relay(c, u, id, &l);
+  struct grant **g = grant_of_relay(c, relay, id, &l);
 
   if (!g) return; /* closing what is unknown is no error */
   if (!strcmp(event, "grant-closed"))
     closed(l, g, reason ? reason_find(reason) : REASON_REVOKED);
   else if (!strcmp(event, "grant-renewed"))
     renewed(c, *g, e);
-  else if (!strcmp(event, "grant-changed") && grant_take(l, j))
-    grant_revoke(l, g, REASON_MALFORMED); /* rather nothing than the old */
+  else if (!strcmp(event, "grant-changed") && grant_take(l, relay, NULL, j))
+    grant_revoke(l, *g, REASON_MALFORMED); /* rather nothing than the old */
 }
 
-static void expect_again(struct link *l, uint64_t until) {
-  for (int k = 0; k < LINK_GRANTS; k++) {
-    struct grant *g = l->grants[k];
+static void expect_again(struct connector *c, struct grant *g) {
+  uint64_t until = c->now + LOST_AFTER;
 
-    if (!g || g->lease_at <= until) continue;
-    g->lease_at = until;
-    g->missing = true;
-  }
+  if (g->lease_at <= until) return;
+  g->lease_at = until;
+  g->missing = true;
 }
 
 /* Others get 10 s, in which a route may still come back. */
 void grants_sync(struct connector *c, const struct uplink *u, json_t *answer) {
   json_t *list = json_object_get(answer, "grants"), *j;
-  size_t n;
+  size_t relay = connector_relay_index(c, u), n;
 
-  for (size_t i = 0; i < c->n_links; i++) {
-    struct link *l = c->links[i];
+  for (size_t i = 0; i < c->n_links; i++)
+    for (int k = 0; c->links[i] && k < LINK_GRANTS; k++) {
+      struct grant *g = c->links[i]->grants[k];
 
-    if (l && c->uplinks[l->relay] == u) expect_again(l, c->now + LOST_AFTER);
-  }
+      if (g && g->relay == relay) expect_again(c, g);
+    }
   json_array_foreach(list, n, j) {
     struct link *l = NULL;
-    struct grant **g =
-        grant_of_relay(c, u, json_string_value(json_object_get(j, "id")), &l);
+    const char *id = json_string_value(json_object_get(j, "id"));
 
-    if (g) grant_take(l, j);
+    if (grant_of_relay(c, relay, id, &l)) grant_take(l, relay, NULL, j);
   }
 }
 
-static bool has_grant(const struct link *l) {
-  for (int i = 0; i < LINK_GRANTS; i++)
-    if (l->grants[i]) return true;
-  return false;
+/* The relay does not want the two to meet any more. */
+static bool is_refusal(enum reason why) {
+  return is_policy(why) || why == REASON_REPLACED ||
+         why == REASON_SHUTTING_DOWN || why == REASON_BAD_CERTIFICATE ||
+         why == REASON_CERTIFICATE_EXPIRED || why == REASON_IDENTITY_MISMATCH;
+}
+
+/* When the link has another way that works, its packets go on while the agent
+ * asks for another route: nobody took back what it may do. */
+void grants_leave(struct link_way *w, enum reason why) {
+  struct link *l = w->link;
+  bool stays = !is_refusal(why) && ways_work(&l->ways);
+
+  for (int i = 0; i < LINK_GRANTS; i++) {
+    struct grant *g = l->grants[i];
+
+    if (!g || g->way != w) continue;
+    if (!stays) {
+      grant_end(l, &l->grants[i], why, false);
+      continue;
+    }
+    g->way = NULL;
+    w->n_grants--;
+    expect_again(l->owner, g);
+  }
 }
 
 /* What a relay forgot it may give again: while the route is not back, flows
@@ -210,14 +300,17 @@ static void lease_ended(struct link *l, struct grant **g) {
   const struct service *s = (*g)->service;
   bool missing = (*g)->missing;
 
-  grant_drop(l, g, REASON_EXPIRED);
-  if (!missing || has_grant(l))
+  grant_drop(l, g, heir_of(l, *g), REASON_EXPIRED);
+  if (!missing || l->n_grants)
     splices_recheck(l->tcp, s, REASON_EXPIRED, !missing);
 }
 
-bool grants_tick(struct link *l, uint64_t now) {
-  for (int i = 0; i < LINK_GRANTS; i++)
-    if (l->grants[i] && now >= l->grants[i]->lease_at)
-      lease_ended(l, &l->grants[i]);
-  return has_grant(l);
+void grants_tick(struct link *l, uint64_t now) {
+  unsigned left = l->n_grants;
+
+  for (int i = 0; left && i < LINK_GRANTS; i++) {
+    if (!l->grants[i]) continue;
+    left--;
+    if (now >= l->grants[i]->lease_at) lease_ended(l, &l->grants[i]);
+  }
 }

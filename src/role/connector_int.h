@@ -15,12 +15,13 @@
 #include "role/path.h"
 #include "role/sock.h"
 #include "role/uplink.h"
+#include "role/ways.h"
 
 enum {
   ID_LEN = 16,
   ID_TEXT = 2 * ID_LEN + 1,
   LINKS_MAX = 1024,
-  LINK_GRANTS = 64,
+  LINK_GRANTS = 128, /* of all relays */
   LINK_CONTEXTS = 64,
   POOL_PACKETS = 4096,
   OPS_MAX = 1024,           /* backend operations waiting */
@@ -63,6 +64,8 @@ struct announce {
 
 struct grant {
   char id[ID_TEXT];
+  size_t relay;         /* index of the uplink: who gave it, and may end it */
+  struct link_way *way; /* the route it came by; NULL: that is closed */
   struct service *service;
   struct permission may;
   struct ztna_addr addrs[2];
@@ -106,23 +109,36 @@ struct tcp_head {
   uint8_t data[FLOW_HEAD_MAX];
 };
 
-/* The association with one agent, by one route. */
+/* A way to an agent: the route of a relay, or a handle of ours for the direct
+ * path. */
+struct link_way {
+  struct way way; /* the first member: link_way_of */
+  struct link *link;
+  bool dying; /* freed by the next tick */
+  uint8_t handle[HANDLE_LEN], peer_handle[HANDLE_LEN];
+  /* relayed */
+  size_t relay; /* index of the uplink */
+  char route[ID_TEXT];
+  char *ticket;                /* hex, as the relay gave it */
+  struct ztna_addr allowed[2]; /* tunnel addresses by the relay */
+  unsigned n_grants;           /* that came by it */
+};
+
+/* The association with one agent: one run of its program. */
 struct link {
   struct connector *owner;
   uint32_t number; /* owner of its flows */
-  char route[ID_TEXT];
   char agent[IDENTITY_SPIFFE_MAX + 1];
-  char *ticket; /* hex, as the relay gave it */
-  uint8_t handle[HANDLE_LEN], peer_handle[HANDLE_LEN];
-  struct ztna_addr allowed[2]; /* tunnel addresses by the relay */
-  struct ztna_addr addrs[2];   /* as the agent said hello */
-  size_t relay;                /* index of the uplink */
-  struct path *path;
+  char instance[ID_TEXT]; /* as the agent told its relays, hex; may be empty */
+  struct ways ways;
+  struct path *path;         /* the one in use; NULL: there is none */
+  struct ztna_addr addrs[2]; /* as the agent said hello */
   struct reass *reass;
   uint8_t id[ID_LEN];
   bool dying;            /* freed by the next tick */
   uint64_t spared_until; /* without a grant: its relay is about to end it */
   struct grant *grants[LINK_GRANTS];
+  unsigned n_grants;
   struct context contexts[LINK_CONTEXTS];
   uint32_t n_flows;
   struct tcp_agent *tcp;
@@ -135,6 +151,7 @@ struct connector_counters {
   uint64_t tcp_refused[REASON_N], tcp_ended[REASON_N];
   uint64_t n_requests, n_refused, n_links, n_flows, n_opened;
   uint64_t n_to_backend, n_from_backend;
+  uint64_t n_moves, n_failovers; /* of links from path to path */
   uint64_t drops[REASON_N];
 };
 
@@ -186,17 +203,56 @@ struct connector {
 };
 
 /* connector_link.c */
-void link_request(struct connector *c, struct uplink *u, json_t *e);
-void link_route_closed(struct connector *c, const struct uplink *u, json_t *e);
-/* The relay is at this address now: its paths come from there. */
-void link_follow(struct connector *c, const struct uplink *u);
-void link_tick(struct connector *c, uint64_t now);
+/* The one of this run of the agent; NULL: there is none. */
+struct link *link_find(struct connector *c, const char *agent,
+                       const char *instance);
+/* NULL: there is no room. */
+struct link *link_new(struct connector *c, const char *agent,
+                      const char *instance);
 void link_free(struct link *l);
+void link_tick(struct connector *c, uint64_t now);
+/* The agent said so on this way. <0: malformed. */
+int link_message(struct link_way *w, json_t *m);
+/* To the agent, takes the reference: on the path in use or, when that does not
+ * work, on all others. */
+void link_say(struct link *l, json_t *m);
+/* Is it the path of one of its ways that stay? */
+bool link_has_path(const struct link *l, const struct path *p);
 /* NULL: it is not open. */
 const struct context *context_of(const struct link *l, uint64_t number);
 /* Is it one of a pair of addresses, whatever its port? */
 bool pair_has(const struct ztna_addr v[2], const struct ztna_addr *a);
 void links_status(const struct connector *c, json_t *into);
+
+/* connector_way.c */
+/* What ways.h knows of it is its first member. */
+static inline struct link_way *link_way_of(struct way *w) {
+  return (struct link_way *)w;
+}
+static inline struct link_way *link_way_at(const struct link *l, size_t i) {
+  return link_way_of(l->ways.v[i]);
+}
+extern const struct ways_ops link_ways_ops; /* ud: the link */
+/* A path is accepted on this handle from now on. NULL: no memory, the handle is
+ * in use, or the link has too many. */
+struct link_way *link_way_new(struct link *l, enum way_kind kind,
+                              const uint8_t handle[HANDLE_LEN],
+                              const uint8_t peer_handle[HANDLE_LEN],
+                              uint64_t rtt);
+/* Says goodbye; freed by the next tick. */
+void link_way_end(struct link_way *w, enum reason why);
+/* Not out of a callback of its path. */
+void link_way_free(struct link_way *w);
+void link_ways_free(struct link *l);
+void link_way_tick(struct link_way *w, uint64_t now);
+json_t *link_way_status(const struct link_way *w);
+
+/* connector_route.c */
+void link_request(struct connector *c, struct uplink *u, json_t *e);
+void link_route_closed(struct connector *c, const struct uplink *u, json_t *e);
+/* The relay is at this address now: its paths come from there. */
+void link_follow(struct connector *c, const struct uplink *u);
+/* Of this relay, for when it was restarted. */
 json_t *link_tickets(const struct connector *c, const struct uplink *u);
 
 /* connector_service.c */
@@ -214,13 +270,18 @@ void service_lost(struct connector *c, struct backend_place *b);
 json_t *service_json(const struct service *s);
 
 /* connector_grant.c */
-struct grant **grant_find(struct link *l, const char *id);
-/* Takes what a relay says into a new or known grant of the link. */
-enum reason grant_take(struct link *l, json_t *j);
+/* By whichever relay; NULL: the link has none of this id. */
+struct grant *grant_find(const struct link *l, const char *id);
+/* Takes what the relay of this number says into a new or known grant of the
+ * link. w: the route that it came by, NULL: as before. */
+enum reason grant_take(struct link *l, size_t relay, struct link_way *w,
+                       json_t *j);
 /* We do not serve it to this agent any more; back: its relay does not know that
  * and is told. */
 void grants_end(struct link *l, const struct service *s, enum reason why,
                 bool back);
+/* Their route was closed, and ends. */
+void grants_leave(struct link_way *w, enum reason why);
 /* The agent names a grant that we do not have (any more). When its relay still
  * has it, the agent would be told of it for ever. */
 void grant_unknown(struct link *l, const char *id);
@@ -229,8 +290,8 @@ void grant_event(struct connector *c, const struct uplink *u, const char *event,
                  json_t *e);
 /* After a (re)connection the relay names all its grants for us. */
 void grants_sync(struct connector *c, const struct uplink *u, json_t *answer);
-/* Ends those whose lease ran out; whether any is left. */
-bool grants_tick(struct link *l, uint64_t now);
+/* Ends those whose lease ran out. */
+void grants_tick(struct link *l, uint64_t now);
 
 /* connector_op.c */
 /* A packet of the pool; when none is free, of the longest queue. NULL: none. */
@@ -254,8 +315,9 @@ void nat_recheck(struct connector *c, const struct service *s);
 void nat_tick(struct connector *c, uint64_t now);
 
 /* connector_tcp.c */
-/* The agent began a stream: takes it. */
-void tcp_stream(struct link *l, struct stream *s);
+/* The agent began a stream: takes it. joined: on a way that belongs to the
+ * link. */
+void tcp_stream(struct link *l, struct stream *s, bool joined);
 void tcp_heads_tick(struct connector *c, uint64_t now);
 
 /* connector_splice.c */
@@ -290,6 +352,8 @@ json_t *splices_status(const struct link *l);
 /* connector.c */
 /* The whole list of services to a relay; first: on this connection. */
 bool connector_register(struct connector *c, struct uplink *u, bool first);
+/* Its number; n_uplinks: none of ours. */
+size_t connector_relay_index(const struct connector *c, const struct uplink *u);
 
 /* connector_check.c */
 void check_start(struct connector *c, struct service *s,

@@ -90,6 +90,11 @@ void nat_tick(struct connector *c, uint64_t now) {
 static void to_agent(struct link *l, uint32_t context, struct pkt *k) {
   struct connector *c = l->owner;
 
+  if (!l->path) {
+    pool_put(&c->pool, k);
+    connector_drop(c, REASON_ROUTE_UNKNOWN);
+    return;
+  }
   c->counters.n_from_backend++;
   c->sweep_at = time_min(c->sweep_at, c->now + 100 * MS);
   path_send_packet(l->path, (uint16_t)context, k, l->owner->now);

@@ -11,11 +11,12 @@ struct pkt *connector_pkt(struct connector *c) {
   struct path *longest = NULL;
 
   if (k) return k;
-  for (size_t i = 0; i < c->n_links; i++) {
-    struct path *p = c->links[i] ? c->links[i]->path : NULL;
+  for (size_t i = 0; i < c->n_links; i++)
+    for (size_t k = 0; c->links[i] && k < c->links[i]->ways.n; k++) {
+      struct path *p = c->links[i]->ways.v[k]->path;
 
-    if (p && (!longest || path_waiting(p) > path_waiting(longest))) longest = p;
-  }
+      if (!longest || path_waiting(p) > path_waiting(longest)) longest = p;
+    }
   return longest && path_shed(longest) ? pool_get(&c->pool) : NULL;
 }
 

@@ -240,17 +240,26 @@ static bool link_covers(const struct link *l, const struct splice *v) {
   return false;
 }
 
-/* One that has a stream: by its own link; else by any of the agent's. */
-static bool is_covered(const struct splice *v) {
+/* Over whose path it goes; NULL: over none that stays. */
+static const struct link *link_of(const struct splice *v) {
   const struct connector *c = v->agent->owner;
   const struct stream *s = v->sock->flow.stream;
 
-  for (size_t i = 0; i < c->n_links; i++) {
-    const struct link *l = c->links[i];
+  for (size_t i = 0; s && i < c->n_links; i++)
+    if (c->links[i] && link_has_path(c->links[i], stream_path(s)))
+      return c->links[i];
+  return NULL;
+}
 
-    if (!l || l->tcp != v->agent || (s && l->path != stream_path(s))) continue;
-    if (link_covers(l, v)) return true;
-  }
+/* One that has a stream: by its own link, l; else by any of the agent's. */
+static bool is_covered(const struct splice *v, const struct link *l) {
+  const struct connector *c = v->agent->owner;
+
+  if (l) return link_covers(l, v);
+  for (size_t i = 0; i < c->n_links; i++)
+    if (c->links[i] && c->links[i]->tcp == v->agent &&
+        link_covers(c->links[i], v))
+      return true;
   return false;
 }
 
@@ -278,8 +287,11 @@ void splices_recheck(struct tcp_agent *a, const struct service *s,
   struct splice *v, *next;
 
   for (v = a->splices; v; v = next) {
+    const struct link *l = link_of(v);
+    bool waits = v->lost || (v->sock->flow.stream && !l);
+
     next = v->next;
-    if (v->service == s && (lost_too || !v->lost) && !is_covered(v))
+    if (v->service == s && (lost_too || !waits) && !is_covered(v, l))
       sock_kill(v->sock, why);
   }
 }
@@ -424,7 +436,7 @@ json_t *splices_status(const struct link *l) {
   for (const struct splice *v = l->tcp->splices; v; v = v->next) {
     const struct stream *s = v->sock->flow.stream;
 
-    if (s && stream_path(s) != l->path) continue;
+    if (s && !link_has_path(l, stream_path(s))) continue;
     if (n++ < STATUS_SPLICES) json_array_append_new(list, splice_status(v));
   }
   return json_pack("{s:I, s:i, s:o}", "open", n, "lost", (int)l->tcp->n_lost,

@@ -225,9 +225,13 @@ static struct tcp_head *head_new(struct link *l, struct stream *s) {
   return h;
 }
 
-void tcp_stream(struct link *l, struct stream *s) {
+void tcp_stream(struct link *l, struct stream *s, bool joined) {
   struct tcp_head *h = NULL;
 
+  if (!joined) {
+    refuse(l, s, "none", REASON_NOT_ALLOWED);
+    return;
+  }
   if (take_token(l, l->owner->now)) h = head_new(l, s);
   if (h)
     stream_bind(s, &head_ops, h);

@@ -205,6 +205,8 @@ static json_t *route_request(struct relay *r, struct ask *a) {
   json_t *e = relay_event("route-request");
   json_object_set_new(e, "route", relay_json_id(m->r.id));
   json_object_set_new(e, "agent", json_string(agent->spiffe));
+  if (agent->has_instance)
+    json_object_set_new(e, "instance", relay_json_id(agent->instance));
   json_object_set_new(e, "observed", relay_json_addr(&agent->session->remote));
   json_object_set_new(e, "handles", relay_json_handles(m));
   json_object_set_new(e, "addresses",

@@ -1,6 +1,6 @@
-/* fake/connector_world.c - included by the tests of a connector: a relay that
- * is played here, agents that are paths, backends that are lists of operations,
- * and a wire of 5 ms on virtual time. */
+/* fake/connector_world.c - included by the tests of a connector: relays that
+ * are played here, agents that are paths, backends that are lists of
+ * operations, and a wire of 5 ms on virtual time. */
 #include "unit/unit.h"
 
 #include "base/hex.h"
@@ -12,8 +12,9 @@
 enum {
   NOW = 1700000000,
   WIRE = 4096,
+  RELAYS = 2,
   IDENTITIES = 2,
-  AGENTS = 3, /* the last is the first one by another route */
+  AGENTS = 3, /* the last is another instance of the first */
   FLOWS = 64,
   KEPT = 64,
 };
@@ -52,17 +53,30 @@ struct server {
   size_t n_got;
 };
 
+struct relay_end {
+  struct world *w;
+  struct quic *q;
+  struct ztna_addr addr;
+  struct h3_req *events;
+  int n_lines, n_registered, n_deletes;
+  char services[2048]; /* last body for /v1/connector */
+  char answer[200];    /* the last other request, with its body */
+  bool dead;           /* nothing comes or goes */
+};
+
 struct agent {
   struct world *w;
+  int relay; /* that gave its route */
   struct quic *q;
   struct tls *tls;
   struct ztna_addr addr;
   struct pool pool;
   struct path *path;
-  char route[33], grant[33], spiffe[80];
+  char route[33], grant[33], instance[33], spiffe[80];
   uint8_t handle[HANDLE_LEN], connector_handle[HANDLE_LEN];
-  int n_live, n_end, n_opened, n_refused, n_closed;
+  int n_live, n_end, n_hello, n_opened, n_refused, n_closed;
   char reason[40];  /* of refused, close */
+  char link[33];    /* of hello */
   uint64_t context; /* of the last packet */
   int n;            /* packets */
   uint8_t data[KEPT][1500];
@@ -73,12 +87,8 @@ struct agent {
 struct world {
   struct seeded rnd;
   struct connector *c;
-  struct quic *relay;
-  struct ztna_addr relay_addr, c_addr;
-  struct h3_req *events;
-  int n_lines, n_registered, n_deletes;
-  char services[2048]; /* last body for /v1/connector */
-  char answer[200];    /* last body for /answer */
+  struct ztna_addr c_addr;
+  struct relay_end relays[RELAYS];
   struct agent v[AGENTS];
   struct backend backends[FLOWS];
   struct server servers[FLOWS];
@@ -93,53 +103,54 @@ struct world {
   uint64_t now;
 };
 
+static int n_relays = 1; /* that the connector has */
 static struct pki *pki;
 static struct tls *tls_relay, *tls_connector, *tls_agent[IDENTITIES];
 /* What relays grant. */
 static const char *grant_protocols = "\"udp\",\"icmp\"";
 static const char *grant_ports = "[[53,99,\"udp\"]]";
 
-/* --- the relay --- */
+/* --- relays --- */
 
-void line(struct world *w, const char *text) {
+void line(struct relay_end *e, const char *text) {
   json_t *j = json_loads(text, 0, NULL);
   char *s;
 
   if (!j) fail_msg("no JSON: %s", text);
-  json_object_set_new(j, "n", json_integer(w->n_lines++));
+  json_object_set_new(j, "n", json_integer(e->n_lines++));
   s = json_dumps(j, JSON_COMPACT);
-  assert_non_null(w->events);
-  assert_int_equal(h3_line(w->events, s, strlen(s)), 0);
+  assert_non_null(e->events);
+  assert_int_equal(h3_line(e->events, s, strlen(s)), 0);
   free(s);
   json_decref(j);
 }
 
 void on_request(struct h3 *s, void *ud, struct h3_req *r) {
-  struct world *w = ud;
+  struct relay_end *e = ud;
   const char *path = h3_path(r);
   size_t len;
 
   if (!strcmp(path, "/v1/self")) {
     h3_respond(r, 200, "{}", 2);
   } else if (!strcmp(path, "/v1/events")) {
-    w->events = r;
+    e->events = r;
     h3_begin_lines(r);
-    line(w, "{\"event\":\"snapshot\"}");
+    line(e, "{\"event\":\"snapshot\"}");
   } else if (!strcmp(path, "/v1/connector")) {
-    w->n_registered++;
-    snprintf(w->services, sizeof(w->services), "%s", h3_body(r, &len));
+    e->n_registered++;
+    snprintf(e->services, sizeof(e->services), "%s", h3_body(r, &len));
     h3_respond(r, 200, "{\"grants\":[]}", 13);
   } else {
-    w->n_deletes += !strcmp(h3_method(r), "DELETE");
-    snprintf(w->answer, sizeof(w->answer), "%s %s", path, h3_body(r, &len));
+    e->n_deletes += !strcmp(h3_method(r), "DELETE");
+    snprintf(e->answer, sizeof(e->answer), "%s %s", path, h3_body(r, &len));
     h3_respond(r, 204, NULL, 0);
   }
 }
 
 void on_gone(struct h3 *s, void *ud, struct h3_req *r) {
-  struct world *w = ud;
+  struct relay_end *e = ud;
 
-  if (r == w->events) w->events = NULL;
+  if (r == e->events) e->events = NULL;
 }
 
 static const struct h3_ops relay_ops = {.on_request = on_request,
@@ -166,6 +177,11 @@ int on_message(struct path *p, void *ud, json_t *m) {
   const char *why = json_string_value(json_object_get(m, "reason"));
 
   snprintf(a->reason, sizeof(a->reason), "%s", why ? why : "");
+  if (!strcmp(type, "hello")) {
+    a->n_hello++;
+    snprintf(a->link, sizeof(a->link), "%s",
+             json_string_value(json_object_get(m, "link")));
+  }
   a->n_opened += !strcmp(type, "opened");
   a->n_refused += !strcmp(type, "refused");
   a->n_closed += !strcmp(type, "close");
@@ -330,11 +346,15 @@ int n_open(const struct world *w) {
 bool forward(struct world *w, struct packet *p) {
   const uint8_t *handle = packet_handle(p->data, p->len);
 
+  for (int i = 0; i < RELAYS; i++)
+    if (w->relays[i].dead && (ztna_addr_equal(&p->from, &w->relays[i].addr) ||
+                              ztna_addr_equal(&p->to, &w->relays[i].addr)))
+      return false;
   for (int i = 0; handle && i < AGENTS; i++) {
     bool up = !memcmp(handle, w->v[i].connector_handle, HANDLE_LEN);
 
     if (!up && memcmp(handle, w->v[i].handle, HANDLE_LEN)) continue;
-    p->from = w->relay_addr;
+    p->from = w->relays[w->v[i].relay].addr;
     p->to = up ? w->c_addr : w->v[i].addr;
     return !w->cut[i] && !(up && w->deaf);
   }
@@ -359,8 +379,9 @@ void drain(struct world *w) {
 
   while ((n = connector_next(w->c, w->now, v, 16)) > 0)
     for (int i = 0; i < n; i++) put(w, &w->c_addr, &v[i]);
-  while ((n = quic_next(w->relay, w->now, v, 16)) > 0)
-    for (int i = 0; i < n; i++) put(w, &w->relay_addr, &v[i]);
+  for (int k = 0; k < RELAYS; k++)
+    while ((n = quic_next(w->relays[k].q, w->now, v, 16)) > 0)
+      for (int i = 0; i < n; i++) put(w, &w->relays[k].addr, &v[i]);
   for (int k = 0; k < AGENTS; k++)
     while ((n = quic_next(w->v[k].q, w->now, v, 16)) > 0)
       for (int i = 0; i < n; i++) put(w, &w->v[k].addr, &v[i]);
@@ -378,10 +399,10 @@ void deliver(struct world *w) {
   w->first = (w->first + 1) % WIRE;
   w->n_wire--;
   if (p->at > w->now) w->now = p->at;
-  if (ztna_addr_equal(&p->to, &w->c_addr))
-    connector_udp_in(w->c, w->now, &d);
-  else if (ztna_addr_equal(&p->to, &w->relay_addr))
-    quic_udp_in(w->relay, w->now, &p->from, &p->to, 0, p->data, p->len);
+  if (ztna_addr_equal(&p->to, &w->c_addr)) connector_udp_in(w->c, w->now, &d);
+  for (int i = 0; i < RELAYS; i++)
+    if (ztna_addr_equal(&p->to, &w->relays[i].addr))
+      quic_udp_in(w->relays[i].q, w->now, &p->from, &p->to, 0, p->data, p->len);
   for (int i = 0; i < AGENTS; i++)
     if (ztna_addr_equal(&p->to, &w->v[i].addr))
       quic_udp_in(w->v[i].q, w->now, &p->from, &p->to, 0, p->data, p->len);
@@ -389,7 +410,7 @@ void deliver(struct world *w) {
 
 void tick(struct world *w) {
   connector_tick(w->c, w->now);
-  quic_tick(w->relay, w->now);
+  for (int i = 0; i < RELAYS; i++) quic_tick(w->relays[i].q, w->now);
   for (int i = 0; i < AGENTS; i++) {
     quic_tick(w->v[i].q, w->now);
     path_tick(w->v[i].path, w->now);
@@ -404,7 +425,9 @@ void run(struct world *w, uint64_t for_ns) {
 
     assert_true(turns < 1000000);
     drain(w);
-    at = time_min(connector_deadline(w->c), quic_deadline(w->relay));
+    at = connector_deadline(w->c);
+    for (int i = 0; i < RELAYS; i++)
+      at = time_min(at, quic_deadline(w->relays[i].q));
     for (int i = 0; i < AGENTS; i++)
       at = time_min(
           at, time_min(quic_deadline(w->v[i].q), path_deadline(w->v[i].path)));
@@ -436,6 +459,7 @@ void agent_init(struct world *w, int i) {
            i % IDENTITIES);
   snprintf(a->route, sizeof(a->route), "%032x", 0x100 + i);
   snprintf(a->grant, sizeof(a->grant), "%032x", 0x200 + i);
+  snprintf(a->instance, sizeof(a->instance), "%032x", 0x300 + i);
   memset(a->handle, 0xa0 + i, HANDLE_LEN);
   memset(a->connector_handle, 0xc0 + i, HANDLE_LEN);
   a->q = quic_new(&cfg);
@@ -451,14 +475,15 @@ struct connector *make_connector(struct world *w) {
       {.protocol = PROTO_TCP, .port = 81, .proxy_protocol = true},
       {.protocol = PROTO_TCP, .port = 82},
       {.protocol = PROTO_TCP, .port = 95}};
-  static const char *const relays[] = {"relay.test:4433"};
+  static const char *const relays[RELAYS] = {"relay.test:4433",
+                                             "relay.test:4434"};
   const struct connector_service services[] = {
       {.id = "web", .backends = web, .n_backends = 6},
       {.id = "dns", .backends = web, .n_backends = 1}};
   struct connector_options o = {.tls = tls_connector,
                                 .rng = &w->rnd.rng,
                                 .relays = relays,
-                                .n_relays = 1,
+                                .n_relays = (size_t)n_relays,
                                 .services = services,
                                 .n_services = 2,
                                 .max_flows = 6,
@@ -477,36 +502,48 @@ struct connector *make_connector(struct world *w) {
   connector_set_backend(c, 0, 2, tcp, 2);
   connector_set_backend(c, 0, 3, tcp, 1);
   connector_set_backend(c, 0, 5, tcp, 1);
-  connector_set_relay(c, 0, &w->relay_addr, 1, w->now);
+  for (int i = 0; i < n_relays; i++)
+    connector_set_relay(c, (size_t)i, &w->relays[i].addr, 1, w->now);
   return c;
 }
 
-struct world *world_new(void) {
-  struct world *w = calloc(1, sizeof(*w));
+void relay_init(struct world *w, int i) {
+  struct relay_end *r = &w->relays[i];
   struct quic_config cfg = {.rng = &w->rnd.rng,
                             .tls = tls_relay,
                             .accept_ops = h3_server_ops(),
                             .accept_params = h3_params(true),
                             .on_accept = on_accept,
-                            .ud = w};
+                            .ud = r};
+  char text[32];
+
+  r->w = w;
+  snprintf(text, sizeof(text), "10.0.0.1:%d", 4433 + i);
+  r->addr = test_addr(text);
+  r->q = quic_new(&cfg);
+}
+
+struct world *world_new(void) {
+  struct world *w = calloc(1, sizeof(*w));
 
   seeded_init(&w->rnd, 7);
   w->now = SEC;
   w->wire = malloc(WIRE * sizeof(*w->wire));
-  w->relay_addr = test_addr("10.0.0.1:4433");
   w->c_addr = test_addr("10.0.0.2:2000");
-  w->relay = quic_new(&cfg);
+  for (int i = 0; i < RELAYS; i++) relay_init(w, i);
   w->c = make_connector(w);
   for (int i = 0; i < AGENTS; i++) agent_init(w, i);
   run(w, SEC);
-  assert_int_equal(w->n_registered, 1);
-  assert_non_null(w->events);
+  for (int i = 0; i < n_relays; i++) {
+    assert_int_equal(w->relays[i].n_registered, 1);
+    assert_non_null(w->relays[i].events);
+  }
   return w;
 }
 
 void world_free(struct world *w) {
   connector_free(w->c);
-  quic_free(w->relay);
+  for (int i = 0; i < RELAYS; i++) quic_free(w->relays[i].q);
   for (int i = 0; i < AGENTS; i++) {
     path_free(w->v[i].path, w->now);
     quic_free(w->v[i].q);
@@ -515,6 +552,10 @@ void world_free(struct world *w) {
   }
   free(w->wire);
   free(w);
+}
+
+struct relay_end *relay_of(struct agent *a) {
+  return &a->w->relays[a->relay];
 }
 
 void grant_text(const struct agent *a, char *to, size_t room,
@@ -532,12 +573,14 @@ void route_request(struct agent *a) {
   grant_text(a, grant, sizeof(grant), grant_ports);
   snprintf(text, sizeof(text),
            "{\"event\":\"route-request\",\"route\":\"%s\",\"agent\":\"%s\","
+           "\"instance\":\"%s\","
            "\"observed\":\"10.0.1.1:1000\",\"handles\":{\"agent\":\"%s\","
            "\"connector\":\"%s\"},\"addresses\":[\"" T4 "\",\"" T6 "\"],"
            "\"rtt\":10,\"ticket\":\"aabb\",\"grant\":%s}",
-           a->route, a->spiffe, hex_print(a->handle, HANDLE_LEN, h),
+           a->route, a->spiffe, a->instance,
+           hex_print(a->handle, HANDLE_LEN, h),
            hex_print(a->connector_handle, HANDLE_LEN, ch), grant);
-  line(a->w, text);
+  line(relay_of(a), text);
   run(a->w, 100 * MS);
 }
 
@@ -552,7 +595,7 @@ void open_context(struct agent *a, int number) {
 }
 
 void dial(struct agent *a) {
-  assert_int_equal(path_dial(a->path, &a->w->relay_addr, a->handle,
+  assert_int_equal(path_dial(a->path, &relay_of(a)->addr, a->handle,
                              a->connector_handle, 10 * MS, a->w->now),
                    0);
   run(a->w, 500 * MS);
@@ -565,7 +608,7 @@ void hello(struct agent *a) {
 
 void go_live(struct agent *a) {
   route_request(a);
-  assert_non_null(strstr(a->w->answer, "ok"));
+  assert_non_null(strstr(relay_of(a)->answer, "ok"));
   dial(a);
   hello(a);
   open_context(a, 2);

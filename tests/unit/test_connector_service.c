@@ -70,7 +70,7 @@ static void go_more(struct agent *a, const char *service, const char *addr,
       a->route, a->spiffe, hex_print(a->handle, HANDLE_LEN, h),
       hex_print(a->connector_handle, HANDLE_LEN, ch), grant, a->route, service,
       addr);
-  line(a->w, text);
+  line(relay_of(a), text);
   run(a->w, 100 * MS);
   say(a, json_pack("{s:s, s:i, s:s, s:s}", "type", "open", "context", context,
                    "service", service, "grant", grant));
@@ -119,12 +119,12 @@ static void the_same_services_again_change_nothing(void **state) {
   struct world *w = reload_world(1);
   struct list l = list_of_two();
   struct client *c = opened(&w->v[0], 0);
-  int n = w->n_registered;
+  int n = w->relays[0].n_registered;
 
   set(w, &l);
   assert_int_equal(resolve(w, "192.0.2.9:9"), 0);
   run(w, SEC);
-  assert_int_equal(w->n_registered, n);
+  assert_int_equal(w->relays[0].n_registered, n);
   assert_true(goes_on(c));
   done(w);
 }
@@ -159,7 +159,7 @@ static void flows_outlive_a_hundred_changes_of_others(void **state) {
     assert_int_equal(w->backends[0].n_opened, n_opened);
     assert_int_equal(w->v[0].n_closed, 0);
   }
-  assert_true(w->n_registered > 50);
+  assert_true(w->relays[0].n_registered > 50);
   done(w);
 }
 
@@ -181,14 +181,14 @@ static void grants_need_no_confirmation_after_a_reload(void **state) {
 static void an_added_service_is_told_and_served(void **state) {
   struct world *w = reload_world(1);
   struct list l = list_of_two();
-  int n = w->n_registered;
+  int n = w->relays[0].n_registered;
 
   l.v[l.n++] = (struct connector_service){.id = "more", .n_backends = 1};
   set(w, &l);
   assert_int_equal(resolve(w, "192.0.2.5:5"), 1);
   run(w, 100 * MS);
-  assert_int_equal(w->n_registered, n + 1);
-  assert_non_null(strstr(w->services, "\"id\":\"more\""));
+  assert_int_equal(w->relays[0].n_registered, n + 1);
+  assert_non_null(strstr(w->relays[0].services, "\"id\":\"more\""));
   go_more(&w->v[0], "more", "10.100.0.9", 4);
   assert_int_equal(w->v[0].n_opened, 2);
   send_udp(&w->v[0], 4, "10.100.0.9:53");
@@ -210,7 +210,7 @@ static void all_of_a_removed_service_ends(void **state) {
   l.v[0] = l.v[1];
   l.n = 1;
   reload(w, &l, "192.0.2.1:1");
-  assert_null(strstr(w->services, "\"id\":\"web\""));
+  assert_null(strstr(w->relays[0].services, "\"id\":\"web\""));
   assert_true(c->over);
   assert_string_equal(reason_name(c->why), "no-such-service");
   assert_int_equal(a->n_closed, 1);
@@ -373,17 +373,17 @@ static void narrower_agents_end_the_others_flows(void **state) {
   assert_string_equal(reason_name(c[0]->why), "not-allowed");
   assert_string_equal(w->v[0].reason, "not-allowed");
   assert_false(w->backends[0].open);
-  assert_non_null(strstr(w->answer, "/v1/grants/"));
-  assert_non_null(strstr(w->answer, w->v[0].grant));
+  assert_non_null(strstr(w->relays[0].answer, "/v1/grants/"));
+  assert_non_null(strstr(w->relays[0].answer, w->v[0].grant));
   assert_true(goes_on(c[1]));
   send_udp(&w->v[1], 2, V4 ":53");
   assert_int_equal(w->backends[1].n_sent, 2);
 
   route_request(&w->v[0]);
-  assert_non_null(strstr(w->answer, "not-allowed"));
+  assert_non_null(strstr(w->relays[0].answer, "not-allowed"));
   reload(w, &open, "192.0.2.8:8");
   route_request(&w->v[0]);
-  assert_non_null(strstr(w->answer, "ok"));
+  assert_non_null(strstr(w->relays[0].answer, "ok"));
   done(w);
 }
 
@@ -398,16 +398,18 @@ static void a_grant_that_only_the_relay_has_is_given_back(void **state) {
     snprintf(a->grant, sizeof(a->grant), "%032x", i ? 0xdef : 0xabc);
     open_context(a, 4);
     run(w, 20 * MS);
-    if (i == 0) assert_ptr_equal(strstr(w->answer, path), w->answer);
+    if (i == 0)
+      assert_ptr_equal(strstr(w->relays[0].answer, path), w->relays[0].answer);
   }
   assert_int_equal(a->n_refused, 20);
   assert_string_equal(a->reason, "not-allowed");
-  assert_int_equal(w->n_deletes, 5); /* an agent cannot make us busy with it */
+  assert_int_equal(w->relays[0].n_deletes,
+                   5); /* an agent cannot make us busy with it */
   strcpy(a->grant, "../connector");
   run(w, 2 * SEC);
   open_context(a, 4);
   run(w, 100 * MS);
-  assert_int_equal(w->n_deletes, 5);
+  assert_int_equal(w->relays[0].n_deletes, 5);
   done(w);
 }
 
@@ -497,12 +499,12 @@ static void a_moved_backend_is_down_until_it_was_asked(void **state) {
 
   l.web[WEB_TCP].to = "elsewhere:80";
   reload(w, &l, "192.0.2.8:8");
-  assert_non_null(strstr(w->services, "\"health\":\"down\""));
+  assert_non_null(strstr(w->relays[0].services, "\"health\":\"down\""));
   assert_false(health_is_up(health(w)));
   assert_string_equal(checks(w, true), "S");
   assert_true(health_is_up(health(w)));
   run(w, 100 * MS);
-  assert_non_null(strstr(w->answer, "\"health\":\"up\""));
+  assert_non_null(strstr(w->relays[0].answer, "\"health\":\"up\""));
   done(w);
 }
 
@@ -556,7 +558,7 @@ static void a_check_goes_with_its_service(void **state) {
 static void what_changes_while_registering_is_told_after_it(void **state) {
   struct list l;
   struct world *w = checked_world(&l);
-  int n = w->n_registered;
+  int n = w->relays[0].n_registered;
 
   l.v[l.n++] = (struct connector_service){.id = "more", .n_backends = 1};
   set(w, &l);
@@ -566,9 +568,9 @@ static void what_changes_while_registering_is_told_after_it(void **state) {
   set(w, &l);
   resolve(w, "192.0.2.8:8");
   run(w, SEC);
-  assert_int_equal(w->n_registered, n + 2);
-  assert_non_null(strstr(w->services, "\"id\":\"much\""));
-  assert_null(strstr(w->services, "\"id\":\"mo"));
+  assert_int_equal(w->relays[0].n_registered, n + 2);
+  assert_non_null(strstr(w->relays[0].services, "\"id\":\"much\""));
+  assert_null(strstr(w->relays[0].services, "\"id\":\"mo"));
   done(w);
 }
 

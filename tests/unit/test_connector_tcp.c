@@ -422,7 +422,7 @@ static void event(struct agent *a, const char *name, const char *rest) {
   char text[1024];
 
   snprintf(text, sizeof(text), "{\"event\":\"%s\",%s}", name, rest);
-  line(a->w, text);
+  line(relay_of(a), text);
   run(a->w, 50 * MS);
 }
 

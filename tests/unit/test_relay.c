@@ -68,6 +68,7 @@ static void a_granted_route_forwards_between_the_two_addresses(void **state) {
   struct cast c = granted();
   json_t *e = event_of(c.connector, "route-request");
   assert_string_equal(text_at(e, "agent"), "spiffe://example.org/agent/laptop");
+  assert_string_equal(text_at(e, "instance"), c.agent->instance);
   assert_string_equal(text_at(e, "observed"), "198.51.100.1:2000");
   assert_string_equal(text_at(e, "route"), route_id);
   assert_string_equal(text_at(e, "grant.id"), grant_id);
