@@ -19,6 +19,7 @@ enum {
   ATTR_MESSAGE_INTEGRITY_SHA256 = 0x001c,
   ATTR_XOR_MAPPED_ADDRESS = 0x0020,
   ATTR_PADDING = 0x0026,
+  ATTR_RESPONSE_PORT = 0x0027,
   ATTR_OPTIONAL = 0x8000, /* from here on comprehension-optional */
   ATTR_FINGERPRINT = 0x8028,
   ATTR_RESPONSE_ORIGIN = 0x802b,
@@ -126,6 +127,14 @@ static void rd_change(struct rd *r, struct stun_msg *m) {
   m->change = bits & (STUN_CHANGE_IP | STUN_CHANGE_PORT);
 }
 
+/* RFC 5780, 7.5: a port and two bytes of padding, which some count as value. */
+static void rd_port(struct rd *r, struct stun_msg *m) {
+  uint16_t port = rd_u16(r);
+
+  if (rd_left(r)) rd_u16(r);
+  if (!m->response_port) m->response_port = port;
+}
+
 static void rd_error(struct rd *r, struct stun_msg *m) {
   uint32_t v = rd_u32(r);
   unsigned hundreds = v >> 8 & 7, rest = v & 0xff;
@@ -193,6 +202,9 @@ static void rd_attr(struct rd *r, struct stun_msg *m, uint16_t type,
     break;
   case ATTR_UNKNOWN_ATTRIBUTES:
     rd_listed(r, m);
+    break;
+  case ATTR_RESPONSE_PORT:
+    rd_port(r, m);
     break;
   case ATTR_PADDING:
     if (!m->padding) m->padding = rd_left(r);
@@ -323,6 +335,10 @@ static void wr_question(struct wr *w, const struct stun_msg *m) {
   if (m->has_change) {
     p = wr_attr(w, ATTR_CHANGE_REQUEST, 4);
     if (p) put_u32(p, m->change);
+  }
+  if (m->response_port) {
+    p = wr_attr(w, ATTR_RESPONSE_PORT, 4);
+    if (p) put_u16(p, m->response_port);
   }
   if (m->padding) wr_attr(w, ATTR_PADDING, m->padding);
 }

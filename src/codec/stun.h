@@ -48,8 +48,10 @@ struct stun_msg {
   struct ztna_addr other;  /* OTHER-ADDRESS (RFC 5780, 7.4) */
   struct ztna_addr origin; /* RESPONSE-ORIGIN (7.3) */
   bool has_change;
-  uint32_t change;   /* STUN_CHANGE_ bits */
-  bool has_username; /* in: one longer than fits here is as if not there */
+  uint32_t change;        /* STUN_CHANGE_ bits */
+  uint16_t response_port; /* RESPONSE-PORT (7.5): the answer goes there, at the
+                             address that asks; 0: none */
+  bool has_username;      /* in: one longer than fits here is as if not there */
   uint8_t username[STUN_USERNAME_MAX];
   size_t username_len;
   uint16_t error;   /* 0: none */

@@ -133,12 +133,15 @@ static bool lists_change(const struct stun_msg *m) {
   return false;
 }
 
-/* True: not an end, it is asked once more without what was not understood. */
-static bool ask_barely(struct ask *a, const struct stun_msg *m, uint64_t now) {
-  if (lists_change(m) || m->error != STUN_UNKNOWN_ATTRIBUTE ||
-      !is_padded(a, m->txid[STUN_TXID_LEN - 1]))
+/* True: not an end, it is asked once more without what was not understood, or
+ * with the length that a relay wants of strangers. */
+static bool ask_otherwise(struct ask *a, const struct stun_msg *m,
+                          uint64_t now) {
+  bool padded = is_padded(a, m->txid[STUN_TXID_LEN - 1]);
+  if (m->error == STUN_UNKNOWN_ATTRIBUTE && padded && !lists_change(m))
+    a->bare = true;
+  else if (m->error != STUN_BAD_REQUEST || padded || a->bare)
     return false;
-  a->bare = true;
   a->next_at = now;
   return true;
 }
@@ -158,7 +161,7 @@ bool ask_answer(struct observer *ob, struct ask *a, uint64_t now,
     ob->stats.drops[REASON_MALFORMED]++;
     return false;
   }
-  if (m->class == STUN_ERROR && ask_barely(a, m, now)) return false;
+  if (m->class == STUN_ERROR && ask_otherwise(a, m, now)) return false;
   /* CHANGE-REQUEST may be passed over by who does not know it. */
   bool elsewhere = !ztna_addr_equal(&d->remote, &a->to);
   bool good = m->class == STUN_SUCCESS && (!a->change || elsewhere);

@@ -224,8 +224,14 @@ static void answer(const struct server *s, const struct ztna_addr *at,
       .fingerprint = true,
   };
   struct ztna_addr from = *at;
-  if (s->wants_padding && q->has_change && !q->padding) return;
   memcpy(m.txid, q->txid, sizeof(m.txid));
+  if (s->wants_padding && q->has_change && !q->padding) {
+    m.class = STUN_ERROR;
+    m.error = STUN_BAD_REQUEST;
+    m.mapped.family = 0;
+    send_back(client, &from, &m);
+    return;
+  }
   bool ip = q->change & STUN_CHANGE_IP, port = q->change & STUN_CHANGE_PORT;
   if (s->other_port) m.other = other_end(s, at, s->b.family != 0, true);
   if (s->lie.family) m.other = s->lie;
@@ -459,6 +465,19 @@ static void a_refused_change_of_address_is_no_filtering(void **state) {
   assert_int_equal(observe()->filtering, NAT_ADDRESS_DEPENDENT);
   assert_true(observer_view(w.o, 4)->filtering_partial);
   assert_int_equal(w.n_refused, 1);
+}
+
+static void a_lost_first_question_hides_no_filtering(void **state) {
+  world(true);
+  serve_two();
+  w.servers[0].wants_padding = true;
+  nat(NAT_ENDPOINT_INDEPENDENT, NAT_ENDPOINT_INDEPENDENT, NAT_PRESERVING, 0);
+  observer_start(w.o, w.now);
+  w.lose_all = true;
+  run(50 * MS);
+  w.lose_all = false;
+  run(2 * SEC);
+  assert_int_equal(observer_view(w.o, 4)->filtering, NAT_ENDPOINT_INDEPENDENT);
 }
 
 static void change_request_passed_over_tells_nothing(void **state) {
@@ -795,6 +814,7 @@ int main(void) {
       T(two_plain_servers_tell_hard_from_easy),
       T(one_address_tells_of_filtering_by_port_only),
       T(a_refused_change_of_address_is_no_filtering),
+      T(a_lost_first_question_hides_no_filtering),
       T(change_request_passed_over_tells_nothing),
       T(filtering_is_not_asked_for_unless_wanted),
       T(allocation_is_found_behind_every_mapping),

@@ -113,6 +113,7 @@ static const struct stun_msg *examples(size_t *n) {
                            .txid = "hello world",
                            .has_change = true,
                            .change = STUN_CHANGE_IP | STUN_CHANGE_PORT,
+                           .response_port = 50001,
                            .padding = 33,
                            .fingerprint = true};
   v[2] = (struct stun_msg){.class = STUN_SUCCESS,
@@ -378,12 +379,12 @@ static void of_both_integrities_the_stronger_one_counts(void **state) {
 static void unknown_attributes_that_must_be_known_are_reported(void **state) {
   uint8_t to[STUN_MAX];
   size_t n = REQUEST_WITH(to, "\x80\x22\0\0"
-                              "\0\x27\0\x02\x12\x34\0\0"
+                              "\0\x25\0\x02\x12\x34\0\0"
                               "\xff\xff\0\0"
                               "\x7f\xff\0\0");
   struct stun_msg m = read_ok(to, n);
 
-  assert_int_equal(m.unknown, 0x0027);
+  assert_int_equal(m.unknown, 0x0025);
   assert_int_equal(m.n_listed, 2);
   assert_int_equal(m.listed[1], 0x7fff);
   m.class = STUN_ERROR;
@@ -392,7 +393,7 @@ static void unknown_attributes_that_must_be_known_are_reported(void **state) {
   m = read_ok(to, n);
   assert_int_equal(m.error, STUN_UNKNOWN_ATTRIBUTE);
   assert_int_equal(m.n_listed, 2);
-  assert_int_equal(m.listed[0], 0x0027);
+  assert_int_equal(m.listed[0], 0x0025);
   assert_int_equal(m.unknown, 0);
 }
 
@@ -430,6 +431,19 @@ static void the_xored_address_is_preferred_to_the_plain_one(void **state) {
 
   assert_addr(&m.mapped, "10.0.0.2:1");
   assert_true(m.legacy_mapped);
+}
+
+static void a_response_port_may_count_its_padding_or_not(void **state) {
+  uint8_t four[] = "\0\x01\0\x08\x21\x12\xa4\x42transaction!"
+                   "\0\x27\0\x04\xc3\x51\0\0";
+  uint8_t two[] = "\0\x01\0\x08\x21\x12\xa4\x42transaction!"
+                  "\0\x27\0\x02\xc3\x51\0\0";
+  uint8_t three[] = "\0\x01\0\x08\x21\x12\xa4\x42transaction!"
+                    "\0\x27\0\x03\xc3\x51\0\0";
+  struct stun_msg m;
+  assert_int_equal(read_ok(four, sizeof(four) - 1).response_port, 50001);
+  assert_int_equal(read_ok(two, sizeof(two) - 1).response_port, 50001);
+  assert_int_equal(stun_read(&m, three, sizeof(three) - 1), ZTNA_EMALFORMED);
 }
 
 static void a_long_username_is_as_if_not_there(void **state) {
@@ -499,6 +513,7 @@ int main(void) {
       TEST(more_unknown_attributes_than_fit_are_left_out),
       TEST(of_repeated_attributes_the_first_counts),
       TEST(the_xored_address_is_preferred_to_the_plain_one),
+      TEST(a_response_port_may_count_its_padding_or_not),
       TEST(a_long_username_is_as_if_not_there),
       TEST(a_mac_is_the_standard_one_and_allocates_nothing),
   };
