@@ -83,7 +83,7 @@ behaves() {
   esac
 }
 
-lab_need xargs
+lab_need xargs "$NAT_CHECK"
 case $# in
 1) check "class_behaves_as_its_name: $1" behaves "$1" ;;
 0) echo short-timeouts ${CLASSES/short-timeouts/} $SHARED | xargs -n 1 -P 12 tests/e2e/nat/classes.sh || FAILED=1 ;;

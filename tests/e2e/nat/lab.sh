@@ -220,7 +220,48 @@ lab_up() {
     shared_up "$1"
   else
     side_up agent "$1" && side_up conn "$2"
-  fi
+  fi && count_up
+}
+
+# --- witnesses: packets on their way, counted behind every drop
+
+count_up() {
+  on core nft -f - <<END
+table inet count {
+  counter out { }
+  counter back { }
+  counter relayed { }
+  chain forward {
+    type filter hook forward priority filter + 20
+    iifname "agent" oifname "conn" counter name out
+    iifname "conn" oifname "agent" counter name back
+    iifname "relay*" counter name relayed
+  }
+}
+END
+  is_shared "$CLASS_agent" || return 0
+  local family
+  for family in inet bridge; do # routed, or in one network
+    on nat-agent nft -f - <<END
+table $family count {
+  counter out { }
+  counter back { }
+  chain forward {
+    type filter hook forward priority filter + 20
+    iifname "lan" oifname { "lan1", "lan2" } counter name out
+    iifname { "lan1", "lan2" } oifname "lan" counter name back
+  }
+}
+END
+  done
+}
+# counted: packets so far from agent to conn, back, and from relays to either
+counted() {
+  {
+    on core nft list counters
+    ! is_shared "$CLASS_agent" || on nat-agent nft list counters
+  } | awk '/counter/ { name = $2 } /packets/ { n[name] += $2 }
+    END { print n["out"] + 0, n["back"] + 0, n["relayed"] + 0 }'
 }
 
 # --- what happens to it
@@ -313,8 +354,11 @@ relay_at() {
 }
 # relays_for CLASS: as lib's connector_json and agent_json put it between quotes
 relays_for() {
-  relay_at 1 "$1"
-  ! has_host relay2 || printf '", "%s' "$(relay_at 2 "$1")"
+  if has_host relay2; then
+    printf '%s", "%s' "$(relay_at 1 "$1")" "$(relay_at 2 "$1")"
+  else
+    relay_at 1 "$1"
+  fi
 }
 lab_json() {
   relay_json
@@ -341,6 +385,7 @@ lab_programs() {
   lab_json
   start_backend
   start_relay
-  ! has_host relay2 || start_relay2
+  wait_for 5 is_ready relay
+  ! has_host relay2 || { start_relay2 && wait_for 5 is_ready relay2; }
   pair_start
 }
