@@ -49,6 +49,7 @@ struct ztna_agent_config {
   const struct ztna_prefix *networks; /* where addresses are accepted from a
                                          relay */
   size_t n_networks;
+  bool direct;  /* look for direct paths to connectors */
   bool cubic;   /* congestion control instead of BBR */
   uint16_t mtu; /* of the tunnel; 0: 1280 */
   /* The TUN takes TCP super-packets and partial checksums; and of UDP. */

@@ -15,88 +15,6 @@
 
 #define FLOW_IDLE (180 * SEC) /* a little more than a connector's 2 minutes */
 
-/* --- relays --- */
-
-static void take_addresses(struct ztna_agent *a, json_t *list) {
-  struct ztna_addr v[2];
-  char text[ZTNA_ADDR_STRLEN];
-
-  if (!list || addrs_json_read(list, v) < 0) return;
-  for (int i = 0; i < 2; i++) {
-    if (!v[i].family || agent_address_acceptable(a, &v[i])) continue;
-    log_err("agent: own address refused address=%s: not inside agent.networks",
-            ztna_addr_print(&v[i], text));
-    memset(&v[i], 0, sizeof(v[i]));
-  }
-  if (!memcmp(v, a->addrs, sizeof(v))) return;
-  memcpy(a->addrs, v, sizeof(v));
-  a->generation++;
-  for (int i = 0; i < 2; i++)
-    if (v[i].family)
-      log_info("agent: address %s", ztna_addr_print(&v[i], text));
-}
-
-static void on_up(struct uplink *u, void *ud, json_t *self) {
-  struct ztna_agent *a = ud;
-  const char *observed = json_string_value(json_object_get(self, "observed"));
-
-  a->now = quic_now(a->quic);
-  log_info("agent: relay connected relay=%s identity=%s observed=%s",
-           uplink_name(u), uplink_relay_identity(u),
-           observed ? observed : "none");
-  take_addresses(a, json_object_get(self, "addresses"));
-  a->up = true;
-  uplink_confirm(u);
-  agent_links_calm(a);
-  agent_services_resume(a);
-  a->sweep_at = a->now;
-}
-
-static struct service *by_grant(struct ztna_agent *a, json_t *e) {
-  const char *id = json_string_value(json_object_get(e, "grant"));
-
-  for (size_t i = 0; id && i < a->n_services; i++)
-    if (!strcmp(a->services[i]->grant, id)) return a->services[i];
-  return NULL;
-}
-
-static void on_event(struct uplink *u, void *ud, const char *name, json_t *e) {
-  struct ztna_agent *a = ud;
-  const char *reason = json_string_value(json_object_get(e, "reason"));
-  struct service *s;
-
-  a->now = quic_now(a->quic);
-  if (!strcmp(name, "snapshot") || !strcmp(name, "services-changed")) {
-    take_addresses(a, json_object_get(e, "addresses"));
-    if (json_object_get(e, "services"))
-      agent_services_take(a, json_object_get(e, "services"));
-  } else if (!strcmp(name, "route-closed")) {
-    agent_link_route_closed(a, e);
-  } else if (!strcmp(name, "grant-closed") && (s = by_grant(a, e))) {
-    enum reason why = reason ? reason_find(reason) : REASON_EXPIRED;
-
-    if (why == REASON_EXPIRED)
-      agent_service_lost(a, s);
-    else
-      agent_service_refuse(a, s, why);
-  }
-}
-
-static void on_down(struct uplink *u, void *ud, enum reason why,
-                    const char *text) {
-  struct ztna_agent *a = ud;
-
-  a->now = quic_now(a->quic);
-  log_warn("agent: relay lost relay=%s reason=%s text=\"%s\" (%s; can be fixed "
-           "by: %s)",
-           uplink_name(u), reason_name(why), text, reason_text(why),
-           reason_fix(why));
-  a->up = false;
-  a->current = (a->current + 1) % a->n_uplinks; /* the next one's turn */
-}
-
-static const struct uplink_events uplink_events = {on_up, on_event, on_down};
-
 /* --- life --- */
 
 int ztna_agent_global_init(void (*random)(void *ctx, void *buf, size_t len),
@@ -107,22 +25,16 @@ int ztna_agent_global_init(void (*random)(void *ctx, void *buf, size_t len),
   return tls_global_init(&rng, NULL);
 }
 
-static int make_uplinks(struct ztna_agent *a,
-                        const struct ztna_agent_config *cfg) {
-  a->uplinks = calloc(cfg->n_relays + 1, sizeof(*a->uplinks));
-  if (!a->uplinks) return ZTNA_ENOMEM;
-  for (; a->n_uplinks < cfg->n_relays; a->n_uplinks++) {
-    struct uplink_options u = {.quic = a->quic,
-                               .rng = &a->rng,
-                               .relay = cfg->relays[a->n_uplinks],
-                               .trust_domain =
-                                   tls_identity(a->tls)->trust_domain,
-                               .ev = &uplink_events,
-                               .ud = a};
+/* Nobody else may choose them as a place for packets. */
+static bool is_relay(void *ud, const struct ztna_addr *to) {
+  struct ztna_agent *a = ud;
 
-    if (!(a->uplinks[a->n_uplinks] = uplink_new(&u))) return ZTNA_ENOMEM;
+  for (size_t i = 0; i < a->n_uplinks; i++) {
+    struct ztna_addr relay = uplink_remote(a->uplinks[i]);
+
+    if (relay.family && ztna_addr_same_ip(&relay, to)) return true;
   }
-  return 0;
+  return false;
 }
 
 static int copy_config(struct ztna_agent *a,
@@ -185,7 +97,11 @@ static int make(struct ztna_agent *a, const struct ztna_agent_config *cfg,
       ipq_init(&a->out, OUT_BYTES) < 0)
     return ZTNA_ENOMEM;
   if ((rc = copy_config(a, cfg)) < 0) return rc;
-  return make_uplinks(a, cfg);
+  if (direct_common_init(&a->direct, &a->rng, &a->outside, cfg->direct) < 0)
+    return ZTNA_ENOMEM;
+  a->direct.is_forbidden = is_relay;
+  a->direct.ud = a;
+  return agent_relays_make(a, cfg);
 }
 
 int ztna_agent_new(struct ztna_agent **out, const struct ztna_agent_config *cfg,
@@ -214,7 +130,11 @@ void ztna_agent_free(struct ztna_agent *a) {
   agent_udp_free(a);
   agent_links_free(a);
   if (a->quic) quic_free(a->quic);
-  for (size_t i = 0; i < a->n_uplinks; i++) uplink_free(a->uplinks[i]);
+  direct_common_done(&a->direct);
+  for (size_t i = 0; i < a->n_uplinks; i++) {
+    uplink_free(a->uplinks[i]);
+    json_decref(a->lists[i]);
+  }
   agent_services_free(a);
   flows_free(a->flows);
   map_done(&a->by_addr);
@@ -229,28 +149,17 @@ void ztna_agent_free(struct ztna_agent *a) {
 
 /* --- verbs --- */
 
-int ztna_agent_wants_relay(struct ztna_agent *a) {
-  for (size_t i = 0; i < a->n_uplinks; i++)
-    if (i == a->current && uplink_wants_addrs(a->uplinks[i])) return (int)i;
-  return -1;
-}
-
-void ztna_agent_set_relay(struct ztna_agent *a, size_t relay,
-                          const struct ztna_addr *v, size_t n, uint64_t now) {
-  a->now = now;
-  if (relay < a->n_uplinks) uplink_set_addrs(a->uplinks[relay], v, n, now);
-}
-
 void ztna_agent_udp_in(struct ztna_agent *a, uint64_t now,
                        const struct dgram *d) {
   a->now = now;
-  quic_dgram_in(a->quic, now, d);
+  if (!direct_udp_in(&a->direct, now, d)) quic_dgram_in(a->quic, now, d);
 }
 
 void ztna_agent_tick(struct ztna_agent *a, uint64_t now) {
   a->now = now;
   quic_tick(a->quic, now);
-  if (!a->stopping) uplink_tick(a->uplinks[a->current], now);
+  if (!a->stopping) agent_relays_tick(a, now);
+  direct_tick(&a->direct, now);
   agent_services_tick(a, now);
   agent_links_tick(a, now);
   agent_flows_tick(a, now);
@@ -259,19 +168,25 @@ void ztna_agent_tick(struct ztna_agent *a, uint64_t now) {
 
 void ztna_agent_network_changed(struct ztna_agent *a, uint64_t now) {
   a->now = now;
-  uplink_probe(a->uplinks[a->current], now);
+  for (size_t i = 0; i < a->n_uplinks; i++) uplink_probe(a->uplinks[i], now);
+  agent_routes_hold(a, now);
+  direct_network_changed(&a->direct, now);
 }
 
 int ztna_agent_next(struct ztna_agent *a, uint64_t now, struct dgram *v,
                     int max) {
+  int n;
+
   a->now = now;
-  return quic_next(a->quic, now, v, max);
+  n = quic_next(a->quic, now, v, max);
+  return n ? n : direct_next(&a->direct, now, v, max);
 }
 
 uint64_t ztna_agent_deadline(const struct ztna_agent *a) {
   uint64_t at = quic_deadline(a->quic);
 
-  at = time_min(at, uplink_deadline(a->uplinks[a->current]));
+  at = time_min(at, agent_relays_deadline(a));
+  at = time_min(at, direct_deadline(&a->direct));
   at = time_min(at, flows_deadline(a->flows));
   at = time_min(at, agent_flows_deadline(a));
   at = time_min(at, agent_tcp_deadline(a));
@@ -308,7 +223,7 @@ int ztna_agent_addresses(const struct ztna_agent *a, struct ztna_addr v[2]) {
 }
 
 bool ztna_agent_ready(const struct ztna_agent *a, const char **why) {
-  enum reason r = uplink_why(a->uplinks[a->current], NULL);
+  enum reason r = uplink_why(agent_relay(a), NULL);
 
   if (a->stopping) r = REASON_SHUTTING_DOWN;
   *why = reason_name(r);
@@ -378,11 +293,13 @@ char *ztna_agent_metrics(const struct ztna_agent *a) {
 
   sbuf_init(&b, 0);
   for (int i = 0; i < LINKS_MAX; i++)
-    if (a->links[i]) path_total(a->links[i]->path, &sum);
+    for (size_t k = 0; a->links[i] && k < a->links[i]->ways.n; k++)
+      path_total(a->links[i]->ways.v[k]->path, &sum);
   metrics_print(&b, metrics, &a->counters);
   metrics_print(&b, tcp_metrics, &a->tcp);
   metrics_print(&b, path_metrics, &sum);
   metrics_print(&b, quic_metrics, quic_stats(a->quic));
+  metrics_print(&b, direct_metrics, &a->direct.stats);
   if (!b.failed) return b.s;
   sbuf_done(&b);
   return NULL;
@@ -407,6 +324,14 @@ static json_t *service_status(const struct service *s) {
   return j;
 }
 
+static json_t *relays_status(const struct ztna_agent *a) {
+  json_t *list = json_array();
+
+  for (size_t i = 0; i < a->n_uplinks; i++)
+    if (a->held[i]) json_array_append_new(list, uplink_status(a->uplinks[i]));
+  return list;
+}
+
 char *ztna_agent_status(const struct ztna_agent *a) {
   json_t *j = json_object(), *list = json_array(), *links = json_array();
   char *s;
@@ -418,7 +343,8 @@ char *ztna_agent_status(const struct ztna_agent *a) {
   json_object_set_new(j, "role", json_string("agent"));
   json_object_set_new(j, "identity", json_string(tls_identity(a->tls)->spiffe));
   json_object_set_new(j, "addresses", addrs_json_write(a->addrs));
-  json_object_set_new(j, "relay", uplink_status(a->uplinks[a->current]));
+  json_object_set_new(j, "relay", uplink_status(agent_relay(a)));
+  json_object_set_new(j, "relays", relays_status(a));
   json_object_set_new(j, "services", list);
   json_object_set_new(j, "links", links);
   json_object_set_new(j, "tcp_flows",

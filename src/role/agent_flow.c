@@ -32,6 +32,8 @@ static void go(struct ztna_agent *a, struct agent_flow *f) {
   if (f->flow->answered) {
     tcpflow_resume(f->flow, p);
   } else {
+    /* A connector may still know what was asked on a path that died. */
+    if (f->link) rng_fill(&a->rng, f->flow->id, FLOW_ID_LEN);
     f->link = f->service->link;
     tcpflow_start(f->flow, p, f->service->context, &f->dst, &f->src);
   }
@@ -103,6 +105,27 @@ void agent_flows_abandon(struct ztna_agent *a, const struct link *l,
     }
 }
 
+static void follow(struct ztna_agent *a, struct agent_flow *f, bool planned) {
+  struct link *l = f->link;
+  struct stream *s = f->flow->stream;
+
+  if (s && stream_path(s) != l->path && path_is_live(l->path)) {
+    if (planned)
+      tcpflow_move(f->flow, l->path); /* or later: retry */
+    else
+      tcpflow_leave(f->flow);
+  }
+  go(a, f);
+}
+
+void agent_flows_follow(struct ztna_agent *a, struct link *l, bool planned) {
+  for (size_t i = 0; i < a->n_services; i++)
+    for (struct agent_flow *f = a->services[i]->tcp, *next; f; f = next) {
+      next = f->next;
+      if (f->link == l) follow(a, f, planned);
+    }
+}
+
 void agent_flows_forget_link(struct ztna_agent *a, const struct link *l) {
   for (size_t i = 0; i < a->n_services; i++)
     for (struct agent_flow *f = a->services[i]->tcp; f; f = f->next)
@@ -152,7 +175,13 @@ static void retry(struct ztna_agent *a, struct service *s, bool early) {
   if (s->use == USE_REFUSED && a->now < s->retry_at && !early) return;
   if (s->use == USE_NONE || s->use == USE_REFUSED || s->use == USE_ASKING)
     agent_service_want(a, s);
-  agent_flows_go(a, s);
+  for (struct agent_flow *f = s->tcp, *next; f; f = next) {
+    next = f->next;
+    if (f->link)
+      follow(a, f, true);
+    else
+      go(a, f);
+  }
   hasten(a, s);
 }
 

@@ -11,10 +11,11 @@
 #include "codec/ip.h"
 #include "part/flows.h"
 #include "part/ipq.h"
-#include "role/outside.h"
 #include "role/path.h"
+#include "role/direct.h"
 #include "role/tcpflow.h"
 #include "role/uplink.h"
+#include "role/ways.h"
 
 enum {
   ID_LEN = 16,
@@ -30,6 +31,9 @@ enum {
   NETWORKS_MAX = 16,
   PATTERNS_MAX = 64,
   LEFT_MAX = 3,
+  RELAYS_MAX = 16,
+  RELAYS_HELD = 2, /* control connections at a time */
+  LINK_RELAYED = WAYS_MAX - DIRECT_FAMILIES,
 };
 
 /* What a service's use is waiting for. */
@@ -71,20 +75,42 @@ struct service {
   struct agent_flow *tcp, *tcp_last; /* agent_flow.h, the oldest first */
 };
 
+/* One path of a link, over a relay or direct. */
+struct agent_way {
+  struct way way; /* the first member; path NULL: never used */
+  struct link *link;
+  uint8_t handle[HANDLE_LEN], peer_handle[HANDLE_LEN];
+  uint64_t rtt;     /* relayed: connector to relay; direct: of the check; ns */
+  uint64_t calm_at; /* silence counts from here at the earliest */
+  bool dial_due;
+  uint64_t dial_at; /* not before */
+  unsigned n_failed;
+  /* relayed */
+  size_t relay;
+  char route[ID_TEXT]; /* empty: none */
+  char gone[ID_TEXT];  /* the one before: given back or closed */
+  char *ticket;
+  bool asked;          /* a request for a route of its own is under way */
+  bool stale;          /* its relay was away: does it still know the route? */
+  uint64_t ask_at;     /* not before */
+  uint64_t heard;      /* packets of the relay when our address changed */
+  uint64_t held_until; /* 0: its packets leave */
+  /* direct */
+  struct ztna_addr remote;
+  uint16_t sock;
+  int family;
+};
+
 /* The association with one connector. */
 struct link {
   struct ztna_agent *owner;
   char connector[IDENTITY_SPIFFE_MAX + 1];
-  char route[ID_TEXT]; /* empty: none */
-  char gone[ID_TEXT];  /* the one before: given back or closed */
-  char *ticket;
-  uint8_t handle[HANDLE_LEN], peer_handle[HANDLE_LEN];
-  uint64_t rtt; /* connector to relay, ns */
-  struct path *path;
-  char id[ID_TEXT]; /* of the link, from hello */
-  bool dial_due;
+  char id[ID_TEXT]; /* of the link, from hello; empty: none yet */
+  struct ways ways;
+  struct agent_way relayed[LINK_RELAYED], direct[DIRECT_FAMILIES];
+  struct path *path; /* the one in use, or to be; never NULL */
+  struct direct *search;
   uint16_t next_context;
-  uint64_t calm_at;      /* silence counts from here at the earliest */
   uint64_t doubt_at;     /* next time that the relay is asked for another one */
   uint64_t unused_since; /* its services have left; 0: one uses it */
 };
@@ -110,10 +136,14 @@ struct ztna_agent {
   struct pool pool;
   struct flows *flows;
   struct uplink **uplinks;
-  size_t n_uplinks, current; /* the one that is used or tried */
-  bool up;                   /* addresses are known */
-  bool listed;               /* a relay said which services there are */
+  size_t n_uplinks;
+  bool held[RELAYS_MAX];     /* connected, or tried */
+  json_t *lists[RELAYS_MAX]; /* what each relay said last of services */
+  size_t current;            /* the one that is asked for services */
+  bool up;                   /* it is connected, addresses are known */
   struct outside outside;
+  struct direct_common direct;
+  bool listed; /* a relay said which services there are */
   char *patterns[PATTERNS_MAX];
   size_t n_patterns;
   struct ztna_prefix networks[NETWORKS_MAX];
@@ -184,17 +214,76 @@ struct left *agent_service_has_left(struct service *s, const struct link *l,
 /* The link's contexts are gone. */
 void agent_service_forget_link(struct service *s, const struct link *l);
 
+/* agent_relay.c */
+int agent_relays_make(struct ztna_agent *a,
+                      const struct ztna_agent_config *cfg);
+void agent_relays_tick(struct ztna_agent *a, uint64_t now);
+uint64_t agent_relays_deadline(const struct ztna_agent *a);
+/* The one that is asked for services; it need not be up. */
+struct uplink *agent_relay(const struct ztna_agent *a);
+size_t agent_relay_index(const struct ztna_agent *a, const struct uplink *u);
+
 /* agent_link.c */
-struct link *agent_link_take(struct ztna_agent *a, json_t *granted);
-/* The answer is about a route that ended while it was on its way; true once. */
-bool agent_link_is_gone(struct ztna_agent *a, json_t *granted);
+/* An answer to POST /v1/grants of this relay. */
+struct link *agent_link_take(struct ztna_agent *a, size_t relay,
+                             json_t *granted);
+/* Opens the service's context as soon as a path is there. */
 void agent_link_open(struct link *l, struct service *s);
-void agent_link_route_closed(struct ztna_agent *a, json_t *e);
+/* It is open, and another relay grants it now, too. */
+void agent_link_rebind(struct link *l, struct service *s);
+/* Nothing is known of the other side any more: what is in use is asked for. */
+void agent_link_lost(struct link *l, enum reason why);
+/* A path is live that may be the only one: hello, and contexts anew. */
+void agent_link_greet(struct link *l, struct agent_way *w);
+int agent_link_message(struct link *l, struct agent_way *w, json_t *m);
+void agent_link_packet(struct link *l, uint64_t context, const uint8_t *ip,
+                       size_t len);
+bool agent_link_is_in_use(const struct link *l);
+/* `opened` of a service is still to come. */
+bool agent_link_is_waiting(struct link *l);
+bool agent_link_has_route(const struct link *l);
+extern const struct ways_ops agent_ways_ops;
 void agent_links_tick(struct ztna_agent *a, uint64_t now);
 void agent_links_free(struct ztna_agent *a);
 void agent_links_close(struct ztna_agent *a, enum reason why);
-void agent_links_calm(struct ztna_agent *a);
 void agent_links_status(const struct ztna_agent *a, json_t *into);
+
+#define each_service(a, l, s)                     \
+  for (size_t i_ = 0; i_ < (a)->n_services; i_++) \
+    if ((s = (a)->services[i_])->link == (l))
+
+/* agent_way.c */
+/* Its path exists from here on. ZTNA_ENOMEM. */
+int agent_way_make(struct link *l, struct agent_way *w, enum way_kind kind);
+struct agent_way *agent_way_of(struct link *l, const struct path *p);
+bool agent_way_is_used(const struct agent_way *w);
+/* In the order of their use: link's ways one by one; NULL behind the last. */
+struct agent_way *agent_way_at(struct link *l, size_t i);
+void agent_way_tick(struct agent_way *w, uint64_t now);
+void agent_way_free(struct agent_way *w);
+void agent_way_dial(struct agent_way *w);
+
+/* agent_route.c: ways over relays */
+struct agent_way *agent_route_take(struct link *l, size_t relay, json_t *j);
+/* The answer is about a route that ended while it was on its way; true once. */
+bool agent_route_is_gone(struct ztna_agent *a, json_t *granted);
+void agent_route_closed(struct ztna_agent *a, size_t relay, json_t *e);
+/* What resumes it at this relay; NULL: nothing. */
+const char *agent_route_ticket(const struct link *l, size_t relay);
+void agent_route_give_back(struct agent_way *w);
+void agent_routes_tick(struct link *l, uint64_t now);
+/* This relay came back: silence so far was its, not the paths'. */
+void agent_routes_calm(struct ztna_agent *a, size_t relay);
+/* Our address may be another one: nothing over relays before they know it. */
+void agent_routes_hold(struct ztna_agent *a, uint64_t now);
+void agent_route_check_silence(struct agent_way *w, uint64_t now);
+
+/* agent_direct.c */
+void agent_direct_want(struct link *l, uint64_t now);
+int agent_direct_message(struct link *l, json_t *m);
+void agent_direct_joined(struct link *l, struct agent_way *w);
+void agent_direct_ended(struct link *l, struct agent_way *w);
+void agent_direct_free(struct link *l);
 
 /* agent_packet.c */
 void agent_packet_to_tun(struct ztna_agent *a, struct service *s,

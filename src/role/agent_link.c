@@ -1,5 +1,5 @@
-/* agent_link.c - the links to connectors: routes from the relay, the path over
- * it, and the contexts opened on it. */
+/* agent_link.c - the links to connectors: the contexts opened inside them, and
+ * what happens when they move from one path to another. */
 #include "role/agent_int.h"
 
 #include <stdlib.h>
@@ -8,24 +8,13 @@
 
 #include "base/hex.h"
 #include "base/log.h"
-#include "base/map.h"
 #include "role/agent_flow.h"
 #include "role/grant_json.h"
 
-/* A path that stays silent for so long, while the relay answers, is made anew:
- * its connector may have lost it. */
-#define REDIAL_AFTER (1500 * MS)
-/* So long after it fell silent the relay is asked whether its connector is
- * there, and for another one. */
-#define DOUBT_AFTER (150 * MS)
 /* A connector that its services and their flows have left is let go then. */
 #define UNUSED_FOR (60 * SEC)
 
 /* --- services of a link --- */
-
-#define each_service(a, l, s)                     \
-  for (size_t i_ = 0; i_ < (a)->n_services; i_++) \
-    if ((s = (a)->services[i_])->link == (l))
 
 static struct service *by_context(struct link *l, uint64_t context) {
   struct service *s;
@@ -58,61 +47,95 @@ static void forget_contexts(struct link *l) {
     agent_service_forget_link(a->services[i], l);
 }
 
-static void say_open(struct link *l, struct service *s) {
+/* --- opening --- */
+
+static bool is_used(const struct service *s) {
+  return s->use == USE_OPENING || s->use == USE_OPEN;
+}
+
+static void say_open(struct link *l, struct path *p, struct service *s) {
+  path_say(p, json_pack("{s:s, s:i, s:s, s:s}", "type", "open", "context",
+                        (int)s->context, "service", s->id, "grant", s->grant));
+  /* An echo besides, since silence is measured by DATAGRAMs: the other end may
+   * have given up a handshake that is done on ours. */
+  path_probe(p, l->owner->now);
+  l->owner->sweep_at = time_min(l->owner->sweep_at, l->owner->now + 100 * MS);
+}
+
+static void number(struct link *l, struct service *s) {
   do {
     l->next_context = (uint16_t)(l->next_context + 2);
     if (l->next_context > PATH_CONTEXT_MAX) l->next_context = 2;
   } while (by_context(l, l->next_context) || by_left(l, l->next_context));
   s->context = l->next_context;
-  s->use = USE_OPENING;
-  path_say(l->path,
-           json_pack("{s:s, s:i, s:s, s:s}", "type", "open", "context",
-                     (int)s->context, "service", s->id, "grant", s->grant));
-  /* An echo besides, since silence is measured by DATAGRAMs: the other end may
-   * have given up a handshake that is done on ours. */
-  path_probe(l->path, l->owner->now);
-  l->owner->sweep_at = time_min(l->owner->sweep_at, l->owner->now + 100 * MS);
 }
 
 void agent_link_open(struct link *l, struct service *s) {
-  if (path_is_live(l->path) && !l->dial_due)
-    say_open(l, s);
-  else
-    l->dial_due = true;
+  s->use = USE_OPENING;
+  number(l, s);
+  /* Else with the hello of the first path. */
+  if (path_is_live(l->path)) say_open(l, l->path, s);
 }
 
-/* --- what the path says --- */
-
-static int on_check(struct path *p, void *ud, const struct identity *peer) {
-  struct link *l = ud;
-
-  if (peer->role == ROLE_CONNECTOR && !strcmp(peer->spiffe, l->connector)) {
-    struct service *s;
-
-    /* A relay cannot pass a service off under a name whose certificate it
-     * lacks (DESIGN 1). */
-    each_service(l->owner, l, s) if (!identity_serves(peer, s->id))
-        agent_service_refuse(l->owner, s, REASON_IDENTITY_MISMATCH);
-    return 0;
-  }
-  log_err("agent: connector refused expected=%s got=%s reason=%s", l->connector,
-          peer->spiffe, reason_name(REASON_IDENTITY_MISMATCH));
-  return REASON_IDENTITY_MISMATCH;
+void agent_link_rebind(struct link *l, struct service *s) {
+  say_open(l, l->path, s);
 }
 
-static void on_live(struct path *p, void *ud) {
-  struct link *l = ud;
+/* A connector that still has a context takes it as it is (open is idempotent);
+ * one that was started again opens it anew. */
+static void reopen(struct link *l, struct path *p, bool all) {
   struct service *s;
 
-  l->owner->now = quic_now(l->owner->quic);
-  l->calm_at = l->owner->now;
+  each_service(l->owner, l, s) {
+    if (!is_used(s) || (!all && s->use == USE_OPEN)) continue;
+    s->use = USE_OPENING;
+    say_open(l, p, s);
+  }
+}
+
+/* --- what the connector says --- */
+
+/* When another path carries the link this one only joins; else what is in use
+ * is opened with the same flight. */
+void agent_link_greet(struct link *l, struct agent_way *w) {
+  json_t *m = json_pack("{s:s, s:i, s:o}", "type", "hello", "version", 1,
+                        "addresses", addrs_json_write(l->owner->addrs));
+
+  if (l->id[0]) json_object_set_new(m, "link", json_string(l->id));
+  path_say(w->way.path, m);
+  path_probe(w->way.path, l->owner->now);
+  if (ways_work(&l->ways)) return;
+  l->path = w->way.path;
+  reopen(l, w->way.path, true);
+}
+
+/* A connector that knows nothing of this link has given it another id: its
+ * contexts are gone, and paths that joined before lead to nothing. */
+static void begin_anew(struct link *l, struct agent_way *w, bool greeted) {
+  struct agent_way *x;
+
   forget_contexts(l);
-  log_info("agent: path live connector=%s group=%s", l->connector,
-           quic_group(path_conn(p)));
-  path_say(p, json_pack("{s:s, s:i, s:o}", "type", "hello", "version", 1,
-                        "addresses", addrs_json_write(l->owner->addrs)));
-  each_service(l->owner, l, s) if (s->use >= USE_OPENING && s->use <= USE_OPEN)
-      say_open(l, s);
+  for (size_t i = 0; (x = agent_way_at(l, i)); i++) {
+    if (x == w || !x->way.path || !x->way.joined) continue;
+    ways_left(&l->ways, &x->way);
+    path_close(x->way.path, REASON_REPLACED);
+  }
+  l->path = w->way.path;
+  if (!greeted) reopen(l, w->way.path, true);
+}
+
+static int on_hello(struct link *l, struct agent_way *w, json_t *m) {
+  const char *id = json_string_value(json_object_get(m, "link"));
+  bool greeted = l->path == w->way.path && !ways_work(&l->ways);
+  uint8_t raw[ID_LEN];
+
+  if (!hex_parse(raw, ID_LEN, id)) return ZTNA_EMALFORMED;
+  if (l->id[0] && strcmp(l->id, id)) begin_anew(l, w, greeted);
+  strcpy(l->id, id); /* length judged by hex_parse */
+  ways_joined(&l->ways, &w->way, l->owner->now);
+  l->owner->sweep_at = l->owner->now;
+  if (w->way.kind == WAY_DIRECT) agent_direct_joined(l, w);
+  return 0;
 }
 
 static void on_opened(struct link *l, struct service *s) {
@@ -120,6 +143,7 @@ static void on_opened(struct link *l, struct service *s) {
   s->use = USE_OPEN;
   s->n_refused = 0;
   s->why = REASON_NONE;
+  l->owner->sweep_at = l->owner->now;
   log_info("agent: service open service=%s connector=%s", s->id, l->connector);
   agent_service_flush(s, l);
   agent_flows_go(l->owner, s);
@@ -135,25 +159,31 @@ static void on_context_closed(struct link *l, struct service *s,
     agent_service_refuse(l->owner, s, why);
 }
 
-static int on_message(struct path *p, void *ud, json_t *m) {
-  struct link *l = ud;
+/* The connector hears nothing of what it is told to use. */
+static void on_silent(struct link *l, json_t *m) {
+  uint8_t handle[HANDLE_LEN];
+  struct agent_way *w;
+
+  if (!hex_parse(handle, HANDLE_LEN,
+                 json_string_value(json_object_get(m, "handle"))))
+    return;
+  for (size_t i = 0; (w = agent_way_at(l, i)); i++)
+    if (w->way.path && !memcmp(w->peer_handle, handle, HANDLE_LEN))
+      ways_suspect(&l->ways, &w->way, l->owner->now);
+}
+
+int agent_link_message(struct link *l, struct agent_way *w, json_t *m) {
   const char *type = json_string_value(json_object_get(m, "type"));
   const char *reason = json_string_value(json_object_get(m, "reason"));
   json_int_t n = json_integer_value(json_object_get(m, "context"));
   struct service *s;
 
-  l->owner->now = quic_now(l->owner->quic);
   if (!type) return ZTNA_EMALFORMED;
-  if (!strcmp(type, "hello")) {
-    const char *id = json_string_value(json_object_get(m, "link"));
-    uint8_t raw[ID_LEN];
-
-    if (!hex_parse(raw, ID_LEN, id)) return ZTNA_EMALFORMED;
-    strcpy(l->id, id); /* length judged by hex_parse */
-    return 0;
-  }
+  if (!strcmp(type, "hello")) return on_hello(l, w, m);
+  if (!strcmp(type, "candidates")) return agent_direct_message(l, m);
+  if (!strcmp(type, "silent")) on_silent(l, m);
   s = n > 0 ? by_context(l, (uint64_t)n) : NULL;
-  if (!s && !strcmp(type, "close")) forget_left(l, (uint64_t)n);
+  if (!s && n > 0 && !strcmp(type, "close")) forget_left(l, (uint64_t)n);
   if (!s) return 0;
   if (!strcmp(type, "opened"))
     on_opened(l, s);
@@ -162,13 +192,11 @@ static int on_message(struct path *p, void *ud, json_t *m) {
   return 0;
 }
 
-static void on_packet(struct path *p, void *ud, uint64_t context,
-                      const uint8_t *ip, size_t len) {
-  struct link *l = ud;
+void agent_link_packet(struct link *l, uint64_t context, const uint8_t *ip,
+                       size_t len) {
   struct service *s = by_context(l, context);
 
   if (!s || s->use != USE_OPEN) s = by_left(l, context);
-  l->owner->now = quic_now(l->owner->quic);
   l->owner->sweep_at = time_min(l->owner->sweep_at, l->owner->now + 100 * MS);
   if (s)
     agent_packet_to_tun(l->owner, s, ip, len);
@@ -176,27 +204,10 @@ static void on_packet(struct path *p, void *ud, uint64_t context,
     agent_drop(l->owner, REASON_NOT_BEGUN_HERE);
 }
 
-static void forget_route(struct link *l) {
-  if (l->route[0]) memcpy(l->gone, l->route, sizeof(l->gone));
-  l->route[0] = 0;
-}
-
-/* Nothing is known of the other side any more: give the route back and ask for
- * what is in use. */
-static void link_lost(struct link *l, enum reason why) {
+void agent_link_lost(struct link *l, enum reason why) {
   struct ztna_agent *a = l->owner;
-  struct uplink *u = a->uplinks[a->current];
   struct service *s;
-  char path[64];
 
-  if (l->route[0]) {
-    snprintf(path, sizeof(path), "/v1/routes/%s", l->route);
-    uplink_request(u, "DELETE", path, NULL, NULL, NULL);
-  }
-  forget_route(l);
-  free(l->ticket);
-  l->ticket = NULL;
-  l->dial_due = false;
   each_service(a, l, s) {
     if (why == REASON_IDENTITY_MISMATCH || why == REASON_BAD_CERTIFICATE ||
         why == REASON_CERTIFICATE_EXPIRED)
@@ -206,50 +217,74 @@ static void link_lost(struct link *l, enum reason why) {
   }
 }
 
-static void on_end(struct path *p, void *ud, const struct quic_end *why) {
-  struct link *l = ud;
+/* --- from one path to another --- */
 
-  l->owner->now = quic_now(l->owner->quic);
-  log_info("agent: path ended connector=%s reason=%s text=\"%s\"", l->connector,
-           reason_name(why->reason), why->text);
-  if (l->owner->stopping) return;
-  if (why->remote && why->authenticated && why->reason == REASON_SHUTTING_DOWN)
-    agent_flows_abandon(l->owner, l, why->reason);
-  link_lost(l, why->reason);
+static void say_use(struct link *l, struct way *to) {
+  path_say(to->path, json_pack("{s:s, s:I}", "type", "use", "n",
+                               (json_int_t)++l->ways.use));
 }
 
-static void on_streams_allowed(struct path *p, void *ud) {
+static void on_chosen(void *ud, struct way *from, struct way *to,
+                      bool planned) {
   struct link *l = ud;
-  struct service *s;
+  struct ztna_agent *a = l->owner;
+  bool asked_there = l->path == to->path;
 
-  l->owner->now = quic_now(l->owner->quic);
-  each_service(l->owner, l, s) agent_flows_go(l->owner, s);
+  if (from)
+    log_info("agent: path changed connector=%s to=%s %s", l->connector,
+             to->kind == WAY_DIRECT ? "direct" : "relay",
+             planned ? "planned" : "the former one is silent or gone");
+  l->path = to->path;
+  say_use(l, to);
+  if (from && !planned && from->path != to->path)
+    path_take_queue(to->path, from->path, a->now);
+  if (!planned && !asked_there) reopen(l, to->path, false);
+  agent_flows_follow(a, l, planned);
+  a->sweep_at = a->now;
 }
 
-static const struct path_events path_events = {
-    .on_check = on_check,
-    .on_live = on_live,
-    .on_message = on_message,
-    .on_packet = on_packet,
-    .on_streams_allowed = on_streams_allowed,
-    .on_end = on_end,
-};
+static void on_suspect(void *ud, struct way *w) {
+  struct link *l = ud;
+
+  log_info("agent: path suspect connector=%s kind=%s", l->connector,
+           w->kind == WAY_DIRECT ? "direct" : "relay");
+}
+
+static void on_dead(void *ud, struct way *w) {
+  if (w->kind == WAY_DIRECT) path_close(w->path, REASON_IDLE);
+}
+
+const struct ways_ops agent_ways_ops = {on_chosen, on_suspect, on_dead};
 
 /* --- links --- */
 
 static void link_free(struct link *l) {
+  struct agent_way *w;
+
   forget_contexts(l);
   agent_flows_forget_link(l->owner, l);
-  path_free(l->path, l->owner->now);
-  free(l->ticket);
+  agent_direct_free(l);
+  for (size_t i = 0; (w = agent_way_at(l, i)); i++) agent_way_free(w);
   free(l);
+}
+
+bool agent_link_has_route(const struct link *l) {
+  for (int i = 0; i < LINK_RELAYED; i++)
+    if (l->relayed[i].route[0]) return true;
+  return false;
+}
+
+static bool is_live(const struct link *l) {
+  for (size_t i = 0; i < l->ways.n; i++)
+    if (path_is_live(l->ways.v[i]->path)) return true;
+  return false;
 }
 
 static bool is_unused(struct link *l) {
   struct service *s;
 
   each_service(l->owner, l, s) return false;
-  return !l->route[0] && !path_is_live(l->path);
+  return !agent_link_has_route(l) && !is_live(l);
 }
 
 /* A free place, or that of a connector that is not in use any more. */
@@ -266,7 +301,8 @@ static struct link **place_for_link(struct ztna_agent *a) {
   return NULL;
 }
 
-static struct link *link_for(struct ztna_agent *a, const char *connector) {
+static struct link *link_for(struct ztna_agent *a, const char *connector,
+                             size_t relay) {
   struct link **place, *l;
 
   for (int i = 0; i < LINKS_MAX; i++)
@@ -279,154 +315,35 @@ static struct link *link_for(struct ztna_agent *a, const char *connector) {
   if (!l) return NULL;
   l->owner = a;
   strcpy(l->connector, connector); /* length judged above */
-  l->path = path_new(a->quic, &a->pool, &a->rng, &path_events, l);
-  if (!l->path) {
+  ways_init(&l->ways, true, &agent_ways_ops, l);
+  if (agent_way_make(l, &l->relayed[0], WAY_RELAY) < 0) {
     free(l);
     return NULL;
   }
+  l->relayed[0].relay = relay;
+  l->path = l->relayed[0].way.path;
   a->counters.n_links++;
   return *place = l;
 }
 
-/* Another route than before: the path is made anew, the old one carries on
- * until the new one is live. */
-static void new_route(struct link *l, const char *route,
-                      const uint8_t handle[HANDLE_LEN],
-                      const uint8_t peer[HANDLE_LEN]) {
-  strcpy(l->route, route); /* length judged by the caller */
-  memcpy(l->handle, handle, HANDLE_LEN);
-  memcpy(l->peer_handle, peer, HANDLE_LEN);
-  l->dial_due = true;
-}
-
-struct link *agent_link_take(struct ztna_agent *a, json_t *j) {
+struct link *agent_link_take(struct ztna_agent *a, size_t relay, json_t *j) {
   const char *connector = json_string_value(json_object_get(j, "connector"));
-  const char *route = json_string_value(json_object_get(j, "route"));
-  const char *ticket = json_string_value(json_object_get(j, "ticket"));
-  json_t *h = json_object_get(j, "handles");
-  uint8_t id[ID_LEN], mine[HANDLE_LEN], peer[HANDLE_LEN];
-  struct link *l;
+  struct link *l = connector ? link_for(a, connector, relay) : NULL;
 
-  if (!connector || !hex_parse(id, ID_LEN, route) ||
-      !hex_parse(mine, HANDLE_LEN,
-                 json_string_value(json_object_get(h, "agent"))) ||
-      !hex_parse(peer, HANDLE_LEN,
-                 json_string_value(json_object_get(h, "connector"))))
-    return NULL;
-  l = link_for(a, connector);
-  if (!l) return NULL;
-  l->rtt = ms_json_read(json_object_get(j, "rtt"));
-  if (ticket) {
-    free(l->ticket);
-    l->ticket = strdup(ticket);
-  }
-  if (strcmp(l->route, route)) new_route(l, route, mine, peer);
+  if (!l || !agent_route_take(l, relay, j)) return NULL;
   a->sweep_at = a->now;
   return l;
 }
 
-bool agent_link_is_gone(struct ztna_agent *a, json_t *j) {
-  const char *route = json_string_value(json_object_get(j, "route"));
-
-  for (int i = 0; route && *route && i < LINKS_MAX; i++) {
-    struct link *l = a->links[i];
-
-    if (!l || strcmp(l->gone, route)) continue;
-    l->gone[0] = 0; /* if it comes again the relay did not hear us */
-    return true;
-  }
-  return false;
-}
-
-static void dial(struct link *l) {
-  struct ztna_agent *a = l->owner;
-  struct uplink *u = a->uplinks[a->current];
-  struct ztna_addr relay = uplink_remote(u);
-
-  l->dial_due = false;
-  l->calm_at = a->now;
-  if (path_dial(l->path, &relay, l->handle, l->peer_handle,
-                l->rtt + uplink_rtt(u), a->now) == 0)
-    return;
-  log_err("agent: dialling failed connector=%s", l->connector);
-  link_lost(l, REASON_INTERNAL);
-}
-
-void agent_link_route_closed(struct ztna_agent *a, json_t *e) {
-  const char *route = json_string_value(json_object_get(e, "route"));
-  const char *reason = json_string_value(json_object_get(e, "reason"));
-
-  for (int i = 0; route && i < LINKS_MAX; i++) {
-    struct link *l = a->links[i];
-
-    if (!l || strcmp(l->route, route)) continue;
-    log_info("agent: route closed connector=%s reason=%s", l->connector,
-             reason ? reason : "none");
-    forget_route(l); /* nothing to give back */
-    path_close(l->path, REASON_ROUTE_UNKNOWN);
-    link_lost(l, REASON_ROUTE_UNKNOWN);
-  }
-}
-
-/* The relay came back: silence so far was its, not the path's. */
-void agent_links_calm(struct ztna_agent *a) {
-  for (int i = 0; i < LINKS_MAX; i++) {
-    if (!a->links[i]) continue;
-    a->links[i]->calm_at = a->now;
-    path_probe(a->links[i]->path, a->now);
-  }
-}
-
-/* `opened` is still to come: the stream's own retries become ever rarer. */
-static bool is_waiting(struct link *l) {
+bool agent_link_is_waiting(struct link *l) {
   struct service *s;
 
   each_service(l->owner, l, s) if (s->use == USE_OPENING) return true;
   return false;
 }
 
-/* Somebody else may serve what this connector served. The relay asks it first,
- * so lost packets alone move nobody. */
-static void doubt(struct link *l, uint64_t now) {
-  struct service *s;
-
-  if (now < l->doubt_at) return;
-  l->doubt_at = now + REDIAL_AFTER;
-  each_service(l->owner, l, s) agent_service_doubt(l->owner, s);
-}
-
-/* A path is given up only while the relay answers: else its silence says
- * nothing about the path, which goes on when the line is back. */
-static void check_silence(struct link *l, uint64_t now) {
-  struct ztna_agent *a = l->owner;
-  struct uplink *u = a->uplinks[a->current];
-  uint64_t since = path_silent_since(l->path);
-
-  if (since == NEVER) {
-    if (!path_is_live(l->path) || !is_waiting(l)) return;
-    path_probe(l->path, now); /* the last one was lost, or answered */
-    a->sweep_at = time_min(a->sweep_at, now + 200 * MS);
-    return;
-  }
-  a->sweep_at = time_min(a->sweep_at, now + 50 * MS);
-  if (now < since) return;
-  uplink_probe(u, now);
-  path_probe(l->path, now);
-  if (uplink_is_silent(u, now)) {
-    l->calm_at = now;
-    return;
-  }
-  if (since < l->calm_at) since = l->calm_at;
-  if (now >= since + DOUBT_AFTER) doubt(l, now);
-  if (now < since + REDIAL_AFTER) return;
-  log_info("agent: path silent, made anew connector=%s", l->connector);
-  a->counters.n_redials++;
-  l->calm_at = now;
-  path_close(l->path, REASON_IDLE);
-}
-
 /* By a service, or by what it left behind there. */
-static bool is_in_use(const struct link *l) {
+bool agent_link_is_in_use(const struct link *l) {
   struct ztna_agent *a = l->owner;
 
   for (size_t i = 0; i < a->n_services; i++) {
@@ -441,11 +358,18 @@ static bool is_in_use(const struct link *l) {
   return false;
 }
 
+static void close_all(struct link *l, enum reason why) {
+  struct agent_way *w;
+
+  for (size_t i = 0; (w = agent_way_at(l, i)); i++)
+    if (w->way.path) path_close(w->way.path, why);
+}
+
 /* Somebody was elsewhere for a while and may have come back, so not at once. */
 static void let_go(struct link *l, uint64_t now) {
   struct ztna_agent *a = l->owner;
 
-  if (!l->route[0] || !path_is_live(l->path) || is_in_use(l)) {
+  if (!agent_link_has_route(l) || !is_live(l) || agent_link_is_in_use(l)) {
     l->unused_since = 0;
     return;
   }
@@ -454,28 +378,33 @@ static void let_go(struct link *l, uint64_t now) {
   if (now < l->unused_since + UNUSED_FOR) return;
   log_info("agent: connector not used any more connector=%s", l->connector);
   l->unused_since = 0;
-  path_close(l->path, REASON_IDLE);
+  for (int i = 0; i < LINK_RELAYED; i++) agent_route_give_back(&l->relayed[i]);
+  close_all(l, REASON_IDLE);
+}
+
+static void link_tick(struct link *l, uint64_t now) {
+  struct ztna_agent *a = l->owner;
+  struct agent_way *w;
+
+  for (size_t i = 0; (w = agent_way_at(l, i)); i++)
+    if (w->way.path) agent_way_tick(w, now);
+  ways_tick(&l->ways, now);
+  agent_routes_tick(l, now);
+  agent_direct_want(l, now);
+  let_go(l, now);
+  a->sweep_at = time_min(a->sweep_at, ways_deadline(&l->ways, now));
 }
 
 void agent_links_tick(struct ztna_agent *a, uint64_t now) {
   if (now < a->sweep_at) return;
   a->sweep_at = NEVER;
-  for (int i = 0; i < LINKS_MAX; i++) {
-    struct link *l = a->links[i];
-
-    if (!l) continue;
-    if (l->dial_due && l->route[0] && a->up) dial(l);
-    path_tick(l->path, now);
-    if (path_fell_quiet(l->path)) uplink_probe(a->uplinks[a->current], now);
-    a->sweep_at = time_min(a->sweep_at, path_deadline(l->path));
-    check_silence(l, now);
-    let_go(l, now);
-  }
+  for (int i = 0; i < LINKS_MAX; i++)
+    if (a->links[i]) link_tick(a->links[i], now);
 }
 
 void agent_links_close(struct ztna_agent *a, enum reason why) {
   for (int i = 0; i < LINKS_MAX; i++)
-    if (a->links[i]) path_close(a->links[i]->path, why);
+    if (a->links[i]) close_all(a->links[i], why);
 }
 
 void agent_links_free(struct ztna_agent *a) {
@@ -487,18 +416,44 @@ void agent_links_free(struct ztna_agent *a) {
   }
 }
 
-void agent_links_status(const struct ztna_agent *a, json_t *into) {
-  for (int i = 0; i < LINKS_MAX; i++) {
-    const struct link *l = a->links[i];
-    json_t *p = json_object();
+/* --- asked --- */
 
-    if (!l) {
-      json_decref(p);
-      continue;
-    }
-    path_status(l->path, p);
-    json_array_append_new(into, json_pack("{s:s, s:s, s:s, s:o}", "connector",
-                                          l->connector, "link", l->id, "route",
-                                          l->route, "path", p));
+static json_t *path_json(const struct link *l, const struct agent_way *w) {
+  json_t *j = way_status(&l->ways, &w->way);
+  char text[ZTNA_ADDR_STRLEN];
+
+  if (w->way.kind == WAY_RELAY) {
+    json_object_set_new(j, "relay",
+                        json_string(uplink_name(l->owner->uplinks[w->relay])));
+    json_object_set_new(j, "route", json_string(w->route));
+  } else {
+    json_object_set_new(j, "remote",
+                        json_string(ztna_addr_print(&w->remote, text)));
   }
+  return j;
+}
+
+static json_t *link_json(struct link *l) {
+  json_t *paths = json_array(), *used = json_object(), *j;
+  const char *route = "";
+  struct agent_way *w;
+
+  for (size_t i = 0; (w = agent_way_at(l, i)); i++) {
+    if (!w->way.path) continue;
+    if (!*route) route = w->route;
+    if (w->way.kind == WAY_RELAY || path_is_live(w->way.path))
+      json_array_append_new(paths, path_json(l, w));
+  }
+  path_status(l->path, used);
+  j = json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:I}", "connector",
+                l->connector, "link", l->id, "route", route, "path", used,
+                "paths", paths, "moves", (json_int_t)l->ways.n_moves,
+                "failovers", (json_int_t)l->ways.n_failovers);
+  if (l->search) json_object_set_new(j, "direct", direct_status(l->search));
+  return j;
+}
+
+void agent_links_status(const struct ztna_agent *a, json_t *into) {
+  for (int i = 0; i < LINKS_MAX; i++)
+    if (a->links[i]) json_array_append_new(into, link_json(a->links[i]));
 }

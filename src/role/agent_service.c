@@ -298,25 +298,29 @@ static void on_granted(void *ud, int status, json_t *body);
 
 struct asking {
   struct ztna_agent *a;
+  size_t relay;
   struct service *s;
   bool doubt; /* only for something better than what there is */
 };
 
 static void ask_for(struct ztna_agent *a, struct service *s, bool doubt) {
-  struct uplink *u = a->n_uplinks ? a->uplinks[a->current] : NULL;
+  struct uplink *u = agent_relay(a);
   struct asking *q;
   json_t *body;
 
   if (s->asked || !a->up || !uplink_is_up(u)) return;
   q = malloc(sizeof(*q));
   if (!q) return;
-  *q = (struct asking){a, s, doubt};
+  *q = (struct asking){a, a->current, s, doubt};
   body = json_pack("{s:s, s:s}", "service", s->id, "instance", a->instance);
   if (doubt) {
     json_object_set_new(body, "avoid", json_string(s->link->connector));
-  } else if (s->link && s->link->ticket) {
-    json_object_set_new(body, "resume", json_string(s->link->ticket));
-    json_object_set_new(body, "connector", json_string(s->link->connector));
+  } else if (s->link) {
+    const char *ticket = agent_route_ticket(s->link, a->current);
+
+    if (ticket) json_object_set_new(body, "resume", json_string(ticket));
+    if (ticket || ways_work(&s->link->ways))
+      json_object_set_new(body, "connector", json_string(s->link->connector));
   }
   if (uplink_request(u, "POST", "/v1/grants", body, on_granted, q))
     s->asked = true;
@@ -339,20 +343,26 @@ void agent_service_want(struct ztna_agent *a, struct service *s) {
   ask(a, s);
 }
 
-static void take_grant(struct ztna_agent *a, struct service *s, json_t *body) {
+static void take_grant(struct ztna_agent *a, size_t relay, struct service *s,
+                       json_t *body) {
   struct grant_json g;
   struct link *l;
 
   if (grant_json_read(&g, json_object_get(body, "grant")) < 0 ||
-      strcmp(g.service, s->id) || !(l = agent_link_take(a, body))) {
+      strcmp(g.service, s->id) || !(l = agent_link_take(a, relay, body))) {
     agent_service_refuse(a, s, REASON_MALFORMED);
     return;
   }
   a->counters.n_grants++;
   /* A resumed grant of a context that is still open changes nothing here. */
-  if (s->use == USE_OPEN && s->link == l && !strcmp(s->grant, g.id) &&
-      path_is_live(l->path))
+  if (s->use == USE_OPEN && s->link == l && l->ways.chosen &&
+      way_is_there(l->ways.chosen)) {
+    bool same = !strcmp(s->grant, g.id);
+
+    memcpy(s->grant, g.id, sizeof(s->grant));
+    if (!same) agent_link_rebind(l, s);
     return;
+  }
   if (s->link != l) agent_service_leave(s, false);
   memcpy(s->grant, g.id, sizeof(s->grant));
   if (agent_service_come_back(s, g.id)) {
@@ -365,7 +375,6 @@ static void take_grant(struct ztna_agent *a, struct service *s, json_t *body) {
   s->link = l;
   s->epoch = ++a->epoch;
   agent_flows_moved(s);
-  s->use = USE_OPENING;
   agent_link_open(l, s);
 }
 
@@ -378,10 +387,10 @@ static void on_granted(void *ud, int status, json_t *body) {
   q.s->asked = false;
   if (!status) return; /* asked again when a relay is up */
   if (status == 201 || status == 200) {
-    if (agent_link_is_gone(q.a, body))
+    if (agent_route_is_gone(q.a, body))
       agent_service_lost(q.a, q.s);
     else
-      take_grant(q.a, q.s, body);
+      take_grant(q.a, q.relay, q.s, body);
     return;
   }
   if (q.doubt && open) return; /* there is nothing better */

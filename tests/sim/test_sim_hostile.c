@@ -43,8 +43,8 @@ static struct sim *victims(int n) {
   return w;
 }
 
-static struct link *link_of(struct sim *w, int agent) {
-  return w->agents[agent].core->links[0];
+static struct agent_way *way_of(struct sim *w, int agent) {
+  return &w->agents[agent].core->links[0]->relayed[0];
 }
 
 static struct evil *mallory(struct sim *w) {
@@ -135,11 +135,11 @@ static void a_source_id_of_another_route_gets_no_packet(void **state) {
   struct evil *m = mallory(w);
   struct ztna_addr relay = sim_relay_addr(w);
   struct tap t = {.from = sim_outer(w, &w->connectors[0].node),
-                  .handle = link_of(w, 0)->handle};
+                  .handle = way_of(w, 0)->handle};
 
   assert_int_equal(evil_ask(m, "echo"), 201);
   tap(w, &t);
-  evil_dial(m, &relay, link_of(w, 0)->handle, NULL);
+  evil_dial(m, &relay, way_of(w, 0)->handle, NULL);
   sim_run(w, 4 * SEC);
   assert_int_equal(t.n, 0);
   assert_false(m->live);
@@ -181,7 +181,7 @@ static void new_ids_of_another_route_get_no_packet(void **state) {
   struct evil *m = mallory(w), *e = evil_connector(w);
   struct ztna_addr relay = sim_relay_addr(w);
   struct tap t = {.from = sim_outer(w, &e->node),
-                  .handle = link_of(w, 0)->handle};
+                  .handle = way_of(w, 0)->handle};
   uint8_t own[HANDLE_LEN];
   struct quic_slot *s;
 
@@ -190,7 +190,7 @@ static void new_ids_of_another_route_get_no_packet(void **state) {
   assert_int_equal(evil_ask(m, "other"), 201);
   evil_dial(m, &relay, NULL, NULL); /* its first packet has left */
   s = own_slot(m, own);
-  memcpy(s->handle, link_of(w, 0)->handle, HANDLE_LEN);
+  memcpy(s->handle, way_of(w, 0)->handle, HANDLE_LEN);
   tap(w, &t);
   sim_run(w, SEC);
   assert_true(m->live && e->live);
@@ -228,12 +228,12 @@ static void an_initial_for_anothers_handle_opens_nothing(void **state) {
 
   assert_int_equal(evil_ask(m, "echo"), 201);
   before = sim_relay_counter(w, DROPS_RELAY, "wrong-source");
-  evil_dial(m, &relay, NULL, link_of(w, 0)->peer_handle);
+  evil_dial(m, &relay, NULL, way_of(w, 0)->peer_handle);
   sim_run(w, 4 * SEC);
   assert_true(sim_relay_counter(w, DROPS_RELAY, "wrong-source") > before);
   assert_false(m->live);
   assert_victims_are_well(w);
-  evil_dial(m, &connector, link_of(w, 0)->handle, link_of(w, 0)->peer_handle);
+  evil_dial(m, &connector, way_of(w, 0)->handle, way_of(w, 0)->peer_handle);
   sim_run(w, 4 * SEC);
   assert_false(m->live && m->n_packets);
   assert_false(sim_logged(w, "connector: path ended"));
@@ -262,7 +262,7 @@ static void a_train_of_many_handles_is_judged_packet_by_packet(void **state) {
       hex_parse(own, HANDLE_LEN, evil_text(m->grant, "handles.connector")));
   memset(train, 0x40, sizeof(train));
   memcpy(train[0] + 1, own, HANDLE_LEN);
-  memcpy(train[1] + 1, link_of(w, 0)->peer_handle, HANDLE_LEN);
+  memcpy(train[1] + 1, way_of(w, 0)->peer_handle, HANDLE_LEN);
   memset(train[2] + 1, 0xee, HANDLE_LEN);
   memcpy(train[3] + 1, own, HANDLE_LEN);
   tap(w, &t);
@@ -316,8 +316,8 @@ static struct copier copier(struct sim *w, bool of_path) {
                          .agent = sim_outer(w, &w->agents[0].node),
                          .own = h->outer[0],
                          .target = sim_relay_addr(w),
-                         .path_handle = link_of(w, 0)->handle,
-                         .to_path = link_of(w, 0)->peer_handle,
+                         .path_handle = way_of(w, 0)->handle,
+                         .to_path = way_of(w, 0)->peer_handle,
                          .of_path = of_path};
 }
 
@@ -380,8 +380,8 @@ static void copied_packets_to_an_agent_do_not_lead_it_away(void **state) {
   struct copier c = copier(w, true);
 
   c.agent = sim_outer(w, &w->connectors[0].node);
-  c.to_path = link_of(w, 0)->handle;
-  c.path_handle = link_of(w, 0)->peer_handle;
+  c.to_path = way_of(w, 0)->handle;
+  c.path_handle = way_of(w, 0)->peer_handle;
   c.target = sim_outer(w, &w->agents[0].node);
   copy_for(w, &c, 10 * SEC);
   assert_int_equal(c.n_to_own, 0);
@@ -614,11 +614,11 @@ static void an_answer_to_anothers_route_request_is_unknown(void **state) {
   evil_serve(e, "other");
   sim_run(w, SEC);
   assert_true(e->registered);
-  snprintf(path, sizeof(path), "/v1/routes/%s/answer", link_of(w, 0)->route);
+  snprintf(path, sizeof(path), "/v1/routes/%s/answer", way_of(w, 0)->route);
   assert_int_equal(evil_request(e, "POST", path,
                                 json_pack("{s:s}", "refuse", "not-allowed")),
                    404);
-  snprintf(path, sizeof(path), "/v1/routes/%s", link_of(w, 0)->route);
+  snprintf(path, sizeof(path), "/v1/routes/%s", way_of(w, 0)->route);
   assert_int_equal(evil_request(e, "DELETE", path, NULL), 404);
   snprintf(path, sizeof(path), "/v1/grants/%s",
            w->agents[0].core->services[0]->grant);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/map.h"
+#include "sim/nat_class.h"
 
 #define BACKEND_DELAY (MS / 2)
 #define RELAY_NAME "relay.test"
@@ -173,6 +174,21 @@ static void set_backends(struct connector *c, size_t n) {
   }
 }
 
+/* What the machine of a host knows of itself: addresses in /24 and /64. */
+static size_t locals_of(const struct vnet_host *h, struct ztna_local v[2]) {
+  size_t n = 0;
+
+  for (int i = 0; i < 2; i++) {
+    struct ztna_addr net = h->inner[i];
+
+    if (!net.family) continue;
+    net.port = 0;
+    memset(net.ip + (i ? 8 : 3), 0, i ? 8 : 1);
+    v[n++] = (struct ztna_local){h->inner[i], {net, i ? 64 : 24}};
+  }
+  return n;
+}
+
 void sim_connector_start(struct sim *w, int i) {
   static const char *const relays[] = {RELAY_HOST, RELAY2_HOST};
   struct sim_connector *c = &w->connectors[i];
@@ -196,9 +212,12 @@ void sim_connector_start(struct sim *w, int i) {
                                 .max_flows_per_agent = SIM_FLOWS / 2,
                                 .max_tcp_flows = TCP_SOCKS,
                                 .udp_idle_after = 120 * SEC};
+  struct ztna_local locals[2];
 
   c->core = connector_new(&o, w->now);
   need(c->core, "no connector");
+  connector_set_locals(c->core, locals, locals_of(c->node.host, locals),
+                       w->now);
   set_backends(c->core, service.n_backends);
   memset(c->backends, 0, sizeof(c->backends));
   c->node.on = true;
@@ -335,7 +354,9 @@ void sim_agent_start(struct sim *w, int i) {
                                   .n_networks = 4,
                                   .random = agent_random,
                                   .random_ctx = w,
-                                  .unix_now = unix_now()};
+                                  .unix_now = unix_now(),
+                                  .direct = w->cfg.direct};
+  struct ztna_local locals[2];
   char why[200];
 
   ztna_prefix_parse(&networks[0], "10.100.0.0/24");
@@ -343,6 +364,8 @@ void sim_agent_start(struct sim *w, int i) {
   ztna_prefix_parse(&networks[2], "100.64.0.0/16");
   ztna_prefix_parse(&networks[3], "fd5a:64::/64");
   need(ztna_agent_new(&g->core, &cfg, w->now, why, sizeof(why)) == 0, why);
+  ztna_agent_set_locals(g->core, locals, locals_of(g->node.host, locals),
+                        w->now);
   g->node.on = true;
 }
 
@@ -410,11 +433,31 @@ void sim_remove(struct sim_node *n) {
   w->nodes[i] = w->nodes[--w->n_nodes];
 }
 
+/* One LAN's addresses, whatever box it hangs on. */
+static struct vnet_host *place_behind(struct sim *w, int net, int i,
+                                      const struct nat_class *class) {
+  char v4[48], v6[64], outer[48];
+  struct vnet_host *h;
+
+  if (class->boxed)
+    snprintf(v4, sizeof(v4), "192.168.9.%d:%d", net * 50 + i, 5000 + i);
+  else
+    snprintf(v4, sizeof(v4), "198.51.%d.%d:%d", net, i + 1, 5000 + i);
+  snprintf(v6, sizeof(v6), "[2001:db8:%d::%d]:%d", net, i + 1, 5000 + i);
+  snprintf(outer, sizeof(outer), "198.51.%d.%d", net, 100 + i);
+  h = vnet_add(w->net, v4, w->cfg.v6 ? v6 : NULL,
+               class->boxed ? 20 * US : w->cfg.delay);
+  nat_class_put(class, h, outer, w->cfg.delay);
+  return h;
+}
+
 /* A host at its own address, or at one behind a NAT's. */
-static struct vnet_host *place(struct sim *w, int net, int i) {
+static struct vnet_host *place(struct sim *w, int net, int i,
+                               const char *class) {
   char v4[48], v6[64];
   struct vnet_host *h;
 
+  if (class) return place_behind(w, net, i, nat_class_find(class));
   snprintf(v4, sizeof(v4), "198.51.%d.%d:%d", net, i + 1, 5000 + i);
   snprintf(v6, sizeof(v6), "[2001:db8:%d::%d]:%d", net, i + 1, 5000 + i);
   h = vnet_add(w->net, v4, v6, w->cfg.delay);
@@ -453,7 +496,7 @@ static void make_connector(struct sim *w, int i) {
   c->tls = pki_tls(w->pki, ROLE_CONNECTOR, c->name, any);
   tcp_skin_init(&c->tcp, w, true, i);
   c->node = (struct sim_node){.name = c->name,
-                              .host = place(w, 2, i),
+                              .host = place(w, 2, i, w->cfg.connector_class),
                               .ud = c,
                               .udp_in = connector_node_in,
                               .tick = connector_node_tick,
@@ -472,7 +515,7 @@ static void make_agent(struct sim *w, int i) {
   g->app.agent = i;
   tcp_skin_init(&g->tcp, w, false, i);
   g->node = (struct sim_node){.name = g->name,
-                              .host = place(w, 1, i),
+                              .host = place(w, 1, i, w->cfg.agent_class),
                               .ud = g,
                               .udp_in = agent_node_in,
                               .tick = agent_node_tick,

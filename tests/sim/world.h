@@ -90,6 +90,9 @@ struct sim_config {
   int n_relays;         /* 0: 1; who has two holds both */
   bool v6;              /* IPv6 outside */
   bool nat;             /* agents and connectors are behind NATs */
+  bool direct;          /* look for direct paths */
+  /* Where agents and connectors are (nat_class.h); NULL: as nat says. */
+  const char *agent_class, *connector_class;
   bool tcp;             /* services have TCP ports, too (tcp_app.h) */
   enum role relay_role; /* of its certificate; 0: relay */
   unsigned weights[SIM_CONNECTORS]; /* 0: 1 */

@@ -146,8 +146,8 @@ static void grant_by(int n) {
 
   snprintf(name, sizeof(name), "spiffe://example.org/connector/c%d", n);
   json_object_set_new(j, "connector", json_string(name));
-  assert_non_null(agent_link_take(agent, j));
-  agent_link_route_closed(agent, j);
+  assert_non_null(agent_link_take(agent, 0, j));
+  agent_route_closed(agent, 0, j);
   json_decref(j);
 }
 

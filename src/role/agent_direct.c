@@ -1,0 +1,90 @@
+/* agent_direct.c - direct ways of a link: what direct.c finds is dialled. */
+#include "role/agent_int.h"
+
+#include <string.h>
+
+#include "base/log.h"
+
+/* --- what direct.c asks for --- */
+
+/* Over a relay if there is one: the direct path is what may be lost. */
+static struct path *signalling_path(const struct link *l) {
+  for (int i = 0; i < LINK_RELAYED; i++)
+    if (l->relayed[i].way.path && way_works(&l->relayed[i].way))
+      return l->relayed[i].way.path;
+  return l->ways.chosen && way_works(l->ways.chosen) ? l->path : NULL;
+}
+
+static bool say(void *ud, json_t *m) {
+  struct path *p = signalling_path(ud);
+
+  if (p)
+    path_say(p, m);
+  else
+    json_decref(m);
+  return p;
+}
+
+static uint64_t rtt(void *ud) {
+  struct path *p = signalling_path(ud);
+  struct quic_info i = {0};
+
+  if (p) quic_info(path_conn(p), &i);
+  return i.srtt;
+}
+
+static void found(void *ud, int family, const struct ztna_addr *remote,
+                  uint16_t sock, uint64_t rtt, const uint8_t handle[HANDLE_LEN],
+                  const uint8_t peer[HANDLE_LEN]) {
+  struct link *l = ud;
+  struct ztna_agent *a = l->owner;
+  struct agent_way *w = &l->direct[family];
+
+  if (agent_way_make(l, w, WAY_DIRECT) < 0) {
+    direct_release(&a->direct, sock, remote->family);
+    return;
+  }
+  if (w->sock && w->sock != sock)
+    direct_release(&a->direct, w->sock, w->remote.family);
+  w->family = family;
+  w->remote = *remote;
+  w->sock = sock;
+  w->rtt = rtt;
+  memcpy(w->handle, handle, HANDLE_LEN);
+  memcpy(w->peer_handle, peer, HANDLE_LEN);
+  agent_way_dial(w);
+}
+
+static const struct direct_ops ops = {.say = say, .rtt = rtt, .found = found};
+
+/* --- what the link tells it --- */
+
+void agent_direct_want(struct link *l, uint64_t now) {
+  struct ztna_agent *a = l->owner;
+
+  if (!a->direct.enabled || !ways_work(&l->ways) ||
+      ways_have_direct(&l->ways) || !agent_link_is_in_use(l))
+    return;
+  if (!l->search) l->search = direct_new(&a->direct, true, &ops, l);
+  if (l->search) direct_want(l->search, now);
+}
+
+int agent_direct_message(struct link *l, json_t *m) {
+  return l->search ? direct_message(l->search, m, l->owner->now) : 0;
+}
+
+void agent_direct_joined(struct link *l, struct agent_way *w) {
+  if (l->search) direct_joined(l->search, w->sock, l->owner->now);
+}
+
+void agent_direct_ended(struct link *l, struct agent_way *w) {
+  direct_release(&l->owner->direct, w->sock, w->remote.family);
+  w->sock = 0;
+  if (l->search && !ways_have_direct(&l->ways))
+    direct_lost(l->search, l->owner->now);
+}
+
+void agent_direct_free(struct link *l) {
+  if (l->search) direct_free(l->search);
+  l->search = NULL;
+}

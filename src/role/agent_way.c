@@ -1,0 +1,217 @@
+/* agent_way.c - one path of a link, over a relay or direct: its life, and what
+ * it says. */
+#include "role/agent_int.h"
+
+#include <string.h>
+#include <ztna/err.h>
+
+#include "base/log.h"
+#include "role/agent_flow.h"
+
+/* Between attempts while another way carries the link. */
+#define REDIAL_FIRST SEC
+#define REDIAL_MAX (30 * SEC) /* connectors accept for 60 s (path.c) */
+
+struct agent_way *agent_way_at(struct link *l, size_t i) {
+  if (i < LINK_RELAYED) return &l->relayed[i];
+  i -= LINK_RELAYED;
+  return i < DIRECT_FAMILIES ? &l->direct[i] : NULL;
+}
+
+struct agent_way *agent_way_of(struct link *l, const struct path *p) {
+  struct agent_way *w;
+
+  for (size_t i = 0; (w = agent_way_at(l, i)); i++)
+    if (w->way.path == p) return w;
+  return NULL;
+}
+
+bool agent_way_is_used(const struct agent_way *w) { return w->way.path; }
+
+/* For people: which one. */
+static const char *name_of(const struct agent_way *w, char *room) {
+  if (w->way.kind == WAY_RELAY)
+    return uplink_name(w->link->owner->uplinks[w->relay]);
+  return ztna_addr_print(&w->remote, room);
+}
+
+/* --- what the path says --- */
+
+static int on_check(struct path *p, void *ud, const struct identity *peer) {
+  struct agent_way *w = ud;
+  struct link *l = w->link;
+  struct service *s;
+
+  if (peer->role == ROLE_CONNECTOR && !strcmp(peer->spiffe, l->connector)) {
+    /* A relay cannot pass a service off under a name whose certificate it
+     * lacks (DESIGN 1). */
+    each_service(l->owner, l, s) if (!identity_serves(peer, s->id))
+        agent_service_refuse(l->owner, s, REASON_IDENTITY_MISMATCH);
+    return 0;
+  }
+  log_err("agent: connector refused expected=%s got=%s reason=%s", l->connector,
+          peer->spiffe, reason_name(REASON_IDENTITY_MISMATCH));
+  return REASON_IDENTITY_MISMATCH;
+}
+
+static void on_live(struct path *p, void *ud) {
+  struct agent_way *w = ud;
+  struct link *l = w->link;
+  char room[ZTNA_ADDR_STRLEN];
+
+  l->owner->now = quic_now(l->owner->quic);
+  w->calm_at = l->owner->now;
+  w->n_failed = 0;
+  ways_left(&l->ways, &w->way);
+  log_info("agent: path live connector=%s %s=%s group=%s", l->connector,
+           w->way.kind == WAY_DIRECT ? "direct" : "relay", name_of(w, room),
+           quic_group(path_conn(p)));
+  agent_link_greet(l, w);
+}
+
+static int on_message(struct path *p, void *ud, json_t *m) {
+  struct agent_way *w = ud;
+
+  w->link->owner->now = quic_now(w->link->owner->quic);
+  return agent_link_message(w->link, w, m);
+}
+
+static void on_packet(struct path *p, void *ud, uint64_t context,
+                      const uint8_t *ip, size_t len) {
+  struct agent_way *w = ud;
+
+  w->link->owner->now = quic_now(w->link->owner->quic);
+  agent_link_packet(w->link, context, ip, len);
+}
+
+static void on_streams_allowed(struct path *p, void *ud) {
+  struct link *l = ((struct agent_way *)ud)->link;
+  struct service *s;
+
+  l->owner->now = quic_now(l->owner->quic);
+  each_service(l->owner, l, s) agent_flows_go(l->owner, s);
+}
+
+static bool is_final(enum reason why) {
+  return why == REASON_IDENTITY_MISMATCH || why == REASON_BAD_CERTIFICATE ||
+         why == REASON_CERTIFICATE_EXPIRED;
+}
+
+static void redial_later(struct agent_way *w) {
+  unsigned n = w->n_failed < 6 ? w->n_failed : 6;
+  uint64_t wait = REDIAL_FIRST << n;
+
+  w->n_failed++;
+  w->dial_due = true;
+  w->dial_at = w->link->owner->now + (wait < REDIAL_MAX ? wait : REDIAL_MAX);
+}
+
+/* The connection is gone. While another way carries the link the route is kept
+ * and dialled again: to give it back would end its grants. */
+static void ended(struct agent_way *w, enum reason why) {
+  struct link *l = w->link;
+  bool others;
+
+  ways_left(&l->ways, &w->way);
+  ways_tick(&l->ways, l->owner->now);
+  others = ways_work(&l->ways);
+  if (w->way.kind == WAY_DIRECT)
+    agent_direct_ended(l, w);
+  else if (w->route[0] && others && !is_final(why))
+    redial_later(w);
+  else
+    agent_route_give_back(w);
+  if (others) return;
+  for (int i = 0; i < LINK_RELAYED; i++)
+    if (l->relayed[i].dial_due) agent_route_give_back(&l->relayed[i]);
+  if (!agent_link_has_route(l)) agent_link_lost(l, why);
+}
+
+static void on_end(struct path *p, void *ud, const struct quic_end *why) {
+  struct agent_way *w = ud;
+  struct link *l = w->link;
+  struct ztna_agent *a = l->owner;
+  char room[ZTNA_ADDR_STRLEN];
+
+  a->now = quic_now(a->quic);
+  a->sweep_at = a->now;
+  log_info("agent: path ended connector=%s %s=%s reason=%s text=\"%s\"",
+           l->connector, w->way.kind == WAY_DIRECT ? "direct" : "relay",
+           name_of(w, room), reason_name(why->reason), why->text);
+  if (a->stopping) return;
+  if (why->remote && why->authenticated && why->reason == REASON_SHUTTING_DOWN)
+    agent_flows_abandon(a, l, why->reason);
+  ended(w, why->reason);
+}
+
+static const struct path_events path_events = {
+    .on_check = on_check,
+    .on_live = on_live,
+    .on_message = on_message,
+    .on_packet = on_packet,
+    .on_streams_allowed = on_streams_allowed,
+    .on_end = on_end,
+};
+
+/* --- life --- */
+
+int agent_way_make(struct link *l, struct agent_way *w, enum way_kind kind) {
+  struct ztna_agent *a = l->owner;
+
+  if (w->way.path) return 0;
+  w->link = l;
+  w->way.kind = kind;
+  w->way.path = path_new(a->quic, &a->pool, &a->rng, &path_events, w);
+  if (!w->way.path) return ZTNA_ENOMEM;
+  return ways_add(&l->ways, &w->way);
+}
+
+void agent_way_free(struct agent_way *w) {
+  struct ztna_agent *a = w->link ? w->link->owner : NULL;
+
+  if (!w->way.path) return;
+  ways_del(&w->link->ways, &w->way);
+  path_free(w->way.path, a->now);
+  direct_release(&a->direct, w->sock, w->remote.family);
+  free(w->ticket);
+  memset(w, 0, sizeof(*w));
+}
+
+void agent_way_dial(struct agent_way *w) {
+  struct ztna_agent *a = w->link->owner;
+  struct ztna_addr to = w->remote;
+  uint64_t rtt = w->rtt;
+
+  if (w->way.kind == WAY_RELAY) {
+    to = uplink_remote(a->uplinks[w->relay]);
+    rtt += uplink_rtt(a->uplinks[w->relay]);
+  }
+  w->dial_due = false;
+  w->calm_at = a->now;
+  path_set_sock(w->way.path, w->sock);
+  if (path_dial(w->way.path, &to, w->handle, w->peer_handle, rtt, a->now) == 0)
+    return;
+  log_err("agent: dialling failed connector=%s", w->link->connector);
+  ended(w, REASON_INTERNAL);
+}
+
+static bool may_dial(const struct agent_way *w, uint64_t now) {
+  struct ztna_agent *a = w->link->owner;
+
+  if (!w->dial_due || now < w->dial_at) return false;
+  return w->way.kind == WAY_DIRECT ||
+         (w->route[0] && uplink_is_up(a->uplinks[w->relay]));
+}
+
+void agent_way_tick(struct agent_way *w, uint64_t now) {
+  struct ztna_agent *a = w->link->owner;
+
+  if (may_dial(w, now)) agent_way_dial(w);
+  path_tick(w->way.path, now);
+  if (path_fell_quiet(w->way.path) && w->way.kind == WAY_RELAY)
+    uplink_probe(a->uplinks[w->relay], now);
+  if (w->way.kind == WAY_RELAY) agent_route_check_silence(w, now);
+  if (w->dial_due && now < w->dial_at)
+    a->sweep_at = time_min(a->sweep_at, w->dial_at);
+  a->sweep_at = time_min(a->sweep_at, path_deadline(w->way.path));
+}
