@@ -109,6 +109,7 @@ struct connector_config {
   struct ztna_addr *listen; /* local UDP addresses; port 0: any */
   size_t n_listen;
   enum config_congestion congestion;
+  bool direct, port_mapping; /* paths without a relay; ports of the router */
   uint32_t max_flows, max_flows_per_agent;
   uint64_t udp_idle_after; /* ns */
   uint32_t max_tcp_flows, max_tcp_flows_per_agent;
@@ -132,6 +133,7 @@ struct agent_config {
   struct ztna_addr *listen; /* local UDP addresses; port 0: any */
   size_t n_listen;
   enum config_congestion congestion;
+  bool direct, port_mapping; /* paths without a relay; ports of the router */
 };
 
 struct config {

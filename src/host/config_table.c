@@ -125,6 +125,15 @@ static const struct field http_fields[] = {
 
 const struct field config_common_fields[] = {COMMON_FIELDS, FIELD_END};
 
+/* --- what agent and connector share */
+
+static const char help_direct[] =
+    "let packets go between agent and connector directly, where networks let "
+    "them; else all go through a relay";
+static const char help_port_mapping[] =
+    "ask the router for a port that leads here, by NAT-PMP and UPnP, which "
+    "makes direct paths likelier; it is given back at the end";
+
 /* --- relay */
 
 static const struct field relay_service_fields[] = {
@@ -243,6 +252,10 @@ const struct field config_connector_fields[] = {
                .help = "local UDP addresses; port 0: any"),
     FIELD(connector_config, congestion, .type = F_ENUM, .names = congestions,
           .dflt = "bbr", .help = "congestion control of paths"),
+    FIELD(connector_config, direct, .type = F_BOOL, .dflt = "true",
+          .help = help_direct),
+    FIELD(connector_config, port_mapping, .type = F_BOOL, .dflt = "true",
+          .help = help_port_mapping),
     FIELD(connector_config, drain_timeout, .type = F_NS, .max = 86400 * SEC,
           .dflt = "10s",
           .help = "at a stop TCP connections may go on for so long, 0s: not at "
@@ -301,6 +314,10 @@ const struct field config_agent_fields[] = {
                .help = "local UDP addresses; port 0: any"),
     FIELD(agent_config, congestion, .type = F_ENUM, .names = congestions,
           .dflt = "bbr", .help = "congestion control of paths"),
+    FIELD(agent_config, direct, .type = F_BOOL, .dflt = "true",
+          .help = help_direct),
+    FIELD(agent_config, port_mapping, .type = F_BOOL, .dflt = "true",
+          .help = help_port_mapping),
     FIELD_END,
 };
 

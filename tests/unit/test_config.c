@@ -361,6 +361,7 @@ static void a_check_asks_the_backend_with_its_port(void **state) {
   assert_ptr_equal(config_checked_backend(s), &s->backends[1]);
   assert_int_equal(s->check.status.last, 299);
   assert_int_equal(c.connector.drain_timeout, 10 * SEC);
+  assert_true(c.connector.direct && c.connector.port_mapping);
   config_free(&c);
   sbuf_done(&out);
 }
