@@ -55,7 +55,10 @@ static void found(void *ud, int family, const struct ztna_addr *remote,
   agent_way_dial(w);
 }
 
-static const struct direct_ops ops = {.say = say, .rtt = rtt, .found = found};
+static const char *name(void *ud) { return ((struct link *)ud)->connector; }
+
+static const struct direct_ops ops = {
+    .say = say, .rtt = rtt, .found = found, .name = name};
 
 /* --- what the link tells it --- */
 
