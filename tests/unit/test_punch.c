@@ -562,23 +562,22 @@ static void sockets_are_closed_when_a_round_is_given_up(void **s) {
   pw_free(w);
 }
 
-static void a_search_that_finds_nothing_ends_with_the_round(void **s) {
+static void a_search_that_finds_nothing_ends_within_ten_seconds(void **s) {
   struct pw *w = pw_new(5, PW_RANDOM, PW_EVEN);
   w->side[0].deaf = w->side[1].deaf = true;
   pw_start(w);
   pw_run(w, 20 * SEC);
   assert_int_equal(n_open(&w->side[0]), 0);
   assert_int_equal(n_used(&w->side[0]), 0);
-  assert_int_equal(w->side[0].why, PUNCH_NO_ANSWER);
-  assert_int_equal(w->side[1].why, PUNCH_NO_BUDGET);
   for (int i = 0; i < 2; i++) {
+    assert_int_equal(w->side[i].why, PUNCH_NO_ANSWER);
     assert_int_equal(w->side[i].n_over, 1);
-    assert_true(w->side[i].over_at <= 16 * SEC);
+    assert_true(w->side[i].over_at <= SEC + 10 * SEC);
     assert_true(w->side[i].stats.n_search_probes <= 3000);
     assert_int_equal(w->side[i].stats.n_search_probes,
                      w->side[i].peer_budget.n_searched);
   }
-  assert_true(w->side[1].stats.n_search_probes >= 2900);
+  assert_true(w->side[1].stats.n_search_probes >= 1900);
   pw_free(w);
 }
 
@@ -689,7 +688,7 @@ int main(void) {
       TEST(an_open_nat_needs_no_search),
       TEST(sockets_that_no_pair_holds_are_closed_on_success),
       TEST(sockets_are_closed_when_a_round_is_given_up),
-      TEST(a_search_that_finds_nothing_ends_with_the_round),
+      TEST(a_search_that_finds_nothing_ends_within_ten_seconds),
       TEST(a_search_tries_no_port_twice),
       TEST(searching_has_a_budget_over_rounds),
       TEST(two_hard_nats_give_up_quietly),
