@@ -47,8 +47,10 @@ static struct ztna_addr addr_of(const char *text) {
 static int bound_to(const struct ztna_addr *a) {
   struct sockaddr_storage ss;
   socklen_t len = (socklen_t)ztna_addr_to_sockaddr(a, &ss);
-  int fd = socket(ss.ss_family, SOCK_DGRAM, 0);
+  int fd = socket(ss.ss_family, SOCK_DGRAM, 0), on = 1;
 
+  if (a->family == 6)
+    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
   if (fd < 0 || bind(fd, (struct sockaddr *)&ss, len) < 0) die("bind");
   return fd;
 }
