@@ -86,7 +86,7 @@ enum punch_end {
   PUNCH_NO_ANSWER,     /* nothing came back: firewalls, or UDP is blocked */
   PUNCH_BOTH_HARD,     /* both NATs are symmetric and not both sequential */
   PUNCH_NO_CANDIDATES, /* no address of a family that both have */
-  PUNCH_NO_BUDGET,     /* of search probes, or nothing at all could leave */
+  PUNCH_NO_BUDGET, /* no search probes or sockets left, or nothing may leave */
 };
 
 struct punch;

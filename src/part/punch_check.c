@@ -10,7 +10,7 @@
 
 enum { USERNAME_LEN = PUNCH_ID_LEN + 1 };
 
-void drop(struct punch *p, enum reason why) { p->o.stats->drops[why]++; }
+static void drop(struct punch *p, enum reason why) { p->o.stats->drops[why]++; }
 
 static uint8_t role_of(bool controlling) { return controlling ? 'a' : 'c'; }
 
@@ -31,12 +31,13 @@ static void write_msg(struct punch *p, struct dgram *d, struct stun_msg *m,
 
 /* --- requests of ours */
 
-struct check *check_find(struct punch *p, const uint8_t *txid) {
-  uint16_t at = (uint16_t)((txid[0] << 8 | txid[1]) ^ p->mask);
-  struct check *c = &p->checks[at % CHECKS];
+/* Which of them has this id; -1: none. */
+static int check_find(const struct punch *p, const uint8_t *txid) {
+  unsigned at = (unsigned)(txid[0] << 8 | txid[1]) ^ p->mask;
+  const struct check *c = &p->checks[at % CHECKS];
 
-  if (at >= CHECKS || !c->to.family) return NULL;
-  return memcmp(c->tail, txid + 2, sizeof(c->tail)) ? NULL : c;
+  if (at >= CHECKS || !c->to.family) return -1;
+  return memcmp(c->tail, txid + 2, sizeof(c->tail)) ? -1 : (int)at;
 }
 
 void check_write(struct punch *p, uint64_t now, struct dgram *d,
@@ -166,23 +167,23 @@ static bool is_request(const struct punch *p, const struct stun_msg *m) {
          memcmp(m->username, p->o.id, PUNCH_ID_LEN) == 0;
 }
 
-static struct check *answered(const struct punch *p, const struct stun_msg *m) {
-  if (m->class != STUN_SUCCESS && m->class != STUN_ERROR) return NULL;
-  if (m->method != STUN_BINDING) return NULL;
-  return check_find((struct punch *)p, m->txid);
+/* Which check it answers; -1: none. */
+static int answered(const struct punch *p, const struct stun_msg *m) {
+  if (m->class != STUN_SUCCESS && m->class != STUN_ERROR) return -1;
+  return m->method == STUN_BINDING ? check_find(p, m->txid) : -1;
 }
 
 bool punch_has_id(const struct punch *p, const struct stun_msg *m) {
-  return is_request(p, m) || answered(p, m);
+  return is_request(p, m) || answered(p, m) >= 0;
 }
 
 bool punch_in(struct punch *p, uint64_t now, const struct dgram *d,
               const uint8_t *data, size_t len, const struct stun_msg *m) {
-  struct check *c = answered(p, m);
+  int c = answered(p, m);
   enum reason why;
 
-  if (c) {
-    on_answer(p, now, d, data, m, c);
+  if (c >= 0) {
+    on_answer(p, now, d, data, m, &p->checks[c]);
     return true;
   }
   if (!is_request(p, m)) return false;

@@ -9,8 +9,9 @@
 
 enum {
   PREDICTED = 20, /* ports of a sequential NAT that are probed */
+  STRAIGHT = 30,  /* of those by one that is sequential itself (punch_plan.c) */
   STRANGERS = 16, /* peer-reflexive addresses that are not of the peer's IP */
-  REMOTES = PUNCH_CANDIDATES + PREDICTED + 64,
+  REMOTES = PUNCH_CANDIDATES + STRAIGHT + 64,
   CHECKS = 1024, /* requests that may be answered: 3 s of the peer's budget */
   ANSWERS = 32,  /* that wait for their turn */
   SEEN = 2048,   /* slots for transaction ids of the peer, half of them used */
@@ -64,10 +65,9 @@ struct answer {
   uint16_t sock;
 };
 
-/* An extra socket. */
+/* An extra socket; a packet left by it. */
 struct hole {
   uint16_t sock;
-  bool open;    /* a packet left by it */
   bool touched; /* a right packet came to it */
   bool held;    /* by the caller, as a pair */
 };
@@ -79,7 +79,7 @@ struct punch {
   uint64_t lead; /* from the agreed moment to packets that are to arrive */
   uint64_t over_at, dies_at;
   bool found, over, dead;
-  bool denied; /* the peer's budget for searching is used up */
+  bool denied; /* no budget or no sockets (left) for a search */
   bool both_hard;
   enum rank best;            /* of the pairs */
   struct ztna_addr observed; /* of the peer, by the relay; family 0: unknown */
@@ -133,12 +133,10 @@ uint16_t port_ahead(const struct nat_view *v, int i);
 
 /* --- punch_check.c */
 
-void drop(struct punch *p, enum reason why);
 /* Writes a request to `to` into `room` and remembers it. */
 void check_write(struct punch *p, uint64_t now, struct dgram *d,
                  const struct ztna_addr *to, uint16_t sock, uint8_t *room);
 bool answer_next(struct punch *p, uint64_t now, struct dgram *d, uint8_t *room);
-struct check *check_find(struct punch *p, const uint8_t *txid);
 
 /* --- punch.c */
 

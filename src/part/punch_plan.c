@@ -83,7 +83,6 @@ void remote_sent(struct remote *r, uint64_t now, bool full) {
 
 void remote_asked(struct remote *r, uint64_t now) {
   if (r->answered || r->n_sent >= PUNCH_PROBES) return;
-  if (!r->known && r->n_sent) return;
   /* One that is under way will be answered by itself. */
   if (r->full_at && now < r->full_at + 10 * MS) return;
   r->due = now;
@@ -173,10 +172,12 @@ static void probe_kind(struct punch *p, enum candidate_kind kind, int family) {
 }
 
 static void probe_predicted(struct punch *p) {
-  bool stretched = is_sequential(&p->o.own.nat) && !p->o.controlling;
+  bool both = is_sequential(&p->o.own.nat),
+       stretched = both && !p->o.controlling;
+  int n = both && !stretched ? STRAIGHT : PREDICTED;
   struct ztna_addr a = p->observed;
 
-  for (int i = 1; a.family && i <= PREDICTED; i++) {
+  for (int i = 1; a.family && i <= n; i++) {
     a.port = port_ahead(&p->o.peer.nat, stretched ? i + (i - 1) / 2 : i);
     probe(p, &a, CANDIDATE_REFLEXIVE, true);
   }

@@ -104,7 +104,9 @@ static void pass_over(struct punch *p, uint64_t now) {
   p->next_hole = 0;
   p->pass_at += PASS_EVERY;
   p->search_at = p->pass_at;
-  if (!p->n_holes) give_up(p, now);
+  if (p->n_holes) return;
+  p->denied = true;
+  give_up(p, now);
 }
 
 /* Whose turn it is; NULL: there are no more sockets. */
@@ -130,7 +132,6 @@ static bool holes_next(struct punch *p, uint64_t now, struct dgram *d,
   if (!h) return false;
   check_write(p, now, d, &p->target, h->sock, room);
   if (opener) d->ttl = OPENER_TTL;
-  h->open = true;
   return true;
 }
 
@@ -146,11 +147,10 @@ int holes_close(struct punch *p, struct dgram *v, int max, bool all) {
   for (size_t i = 0; may_close(p) && i < p->n_holes && n < max; i++) {
     struct hole *h = &p->holes[i];
     if (!closes(h, all)) continue;
-    if (h->open)
-      v[n++] = (struct dgram){.remote = {.family = p->target.family},
-                              .data = p->out,
-                              .seg = 1,
-                              .sock = h->sock};
+    v[n++] = (struct dgram){.remote = {.family = p->target.family},
+                            .data = p->out,
+                            .seg = 1,
+                            .sock = h->sock};
     punch_sock_free(p->o.socks, h->sock);
     *h = (struct hole){0};
   }

@@ -17,6 +17,7 @@ struct pw_flight {
 
 static bool may_send(void *ud, const struct ztna_addr *to) {
   struct pw_side *s = ud;
+  if (s->refused_from && to->port >= s->refused_from) return false;
   return !s->refused.family || !ztna_addr_same_ip(&s->refused, to);
 }
 
@@ -119,7 +120,10 @@ void pw_free(struct pw *w) {
 /* --- NATs */
 
 void pw_take_ports(struct pw_side *s, int n) {
-  s->last_port = (uint16_t)(s->last_port + n * s->delta);
+  int port = s->last_port + n * s->delta;
+  if (port < 1024) port += 64512;
+  if (port > 65535) port -= 64512;
+  s->last_port = (uint16_t)port;
 }
 
 static uint16_t new_port(struct pw *w, struct pw_side *s, uint16_t sock) {
@@ -179,6 +183,7 @@ static void out(struct pw *w, struct pw_side *s, const struct dgram *d) {
   *x = (struct pw_sent){.at = w->now,
                         .from = s->addr,
                         .to = d->remote,
+                        .local = d->local,
                         .sock = d->sock,
                         .ttl = d->ttl,
                         .len = d->len,

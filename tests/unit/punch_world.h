@@ -18,6 +18,7 @@ enum { PW_SENT = 16384, PW_HOLES = 8192, PW_PAIRS = 64, PW_DELAY_MS = 10 };
 struct pw_sent {
   uint64_t at;
   struct ztna_addr from, to; /* from: as the outside sees it */
+  struct ztna_addr local;    /* what it was to leave from */
   uint16_t sock;
   uint8_t ttl;
   uint32_t len; /* 0: the socket is closed */
@@ -58,6 +59,7 @@ struct pw_side {
   enum punch_end why;
   uint64_t over_at;
   struct ztna_addr refused; /* by may_send; family 0: none */
+  uint16_t refused_from;    /* ports from here on, too; 0: none */
 };
 
 /* [0] controls. */

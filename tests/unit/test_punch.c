@@ -28,13 +28,11 @@ static struct by_hand request(struct pw *w) {
   return r;
 }
 
-/* Arrives at side 1; was it for its round? */
-static bool arrives(struct pw *w, struct by_hand *r, const char *from) {
-  struct dgram d = {.remote = test_addr(from)};
+/* These bytes arrive at side 1; was it for its round? */
+static bool arrive(struct pw *w, struct by_hand *r, struct dgram d) {
   struct stun_msg m;
   bool mine;
 
-  r->len = (size_t)stun_write(r->data, &r->m, r->key, sizeof(r->key), mac_stun);
   d.data = r->data;
   d.len = (uint32_t)r->len;
   d.seg = (uint16_t)r->len;
@@ -42,6 +40,27 @@ static bool arrives(struct pw *w, struct by_hand *r, const char *from) {
   mine = punch_in(w->side[1].p, w->now, &d, r->data, r->len, &m);
   pw_send(w, &w->side[1]);
   return mine;
+}
+
+static void write_it(struct by_hand *r) {
+  r->len = (size_t)stun_write(r->data, &r->m, r->key, sizeof(r->key), mac_stun);
+}
+
+static bool arrives(struct pw *w, struct by_hand *r, const char *from) {
+  write_it(r);
+  return arrive(w, r, (struct dgram){.remote = test_addr(from)});
+}
+
+/* With an attribute in it that nobody knows but must. */
+static void write_unknown(struct by_hand *r) {
+  static const uint8_t tail[] = {0x77, 0x77, 0, 0, 0, 0x1c, 0, 32};
+  r->m.integrity = STUN_NO_INTEGRITY;
+  write_it(r);
+  memcpy(r->data + r->len, tail, sizeof(tail));
+  r->data[3] = (uint8_t)(r->len + sizeof(tail) + 32 - STUN_HEADER);
+  mac_stun(STUN_HMAC_SHA256, r->key, sizeof(r->key), r->data, r->len + 4,
+           r->data + r->len + sizeof(tail));
+  r->len += sizeof(tail) + 32;
 }
 
 static size_t sent_to(const struct pw_side *s, const char *to, bool answers) {
@@ -199,6 +218,20 @@ static void a_stranger_gets_one_answer_and_one_check(void **s) {
   pw_free(w);
 }
 
+static void other_ports_of_the_observed_address_are_no_strangers(void **s) {
+  struct pw *w = quiet();
+  for (int i = 0; i < 3; i++) {
+    struct by_hand r = request(w);
+    assert_true(arrives(w, &r, "198.51.100.1:555"));
+    pw_run(w, w->now + 50 * MS);
+  }
+  assert_int_equal(sent_to(&w->side[1], "198.51.100.1:555", true), 3);
+  assert_true(sent_to(&w->side[1], "198.51.100.1:555", false) > 2);
+  pw_run(w, 3 * SEC);
+  assert_true(sent_to(&w->side[1], "198.51.100.1:555", false) <= 10);
+  pw_free(w);
+}
+
 static void strangers_are_few(void **s) {
   struct pw *w = quiet();
   char from[32];
@@ -247,6 +280,26 @@ static void a_stranger_that_answers_is_one_of_the_peers(void **s) {
   pw_free(w);
 }
 
+static void who_asked_is_checked_until_he_answers(void **s) {
+  const char *peer = "198.51.100.1:4000", *late = "198.51.100.1:555";
+  struct pw *w = quiet();
+  struct by_hand r = request(w);
+  assert_true(arrives(w, &r, late));
+  r = request(w);
+  assert_true(arrives(w, &r, peer));
+  assert_true(answer(w, peer, peer, 0));
+  pw_run(w, w->now);
+  assert_int_equal(w->side[1].n_over, 1);
+  size_t n = sent_to(&w->side[1], late, false);
+  pw_run(w, w->now + 200 * MS);
+  assert_true(sent_to(&w->side[1], late, false) > n);
+  assert_true(answer(w, late, late, 0));
+  assert_int_equal(w->side[1].n_pairs, 2);
+  assert_int_equal(w->side[1].stats.n_found, 1);
+  assert_int_equal(w->side[1].n_over, 1);
+  pw_free(w);
+}
+
 static void an_answer_counts_from_the_address_that_was_asked_only(void **s) {
   struct pw *w = quiet();
   struct by_hand r = request(w);
@@ -266,15 +319,61 @@ static void an_answer_on_another_socket_counts_for_nothing(void **s) {
   struct pw *w = quiet();
   struct by_hand r = request(w);
   struct dgram d = {.remote = test_addr("198.51.100.1:4000"), .sock = 3};
-  struct stun_msg m;
   assert_true(arrives(w, &r, "198.51.100.1:4000"));
   r.m.class = STUN_SUCCESS;
   r.m.has_username = false;
   memcpy(r.m.txid, w->side[1].sent[1].txid, sizeof(r.m.txid));
-  d.len = (uint32_t)stun_write(r.data, &r.m, r.key, sizeof(r.key), mac_stun);
-  assert_int_equal(stun_read(&m, r.data, d.len), 0);
-  assert_true(punch_in(w->side[1].p, w->now, &d, r.data, d.len, &m));
+  write_it(&r);
+  assert_true(arrive(w, &r, d));
   assert_int_equal(w->side[1].n_pairs, 0);
+  pw_free(w);
+}
+
+static void a_request_on_another_rounds_socket_is_dropped(void **s) {
+  struct pw *w = quiet();
+  struct by_hand r = request(w);
+  write_it(&r);
+  assert_true(arrive(
+      w, &r,
+      (struct dgram){.remote = test_addr("198.51.100.1:4000"), .sock = 3}));
+  assert_int_equal(dropped(&w->side[1], REASON_WRONG_DESTINATION), 1);
+  assert_int_equal(w->side[1].n_sent, 0);
+  pw_free(w);
+}
+
+static void what_a_request_demands_and_nobody_knows_is_refused(void **s) {
+  struct pw *w = quiet();
+  struct by_hand r = request(w);
+  write_unknown(&r);
+  assert_true(
+      arrive(w, &r, (struct dgram){.remote = test_addr("198.51.100.1:4000")}));
+  assert_int_equal(dropped(&w->side[1], REASON_MALFORMED), 1);
+  assert_int_equal(w->side[1].n_sent, 0);
+  pw_free(w);
+}
+
+static void answers_and_checks_leave_from_where_the_request_arrived(void **s) {
+  struct pw *w = quiet();
+  struct by_hand r = request(w);
+  struct dgram d = {.remote = test_addr("198.51.100.1:4000"),
+                    .local = test_addr("10.0.0.7:4000")};
+  write_it(&r);
+  assert_true(arrive(w, &r, d));
+  assert_int_equal(w->side[1].n_sent, 2);
+  for (int i = 0; i < 2; i++)
+    assert_true(ztna_addr_equal(&w->side[1].sent[i].local, &d.local));
+  pw_free(w);
+}
+
+static void a_round_answers_a_thousand_requests_and_no_more(void **s) {
+  struct pw *w = quiet();
+  for (int i = 0; i < 1100; i++) {
+    struct by_hand r = request(w);
+    assert_true(arrives(w, &r, "198.51.100.1:4000"));
+    pw_run(w, w->now + 10 * MS);
+  }
+  assert_int_equal(w->side[1].stats.n_checked, 1024);
+  assert_int_equal(dropped(&w->side[1], REASON_RATE_LIMITED), 1100 - 1024);
   pw_free(w);
 }
 
@@ -338,6 +437,28 @@ static void no_address_gets_more_than_ten_probes(void **s) {
   }
   assert_int_equal(sent_to(&w->side[1], "198.51.100.1:4000", true), 100);
   assert_int_equal(sent_to(&w->side[1], "198.51.100.1:4000", false), 10);
+  pw_free(w);
+}
+
+static void a_request_makes_no_check_when_one_is_under_way(void **s) {
+  struct pw *w = quiet();
+  pw_run(w, SEC + 21 * MS);
+  size_t n = sent_to(&w->side[1], "198.51.100.1:4000", false);
+  assert_int_equal(n, 2); /* the opener and the first that is to arrive */
+  struct by_hand r = request(w);
+  assert_true(arrives(w, &r, "198.51.100.1:4000"));
+  assert_int_equal(sent_to(&w->side[1], "198.51.100.1:4000", false), n);
+  pw_free(w);
+}
+
+static void an_address_that_is_named_twice_is_one(void **s) {
+  struct pw *w = pw_new(1, PW_EVEN, PW_EVEN);
+  struct punch_side *own = &w->side[0].o.own;
+  own->list[own->n++] = own->list[0];
+  w->side[0].deaf = w->side[1].deaf = true;
+  pw_start(w);
+  pw_run(w, 4 * SEC);
+  assert_int_equal(w->side[1].n_sent, 8);
   pw_free(w);
 }
 
@@ -438,6 +559,23 @@ static void sequential_ports_are_predicted(void **s) {
       assert_int_equal(w->side[0].stats.n_search_probes, 0);
       pw_free(w);
     }
+  }
+}
+
+static void predicted_ports_go_round(void **s) {
+  static const struct {
+    uint16_t last;
+    int delta;
+  } at[] = {{1027, -1}, {65534, 2}};
+  for (size_t i = 0; i < N_OF(at); i++) {
+    struct pw *w = pw_new(1, PW_SEQUENTIAL, PW_EVEN);
+    struct pw_side *hard = &w->side[0];
+    hard->last_port = hard->o.own.nat.last_port = at[i].last;
+    hard->delta = hard->o.own.nat.delta = at[i].delta;
+    pw_start(w);
+    pw_take_ports(hard, 6);
+    assert_true(pw_find(w, SEC + 200 * MS));
+    pw_free(w);
   }
 }
 
@@ -581,20 +719,96 @@ static void a_search_that_finds_nothing_ends_within_ten_seconds(void **s) {
   pw_free(w);
 }
 
-static void a_search_tries_no_port_twice(void **s) {
-  static uint8_t tried[65536];
-  struct pw *w = pw_new(5, PW_RANDOM, PW_EVEN);
-  memset(tried, 0, sizeof(tried));
+/* Of which neither side hears anything. */
+static struct pw *search_in_vain(uint64_t seed, uint16_t refused_from) {
+  struct pw *w = pw_new(seed, PW_RANDOM, PW_EVEN);
   w->side[0].deaf = w->side[1].deaf = true;
+  w->side[1].refused_from = refused_from;
   pw_start(w);
   pw_run(w, 16 * SEC);
-  for (size_t i = 0; i < w->side[1].n_sent; i++) {
-    const struct pw_sent *x = &w->side[1].sent[i];
-    assert_true(ztna_addr_same_ip(&x->to, &w->side[0].addr));
-    if (x->to.port == w->side[0].addr.port) continue;
-    assert_true(x->to.port >= 1024);
-    assert_int_equal(tried[x->to.port]++, 0);
+  return w;
+}
+
+static void a_search_tries_no_port_twice(void **s) {
+  static uint8_t tried[65536];
+  for (uint64_t seed = 1; seed <= 30; seed++) {
+    struct pw *w = search_in_vain(seed * 31, 0);
+    struct pw_side *easy = &w->side[1];
+    memset(tried, 0, sizeof(tried));
+    for (size_t i = 0; i < easy->n_sent; i++) {
+      const struct ztna_addr *to = &easy->sent[i].to;
+      assert_true(ztna_addr_same_ip(to, &w->side[0].addr));
+      if (to->port == w->side[0].addr.port) continue;
+      assert_true(to->port >= 1024);
+      assert_int_equal(tried[to->port]++, 0);
+    }
+    assert_true(easy->n_sent > 1900);
+    pw_free(w);
   }
+}
+
+static void a_search_leaves_out_what_may_not_be_sent_to(void **s) {
+  struct pw *w = search_in_vain(5, 60000);
+  assert_true(w->side[1].n_sent > 1700);
+  for (size_t i = 0; i < w->side[1].n_sent; i++)
+    assert_true(w->side[1].sent[i].to.port < 60000);
+  pw_free(w);
+}
+
+static void holes_are_kept_open_half_of_them_by_packets_that_die(void **s) {
+  struct pw *w = search_in_vain(5, 0);
+  struct pw_side *hard = &w->side[0];
+  size_t n[DGRAM_SOCKS_MAX] = {0}, n_dying = 0, n_holes = 0;
+  for (size_t i = 0; i < hard->n_sent; i++) {
+    const struct pw_sent *x = &hard->sent[i];
+    if (!x->sock || !x->len) continue;
+    assert_true(ztna_addr_equal(&x->to, &w->side[1].addr));
+    if (!n[x->sock]++) n_dying += x->ttl == 2;
+  }
+  for (int i = 0; i < DGRAM_SOCKS_MAX; i++) {
+    n_holes += n[i] > 0;
+    assert_true(!n[i] || (n[i] >= 2 && n[i] <= 3));
+  }
+  assert_int_equal(n_holes, PUNCH_SOCKS);
+  assert_int_equal(n_dying, PUNCH_SOCKS / 2);
+  pw_free(w);
+}
+
+static void without_sockets_there_is_no_search(void **s) {
+  struct pw *w = pw_new(5, PW_RANDOM, PW_EVEN);
+  w->side[0].deaf = w->side[1].deaf = true;
+  memset(w->side[0].socks.used, 1, sizeof(w->side[0].socks.used));
+  pw_start(w);
+  pw_run(w, 5 * SEC);
+  assert_int_equal(w->side[0].why, PUNCH_NO_BUDGET);
+  assert_int_equal(w->side[0].n_over, 1);
+  assert_int_equal(w->side[0].stats.n_search_probes, 0);
+  pw_free(w);
+}
+
+static void who_is_not_known_to_be_easy_is_not_searched_with(void **s) {
+  struct pw *w = pw_new(5, PW_RANDOM, PW_EVEN);
+  w->side[0].deaf = w->side[1].deaf = true;
+  w->side[1].o.own.nat.mapping = NAT_UNKNOWN;
+  pw_start(w);
+  pw_run(w, 5 * SEC);
+  for (int i = 0; i < 2; i++) {
+    assert_int_equal(w->side[i].stats.n_search_probes, 0);
+    assert_int_equal(w->side[i].why, PUNCH_NO_ANSWER);
+  }
+  pw_free(w);
+}
+
+static void ten_minutes_later_there_may_be_searched_again(void **s) {
+  struct pw *w = pw_new(5, PW_RANDOM, PW_EVEN);
+  w->now = 601 * SEC;
+  for (int i = 0; i < 2; i++) {
+    w->side[i].peer_budget.searched_at = SEC;
+    w->side[i].peer_budget.n_searched = 3000;
+    w->side[i].o.at = w->now;
+  }
+  pw_start(w);
+  assert_true(pw_find(w, w->now + 15 * SEC));
   pw_free(w);
 }
 
@@ -668,20 +882,29 @@ int main(void) {
       TEST(own_requests_that_come_back_are_dropped),
       TEST(a_copied_request_makes_nobody_a_peer),
       TEST(a_stranger_gets_one_answer_and_one_check),
+      TEST(other_ports_of_the_observed_address_are_no_strangers),
       TEST(strangers_are_few),
       TEST(a_stranger_that_answers_is_one_of_the_peers),
+      TEST(who_asked_is_checked_until_he_answers),
       TEST(an_answer_counts_from_the_address_that_was_asked_only),
       TEST(an_answer_on_another_socket_counts_for_nothing),
+      TEST(a_request_on_another_rounds_socket_is_dropped),
+      TEST(what_a_request_demands_and_nobody_knows_is_refused),
+      TEST(answers_and_checks_leave_from_where_the_request_arrived),
+      TEST(a_round_answers_a_thousand_requests_and_no_more),
       TEST(what_may_not_be_sent_to_gets_nothing),
       TEST(nats_are_opened_by_packets_that_die_before_others_follow),
       TEST(neighbours_and_ipv6_need_no_opener),
       TEST(no_address_gets_more_than_ten_probes),
+      TEST(a_request_makes_no_check_when_one_is_under_way),
+      TEST(an_address_that_is_named_twice_is_one),
       TEST(who_begins_late_says_each_thing_once),
       TEST(families_that_only_one_has_are_left_alone),
       TEST(a_round_is_deaf_after_its_15_seconds),
       TEST(many_rounds_share_what_a_process_may_send),
       TEST(a_peer_that_asks_too_often_is_answered_in_measure),
       TEST(sequential_ports_are_predicted),
+      TEST(predicted_ports_go_round),
       TEST(two_sequential_nats_meet),
       TEST(a_sequential_nat_that_ran_ahead_is_searched),
       TEST(a_random_nat_is_searched_and_found),
@@ -690,6 +913,11 @@ int main(void) {
       TEST(sockets_are_closed_when_a_round_is_given_up),
       TEST(a_search_that_finds_nothing_ends_within_ten_seconds),
       TEST(a_search_tries_no_port_twice),
+      TEST(a_search_leaves_out_what_may_not_be_sent_to),
+      TEST(holes_are_kept_open_half_of_them_by_packets_that_die),
+      TEST(without_sockets_there_is_no_search),
+      TEST(who_is_not_known_to_be_easy_is_not_searched_with),
+      TEST(ten_minutes_later_there_may_be_searched_again),
       TEST(searching_has_a_budget_over_rounds),
       TEST(two_hard_nats_give_up_quietly),
       TEST(a_port_mapping_lets_two_hard_nats_meet),
