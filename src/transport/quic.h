@@ -284,6 +284,8 @@ struct quic_info {
   uint64_t n_sent, n_lost, n_recv; /* packets */
   uint64_t bytes_sent, bytes_recv;
   size_t udp_payload; /* current largest */
+  uint32_t version;
+  bool retried; /* a client's: the server asked for Retry */
 };
 void quic_info(const struct quic_conn *c, struct quic_info *i);
 

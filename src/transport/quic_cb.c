@@ -255,10 +255,16 @@ static int on_dgram_lost(ngtcp2_conn *conn, uint64_t id, void *ud) {
   .hp_mask = quic_lean_mask, .delete_crypto_aead_ctx = quic_lean_delete_aead, \
   .delete_crypto_cipher_ctx = quic_lean_delete_cipher
 
+static int on_retry(ngtcp2_conn *conn, const ngtcp2_pkt_hd *hd, void *ud) {
+  struct quic_conn *c = ud;
+
+  c->retried = true;
+  return ngtcp2_crypto_recv_retry_cb(conn, hd, ud);
+}
+
 #define SERVER .recv_client_initial = ngtcp2_crypto_recv_client_initial_cb
-#define CLIENT                                       \
-  .client_initial = ngtcp2_crypto_client_initial_cb, \
-  .recv_retry = ngtcp2_crypto_recv_retry_cb
+#define CLIENT \
+  .client_initial = ngtcp2_crypto_client_initial_cb, .recv_retry = on_retry
 
 const ngtcp2_callbacks *conn_callbacks(bool server, bool lean) {
   static const ngtcp2_callbacks table[2][2] = {

@@ -467,5 +467,7 @@ void quic_info(const struct quic_conn *c, struct quic_info *i) {
       .bytes_sent = ci.bytes_sent,
       .bytes_recv = ci.bytes_recv,
       .udp_payload = ngtcp2_conn_get_path_max_tx_udp_payload_size2(c->conn),
+      .version = ngtcp2_conn_get_negotiated_version2(c->conn),
+      .retried = c->retried,
   };
 }
