@@ -8,28 +8,6 @@ A=192.0.2.2:3478 B=192.0.2.2:3479 C=192.0.2.3:3478
 W=192.0.2.2:4433 X=192.0.2.2:443 Y=192.0.2.3:4433
 A6=[2001:db8:1::2]:3478 B6=[2001:db8:1::2]:3479 C6=[2001:db8:1::3]:3478
 
-# What classify says of a class, in the tool's words: mapping, filtering,
-# allocation, a peer's early probe, that behind a low-TTL opener of ours, hairpin.
-EI=endpoint-independent AD=address-dependent APD=address-port-dependent
-expected() {
-  case $1 in
-  public) echo none $EI preserving comes-in comes-in yes ;;
-  firewall | v6-firewall) echo none $APD preserving is-dropped comes-in yes ;;
-  full-cone | no-hairpin) echo $EI $EI preserving comes-in comes-in no ;;
-  full-cone-np) echo $EI $EI random comes-in comes-in no ;;
-  hairpin) echo $EI $EI preserving comes-in comes-in yes ;;
-  addr-restricted) echo $EI $AD preserving is-dropped comes-in no ;;
-  addr-restricted-np) echo $EI $AD random is-dropped comes-in no ;;
-  port-restricted | same-lan) echo $EI $APD preserving is-dropped comes-in no ;;
-  port-restricted-np) echo $EI $APD random is-dropped comes-in no ;;
-  input-accept) echo $EI $APD preserving moves-the-mapping comes-in no ;;
-  sym-seq) echo $APD $APD sequential moves-the-mapping moves-the-mapping no ;;
-  sym-random | upnp) echo $APD $APD random moves-the-mapping moves-the-mapping no ;;
-  cgn) echo $EI $APD random is-dropped comes-in no ;;
-  cgn-pr) echo $EI $APD random is-dropped is-dropped no ;; # dies before the carrier
-  esac
-}
-
 # same WHAT GOT WANTED
 same() {
   [ "$2" = "$3" ] && return
@@ -40,7 +18,7 @@ classified() {
   local got
   if is_v6_class "$1"; then set -- "$1" $A6 $B6 $C6; else set -- "$1" $A $B $C; fi
   got=$(on agent "$NAT_CHECK" classify "$2" "$3" "$4" | sed 's/.*=//' | tr '\n' ' ')
-  same classify "${got% }" "$(expected "$1")"
+  same classify "${got% }" "$(class_words "$1")"
 }
 reaches() { # WANTED ADDR...
   local wanted=$1

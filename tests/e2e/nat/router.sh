@@ -180,3 +180,26 @@ carrier_rules() {
   *) return 1 ;;
   esac
 }
+
+# class_words CLASS: what a host sees of its routers, as tool_nat_check classify
+# says it: mapping, filtering, allocation, what becomes of a peer's early probe, of
+# one behind a low-TTL opener of ours, hairpin.
+EI=endpoint-independent AD=address-dependent APD=address-port-dependent
+class_words() {
+  case $1 in
+  public) echo none $EI preserving comes-in comes-in yes ;;
+  firewall | v6-firewall) echo none $APD preserving is-dropped comes-in yes ;;
+  full-cone | no-hairpin) echo $EI $EI preserving comes-in comes-in no ;;
+  full-cone-np) echo $EI $EI random comes-in comes-in no ;;
+  hairpin) echo $EI $EI preserving comes-in comes-in yes ;;
+  addr-restricted) echo $EI $AD preserving is-dropped comes-in no ;;
+  addr-restricted-np) echo $EI $AD random is-dropped comes-in no ;;
+  port-restricted | same-lan) echo $EI $APD preserving is-dropped comes-in no ;;
+  port-restricted-np) echo $EI $APD random is-dropped comes-in no ;;
+  input-accept) echo $EI $APD preserving moves-the-mapping comes-in no ;;
+  sym-seq) echo $APD $APD sequential moves-the-mapping moves-the-mapping no ;;
+  sym-random | upnp) echo $APD $APD random moves-the-mapping moves-the-mapping no ;;
+  cgn) echo $EI $APD random is-dropped comes-in no ;;
+  cgn-pr) echo $EI $APD random is-dropped is-dropped no ;; # dies before the carrier
+  esac
+}
