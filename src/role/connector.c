@@ -80,6 +80,7 @@ static void on_up(struct uplink *u, void *ud, json_t *self) {
 
   c->now = quic_now(c->quic);
   link_follow(c, u);
+  connector_direct_relay(c, u, true);
   log_info("connector: relay connected relay=%s identity=%s", uplink_name(u),
            uplink_relay_identity(u));
   connector_register(c, u, true);
@@ -103,6 +104,7 @@ static void on_down(struct uplink *u, void *ud, enum reason why,
 
   c->now = quic_now(c->quic);
   check_unregistered(c, u);
+  connector_direct_relay(c, u, false);
   log_warn("connector: relay lost relay=%s reason=%s text=\"%s\" (%s; can be "
            "fixed by: %s)",
            uplink_name(u), reason_name(why), text, reason_text(why),
@@ -157,6 +159,7 @@ struct connector *connector_new(const struct connector_options *o,
   rng_fill(o->rng, q.secret, sizeof(q.secret));
   rng_fill(o->rng, raw, sizeof(raw));
   hex_print(raw, sizeof(raw), c->instance);
+  if (connector_direct_init(c) < 0) goto fail;
   c->quic = quic_new(&q);
   c->flows = flows_new(o->max_flows, LINKS_MAX, o->udp_idle_after, o->rng);
   c->ops = calloc(OPS_MAX, sizeof(*c->ops));
@@ -165,6 +168,7 @@ struct connector *connector_new(const struct connector_options *o,
       pool_init(&c->pool, POOL_PACKETS) == 0 && services_copy(c, o) == 0 &&
       make_uplinks(c, o) == 0 && check_init(c, o) == 0 && splices_init(c) == 0)
     return c;
+fail:
   connector_free(c);
   return NULL;
 }
@@ -176,6 +180,7 @@ void connector_free(struct connector *c) {
   splices_free(c);
   quic_free(c->quic);
   for (size_t i = 0; i < c->n_uplinks; i++) uplink_free(c->uplinks[i]);
+  direct_common_done(&c->direct);
   services_free(c);
   ops_free(c);
   check_free(c);
@@ -203,6 +208,7 @@ int connector_wants_relay(struct connector *c) {
 void connector_udp_in(struct connector *c, uint64_t now,
                       const struct dgram *d) {
   c->now = now;
+  if (direct_udp_in(&c->direct, now, d)) return;
   quic_dgram_in(c->quic, now, d);
   if (splices_are_too_fat(c)) c->tcp_at = now;
 }
@@ -213,14 +219,18 @@ void connector_tick(struct connector *c, uint64_t now) {
   for (size_t i = 0; i < c->n_uplinks; i++) uplink_tick(c->uplinks[i], now);
   nat_tick(c, now);
   link_tick(c, now);
+  direct_tick(&c->direct, now);
   splices_tick(c, now);
   check_tick(c, now);
 }
 
+/* A path's goodbye leaves before its socket is closed. */
 int connector_next(struct connector *c, uint64_t now, struct dgram *v,
                    int max) {
+  int n = quic_next(c->quic, now, v, max);
+
   c->now = now;
-  return quic_next(c->quic, now, v, max);
+  return n < max ? n + direct_next(&c->direct, now, v + n, max - n) : n;
 }
 
 uint64_t connector_deadline(const struct connector *c) {
@@ -231,6 +241,7 @@ uint64_t connector_deadline(const struct connector *c) {
   at = time_min(at, flows_deadline(c->flows));
   at = time_min(at, c->check_at);
   at = time_min(at, c->tcp_at);
+  at = time_min(at, direct_deadline(&c->direct));
   return time_min(at, c->sweep_at);
 }
 
@@ -280,6 +291,11 @@ static const struct metric metrics[] = {
      METRIC_COUNTER, offsetof(struct connector_counters, n_to_backend)},
     {"ztna_connector_from_backend_packets_total", "packets sent to agents",
      METRIC_COUNTER, offsetof(struct connector_counters, n_from_backend)},
+    {"ztna_connector_moves_total", "times a link went on over another path",
+     METRIC_COUNTER, offsetof(struct connector_counters, n_moves)},
+    {"ztna_connector_failovers_total",
+     "of them, those from a path that did not work any more", METRIC_COUNTER,
+     offsetof(struct connector_counters, n_failovers)},
     {"ztna_connector_drops_total", "inner packets dropped", METRIC_REASONS,
      offsetof(struct connector_counters, drops)},
     {0},
@@ -308,6 +324,8 @@ void connector_metrics(const struct connector *c, struct sbuf *out) {
       path_total(c->links[i]->ways.v[k]->path, &sum);
   metrics_print(out, path_metrics, &sum);
   metrics_print(out, metrics, &c->counters);
+  link_ways_metrics(c, out);
+  metrics_print(out, direct_metrics, &c->direct.stats);
   metrics_print(out, quic_metrics, quic_stats(c->quic));
   check_metrics(c, out);
   splices_metrics(c, out);

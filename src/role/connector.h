@@ -48,6 +48,7 @@ struct connector_options {
   uint64_t connect_timeout; /* ns; 0: 5 s */
   uint64_t udp_idle_after;  /* ns */
   bool cubic;               /* congestion control instead of BBR */
+  bool direct;              /* paths without a relay, too */
 };
 
 struct connector *connector_new(const struct connector_options *o,
@@ -94,6 +95,10 @@ void connector_set_locals(struct connector *c, const struct ztna_local *v,
  * it to; n 0: none (any more). */
 void connector_set_mapped(struct connector *c, const struct ztna_addr *v,
                           size_t n, uint64_t now);
+
+/* Its addresses or routes changed: relays are asked, and direct paths looked
+ * for anew. Behind connector_set_locals. */
+void connector_network_changed(struct connector *c, uint64_t now);
 
 void connector_udp_in(struct connector *c, uint64_t now, const struct dgram *d);
 void connector_tick(struct connector *c, uint64_t now);

@@ -11,6 +11,7 @@
 #include "part/flows.h"
 #include "part/reass.h"
 #include "role/connector.h"
+#include "role/direct.h"
 #include "role/outside.h"
 #include "role/path.h"
 #include "role/sock.h"
@@ -122,6 +123,12 @@ struct link_way {
   char *ticket;                /* hex, as the relay gave it */
   struct ztna_addr allowed[2]; /* tunnel addresses by the relay */
   unsigned n_grants;           /* that came by it */
+  uint64_t held_until;         /* 0: its packets leave */
+  uint64_t heard;              /* of its relay, when that began */
+  /* direct */
+  uint64_t until; /* it has to be live, or to have joined, by then */
+  uint16_t sock;  /* dgram.h: the one it holds */
+  int family;     /* of that */
 };
 
 /* The association with one agent: one run of its program. */
@@ -132,6 +139,7 @@ struct link {
   char instance[ID_TEXT]; /* as the agent told its relays, hex; may be empty */
   struct ways ways;
   struct path *path;         /* the one in use; NULL: there is none */
+  struct direct *direct;     /* NULL: the agent did not ask yet */
   struct ztna_addr addrs[2]; /* as the agent said hello */
   struct reass *reass;
   uint8_t id[ID_LEN];
@@ -199,6 +207,7 @@ struct connector {
   uint64_t sweep_at; /* next link_tick that does something */
   struct connector_counters counters;
   struct outside outside;
+  struct direct_common direct;
   struct path_totals gone; /* of links that ended */
 };
 
@@ -245,7 +254,22 @@ void link_way_end(struct link_way *w, enum reason why);
 void link_way_free(struct link_way *w);
 void link_ways_free(struct link *l);
 void link_way_tick(struct link_way *w, uint64_t now);
+void link_way_network_changed(struct link_way *w, uint64_t now);
 json_t *link_way_status(const struct link_way *w);
+void link_ways_metrics(const struct connector *c, struct sbuf *out);
+
+/* connector_direct.c */
+int connector_direct_init(struct connector *c);
+void connector_direct_relay(struct connector *c, const struct uplink *u,
+                            bool up);
+/* <0: malformed. */
+int link_direct_message(struct link *l, json_t *m);
+/* What became of the path of a direct way. */
+void link_direct_live(struct link_way *w);
+void link_direct_joined(struct link_way *w);
+void link_direct_left(struct link *l);
+void link_direct_release(struct link_way *w);
+json_t *link_direct_status(const struct link *l);
 
 /* connector_route.c */
 void link_request(struct connector *c, struct uplink *u, json_t *e);

@@ -45,9 +45,12 @@ static void begin_anew(struct link *l, const struct link_way *by) {
     struct link_way *w = link_way_at(l, i);
 
     if (w == by || !w->way.joined) continue;
+    if (w->way.kind == WAY_DIRECT) {
+      link_way_end(w, REASON_REPLACED);
+      continue;
+    }
     path_close(w->way.path, REASON_REPLACED);
     ways_left(&l->ways, &w->way);
-    if (w->way.kind == WAY_DIRECT) link_way_end(w, REASON_REPLACED);
   }
   memset(l->contexts, 0, sizeof(l->contexts));
   l->ways.use = 0;
@@ -75,6 +78,7 @@ static int on_hello(struct link_way *w, json_t *m) {
   memcpy(l->addrs, addrs, sizeof(addrs));
   path_say(w->way.path, json_pack("{s:s, s:s}", "type", "hello", "link",
                                   hex_print(l->id, ID_LEN, mine)));
+  if (w->way.kind == WAY_DIRECT) link_direct_joined(w);
   ways_joined(&l->ways, &w->way, l->owner->now);
   l->owner->sweep_at = l->owner->now;
   return 0;
@@ -180,6 +184,7 @@ int link_message(struct link_way *w, json_t *m) {
   if (!strcmp(type, "open")) return on_open(w, m);
   if (!w->way.joined) return 0;
   if (!strcmp(type, "use")) return on_use(w, m);
+  if (!strcmp(type, "candidates")) return link_direct_message(w->link, m);
   if (!strcmp(type, "close")) on_close(w->link, m);
   return 0;
 }
@@ -240,6 +245,7 @@ void link_free(struct link *l) {
 
   nat_forget(l);
   link_ways_free(l);
+  direct_free(l->direct);
   for (int i = 0; i < LINK_GRANTS; i++) free(l->grants[i]);
   tcp_agent_put(l->tcp);
   reass_free(l->reass);
@@ -316,11 +322,11 @@ static json_t *link_status(const struct link *l) {
 
   for (size_t i = 0; i < l->ways.n; i++)
     json_array_append_new(paths, link_way_status(link_way_at(l, i)));
-  return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o}", "agent",
+  return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o}", "agent",
                    l->agent, "link", hex_print(l->id, ID_LEN, id), "route",
                    w ? w->route : "", "relay", relay, "flows", (int)l->n_flows,
                    "tcp", splices_status(l), "path", path_in_use(l), "paths",
-                   paths);
+                   paths, "direct", link_direct_status(l));
 }
 
 void links_status(const struct connector *c, json_t *into) {

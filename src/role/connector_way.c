@@ -10,6 +10,10 @@
 #include "base/hex.h"
 #include "base/log.h"
 
+/* A relay that does not answer from our new address gets packets all the same.
+ */
+#define HOLD_FOR SEC
+
 static bool is_relayed(const struct link_way *w) {
   return w->way.kind == WAY_RELAY;
 }
@@ -43,7 +47,10 @@ static void now_in(struct link_way *w) {
 
 /* Another connection than the one that had joined, if one had. */
 static void left(struct link_way *w) {
+  bool was_direct = w->way.joined && !is_relayed(w);
+
   ways_left(&w->link->ways, &w->way);
+  if (was_direct) link_direct_left(w->link);
   owner_of(w)->sweep_at = owner_of(w)->now;
 }
 
@@ -52,6 +59,7 @@ static void on_live(struct path *p, void *ud) {
 
   now_in(w);
   left(w);
+  if (!is_relayed(w)) link_direct_live(w);
   log_info("connector: path live route=%s agent=%s group=%s", route_of(w),
            w->link->agent, quic_group(path_conn(p)));
 }
@@ -88,6 +96,7 @@ static void on_end(struct path *p, void *ud, const struct quic_end *why) {
   left(w);
   log_info("connector: path ended route=%s agent=%s reason=%s text=\"%s\"",
            route_of(w), w->link->agent, reason_name(why->reason), why->text);
+  if (!is_relayed(w)) w->dying = true;
   if (why->remote && why->authenticated && why->reason == REASON_SHUTTING_DOWN)
     splices_abandon(w->link->tcp);
 }
@@ -199,6 +208,7 @@ static void release(struct link_way *w) {
 
   path_total(w->way.path, &c->gone);
   path_free(w->way.path, c->now);
+  link_direct_release(w);
   free(w->ticket);
   free(w);
 }
@@ -234,17 +244,56 @@ static void ask_relay(struct link_way *w, uint64_t now) {
     uplink_probe(owner_of(w)->uplinks[w->relay], now);
 }
 
+/* Until its relay has answered from where we are now. */
+static void hold(struct link_way *w, uint64_t now) {
+  const struct uplink *u = owner_of(w)->uplinks[w->relay];
+
+  if (!uplink_is_up(u)) return;
+  w->heard = uplink_heard(u);
+  w->held_until = now + HOLD_FOR;
+  path_hold(w->way.path, true);
+}
+
+static void release_held(struct link_way *w, uint64_t now) {
+  struct connector *c = owner_of(w);
+
+  if (!w->held_until) return;
+  if (now < w->held_until && uplink_heard(c->uplinks[w->relay]) == w->heard) {
+    c->sweep_at = now;
+    return;
+  }
+  w->held_until = 0;
+  path_hold(w->way.path, false);
+  path_probe(w->way.path, now);
+}
+
+void link_way_network_changed(struct link_way *w, uint64_t now) {
+  if (is_relayed(w))
+    hold(w, now);
+  else
+    path_probe(w->way.path, now);
+  owner_of(w)->sweep_at = now;
+}
+
+/* No grant came by it, nobody dialled, nobody said hello. */
+static bool is_over(const struct link_way *w, uint64_t now) {
+  if (!is_relayed(w)) return now >= w->until;
+  return !w->n_grants && now >= w->link->spared_until;
+}
+
 void link_way_tick(struct link_way *w, uint64_t now) {
   struct connector *c = owner_of(w);
   struct path *p = w->way.path;
 
   path_tick(p, now);
   ask_relay(w, now);
+  release_held(w, now);
   c->sweep_at = time_min(c->sweep_at, path_deadline(p));
   if (path_silent_since(p) != NEVER)
     c->sweep_at = time_min(c->sweep_at, now + 100 * MS);
-  if (is_relayed(w) && !w->n_grants && now >= w->link->spared_until)
-    link_way_end(w, REASON_EXPIRED);
+  if (!is_relayed(w)) c->sweep_at = time_min(c->sweep_at, w->until);
+  if (is_over(w, now))
+    link_way_end(w, is_relayed(w) ? REASON_EXPIRED : REASON_IDLE);
 }
 
 /* --- asked by people --- */
@@ -257,4 +306,21 @@ json_t *link_way_status(const struct link_way *w) {
                       json_string(uplink_name(owner_of(w)->uplinks[w->relay])));
   json_object_set_new(j, "route", json_string(w->route));
   return j;
+}
+
+void link_ways_metrics(const struct connector *c, struct sbuf *out) {
+  unsigned n[2] = {0};
+
+  for (size_t i = 0; i < c->n_links; i++)
+    for (size_t k = 0; c->links[i] && k < c->links[i]->ways.n; k++) {
+      const struct way *w = c->links[i]->ways.v[k];
+
+      n[w->kind] += way_is_there(w);
+    }
+  sbuf_printf(out,
+              "# HELP ztna_connector_paths paths of links, by kind\n"
+              "# TYPE ztna_connector_paths gauge\n"
+              "ztna_connector_paths{kind=\"relay\"} %u\n"
+              "ztna_connector_paths{kind=\"direct\"} %u\n",
+              n[WAY_RELAY], n[WAY_DIRECT]);
 }

@@ -1,0 +1,172 @@
+/* connector_direct.c - direct ways to agents: direct.c finds where the two ends
+ * reach each other, the agent dials there, and what it dials is a way of the
+ * link like any other. */
+#include "role/connector_int.h"
+
+#include <string.h>
+
+#define HELLO_WITHIN (3 * SEC) /* of a direct path that is live */
+#define DIAL_WITHIN (60 * SEC) /* as long as its handle accepts */
+
+/* --- what direct.c asks for --- */
+
+/* Over a relay if there is one: the direct path is what may be lost. */
+static struct path *signalling_path(const struct link *l) {
+  struct way *any = NULL;
+
+  for (size_t i = 0; i < l->ways.n; i++) {
+    struct way *w = l->ways.v[i];
+
+    if (!way_works(w)) continue;
+    if (w->kind == WAY_RELAY) return w->path;
+    any = w;
+  }
+  return any ? any->path : NULL;
+}
+
+static bool say(void *ud, json_t *m) {
+  struct path *p = signalling_path(ud);
+
+  if (p)
+    path_say(p, m);
+  else
+    json_decref(m);
+  return p;
+}
+
+static uint64_t rtt(void *ud) {
+  struct path *p = signalling_path(ud);
+  struct quic_info i = {0};
+
+  if (p) quic_info(path_conn(p), &i);
+  return i.srtt;
+}
+
+/* Nobody dials what a former round gave any more. */
+static void forget_former(struct link *l) {
+  for (size_t i = l->ways.n; i-- > 0;) {
+    struct link_way *w = link_way_at(l, i);
+
+    if (w->way.kind != WAY_DIRECT || path_is_live(w->way.path)) continue;
+    link_way_end(w, REASON_REPLACED);
+    link_way_free(w);
+  }
+}
+
+static void listen(void *ud, uint8_t handles[DIRECT_FAMILIES][HANDLE_LEN],
+                   uint8_t peer[DIRECT_FAMILIES][HANDLE_LEN]) {
+  struct link *l = ud;
+
+  forget_former(l);
+  for (int i = 0; i < DIRECT_FAMILIES; i++) {
+    struct link_way *w =
+        link_way_new(l, WAY_DIRECT, handles[i], peer[i], rtt(l));
+
+    if (w)
+      w->until = l->owner->now + DIAL_WITHIN;
+    else
+      connector_drop(l->owner, REASON_TOO_MANY_ROUTES);
+  }
+}
+
+static const char *name(void *ud) { return ((struct link *)ud)->agent; }
+
+static const struct direct_ops ops = {
+    .say = say, .rtt = rtt, .listen = listen, .name = name};
+
+/* --- what a link tells it --- */
+
+int link_direct_message(struct link *l, json_t *m) {
+  struct connector *c = l->owner;
+
+  if (!l->direct) l->direct = direct_new(&c->direct, false, &ops, l);
+  return l->direct ? direct_message(l->direct, m, c->now) : 0;
+}
+
+void link_direct_live(struct link_way *w) {
+  w->until = w->link->owner->now + HELLO_WITHIN;
+}
+
+/* The socket on which it lives is its own from here on. */
+void link_direct_joined(struct link_way *w) {
+  const struct quic_conn *conn = path_conn(w->way.path);
+  struct link *l = w->link;
+  uint16_t sock = quic_sock(conn);
+
+  w->until = NEVER;
+  if (w->sock != sock) link_direct_release(w);
+  w->sock = sock;
+  w->family = quic_remote(conn).family;
+  if (l->direct) direct_joined(l->direct, sock, l->owner->now);
+}
+
+void link_direct_left(struct link *l) {
+  if (l->direct && !ways_have_direct(&l->ways))
+    direct_lost(l->direct, l->owner->now);
+}
+
+void link_direct_release(struct link_way *w) {
+  if (w->sock) direct_release(&w->link->owner->direct, w->sock, w->family);
+  w->sock = 0;
+}
+
+json_t *link_direct_status(const struct link *l) {
+  if (l->direct) return direct_status(l->direct);
+  return json_pack("{s:s}", "state",
+                   l->owner->direct.enabled ? "waiting" : "off");
+}
+
+/* --- all of them --- */
+
+static bool is_relay(const struct connector *c, const struct ztna_addr *a) {
+  for (size_t i = 0; i < c->n_uplinks; i++) {
+    struct ztna_addr relay = uplink_remote(c->uplinks[i]);
+
+    if (ztna_addr_same_ip(a, &relay)) return true;
+  }
+  return false;
+}
+
+static bool is_backend(const struct service *s, const struct ztna_addr *a) {
+  for (size_t i = 0; i < s->n_backends; i++)
+    for (size_t k = 0; k < s->backends[i].n_to; k++)
+      if (ztna_addr_same_ip(a, &s->backends[i].to[k])) return true;
+  return false;
+}
+
+/* An agent could else have us send to what it may not reach. */
+static bool is_forbidden(void *ud, const struct ztna_addr *a) {
+  const struct connector *c = ud;
+
+  if (is_relay(c, a)) return true;
+  for (size_t i = 0; i < c->n_services; i++)
+    if (is_backend(c->services[i], a)) return true;
+  return false;
+}
+
+int connector_direct_init(struct connector *c) {
+  int rv = direct_common_init(&c->direct, c->o.rng, &c->outside, c->o.direct);
+
+  c->direct.is_forbidden = is_forbidden;
+  c->direct.ud = c;
+  return rv;
+}
+
+void connector_direct_relay(struct connector *c, const struct uplink *u,
+                            bool up) {
+  struct ztna_addr addr = {0};
+
+  if (up) addr = uplink_remote(u);
+  direct_relay(&c->direct, connector_relay_index(c, u), &addr);
+}
+
+/* The relays first: until they know where we are now, what leaves over them is
+ * lost. */
+void connector_network_changed(struct connector *c, uint64_t now) {
+  c->now = now;
+  for (size_t i = 0; i < c->n_uplinks; i++) uplink_probe(c->uplinks[i], now);
+  for (size_t i = 0; i < c->n_links; i++)
+    for (size_t k = 0; c->links[i] && k < c->links[i]->ways.n; k++)
+      link_way_network_changed(link_way_at(c->links[i], k), now);
+  direct_network_changed(&c->direct, now);
+}
