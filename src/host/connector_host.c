@@ -276,7 +276,11 @@ static void tell_locals(struct connector_host *p, uint64_t now) {
   connector_set_locals(p->core, v, locals_list(v, p->udp, 0), now);
 }
 
-static void network_changed(void *ctx, uint64_t now) { tell_locals(ctx, now); }
+static void network_changed(void *ctx, uint64_t now) {
+  struct connector_host *p = ctx;
+  tell_locals(p, now);
+  connector_network_changed(p->core, now);
+}
 
 static void reload(void *ctx, uint64_t now) {
   struct connector_host *p = ctx;
@@ -358,6 +362,7 @@ static int make_core(struct connector_host *p, struct tls *tls) {
       .max_flows = c->max_flows,
       .max_flows_per_agent = c->max_flows_per_agent,
       .udp_idle_after = c->udp_idle_after,
+      .direct = c->direct,
       .max_tcp_flows = c->max_tcp_flows,
       .max_tcp_flows_per_agent = c->max_tcp_flows_per_agent,
       .max_buffered = c->max_buffered,
