@@ -63,7 +63,10 @@ behaves() {
 
 lab_need xargs "$NAT_CHECK"
 case $# in
-1) check "class_behaves_as_its_name: $1" behaves "$1" ;;
+1)
+  can "$1" || skip_all "$1 needs miniupnpd"
+  check "class_behaves_as_its_name: $1" behaves "$1"
+  ;;
 0) echo short-timeouts ${CLASSES/short-timeouts/} $SHARED | xargs -n 1 -P 12 tests/e2e/nat/classes.sh || FAILED=1 ;;
 *) echo "$@" | xargs -n 1 -P 12 tests/e2e/nat/classes.sh || FAILED=1 ;;
 esac

@@ -44,7 +44,10 @@ all() {
   done
 }
 case $# in
-1) check "coturn_agrees: $1" agrees "$1" ;;
+1)
+  can "$1" || skip_all "$1 needs miniupnpd"
+  check "coturn_agrees: $1" agrees "$1"
+  ;;
 *) ([ $# = 0 ] && all || echo "$@") | xargs -n 1 -P 8 tests/e2e/nat/coturn.sh || FAILED=1 ;;
 esac
 exit "${FAILED:-0}"

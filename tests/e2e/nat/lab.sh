@@ -52,6 +52,11 @@ lab_need() {
   need ip nft conntrack "$@"
 }
 
+# can CLASS-A CLASS-B...: is there what they need?
+can() {
+  case " $* " in *" upnp "*) command -v miniupnpd >/dev/null ;; esac
+}
+
 # --- cables and addresses
 
 # wire HOST INTERFACE HOST INTERFACE
@@ -274,8 +279,10 @@ relays_for() {
 }
 lab_json() {
   relay_json
-  sed -i 's/"\[::\]:4433"/&, "0.0.0.0:443"/' "$T/relay.json"
-  sed 's/relay-r1/relay-r2/g; s/"state"/"state2"/' "$T/relay.json" >"$T/relay2.json"
+  sed -i 's/"\[::\]:4433"\]/"[::]:4433", "0.0.0.0:443"], "stun_ips": ["192.0.2.2", "192.0.2.3"]/' \
+    "$T/relay.json"
+  sed 's/relay-r1/relay-r2/g; s/"state"/"state2"/; s/192\.0\.2\.2"/192.0.2.130"/
+    s/192\.0\.2\.3"/192.0.2.131"/' "$T/relay.json" >"$T/relay2.json"
   agent_json a1 "$(relays_for "$CLASS_agent")"
   connector_json "$(relays_for "$CLASS_conn")"
 }
