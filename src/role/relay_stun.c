@@ -5,8 +5,8 @@
  * Requests prove nothing about their source, so an answer is never more than
  * three times as long, answers are limited in all and per source prefix, and
  * from elsewhere (CHANGE-REQUEST, which passes filters that let only the asked
- * address in) only those are answered that have a control connection, or that
- * send as much as they get. */
+ * address in) or to another port of who asks (RESPONSE-PORT) only those are
+ * answered that have a control connection, or that send as much as they get. */
 #include "role/relay_int.h"
 
 #include <assert.h>
@@ -256,7 +256,7 @@ static void refuse_change(struct relay *r, const struct dgram *d,
  * without modification); silence would look like a filter on its way. */
 static void answer(struct relay *r, const struct dgram *d, struct stun_msg *q) {
   struct stun_msg m = answer_to(q, STUN_SUCCESS);
-  struct ztna_addr from = d->local;
+  struct ztna_addr from = d->local, to = d->remote;
   size_t limit = AMPLIFICATION * d->len;
   if (q->unknown) {
     refuse(r, d, q, STUN_UNKNOWN_ATTRIBUTE, REASON_MALFORMED);
@@ -267,13 +267,15 @@ static void answer(struct relay *r, const struct dgram *d, struct stun_msg *q) {
       refuse_change(r, d, q);
       return;
     }
-    if (!is_known(r->stun, &d->remote)) limit = d->len;
   }
+  if (q->response_port) to.port = q->response_port;
+  if ((q->change || q->response_port) && !is_known(r->stun, &d->remote))
+    limit = d->len;
   m.mapped = d->remote;
   m.origin = from;
   m.other = other_address(r->stun, &d->local);
   m.legacy_mapped = true; /* RFC 5780, 6.1 */
-  if (!send(r, &d->remote, &from, &m, limit))
+  if (!send(r, &to, &from, &m, limit))
     refuse(r, d, q, STUN_BAD_REQUEST, REASON_NOT_ALLOWED);
 }
 

@@ -296,6 +296,24 @@ static void sockets_bound_to_one_address_each_are_paired_by_it(void **state) {
 
 /* A request that gets more than it sent could be somebody else's: answers from
  * elsewhere pass filters. */
+static void an_answer_goes_to_another_port_of_who_asks(void **state) {
+  struct world *w = relay_with(SECOND_PORT);
+  struct stun_msg m = question();
+
+  m.response_port = 6000;
+  m.padding = 60;
+  assert_int_equal(send_msg(w, STRANGER, IP1 ":4433", &m), 1);
+  assert_addr(&got.to, "198.51.100.7:6000");
+  assert_addr(&got.from, IP1 ":4433");
+  assert_addr(&got.m.mapped, STRANGER);
+  /* Nobody gets more than was sent for him; who asks hears why. */
+  m.padding = 0;
+  assert_int_equal(send_msg(w, STRANGER, IP1 ":4433", &m), 1);
+  assert_addr(&got.to, STRANGER);
+  assert_int_equal(got.m.error, STUN_BAD_REQUEST);
+  world_free(w);
+}
+
 static void strangers_get_a_change_for_as_many_bytes_only(void **state) {
   struct world *w = relay_with(SECOND_PORT);
 
@@ -343,14 +361,14 @@ static void who_has_a_control_connection_gets_a_change_for_less(void **state) {
 static void unknown_attributes_are_named_in_a_refusal(void **state) {
   static const uint8_t bytes[] = "\0\1\0\x0c\x21\x12\xa4\x42"
                                  "transaction!"
-                                 "\x7f\xff\0\0\0\x27\0\x02\x10\0\0";
+                                 "\x7f\xff\0\0\0\x25\0\x02\x10\0\0";
   struct world *w = relay_with(MAIN_ONLY);
 
   assert_int_equal(send_bytes(w, STRANGER, IP1 ":4433", bytes, 32, 32), 1);
   assert_int_equal(got.m.error, STUN_UNKNOWN_ATTRIBUTE);
   assert_int_equal(got.m.n_listed, 2);
   assert_int_equal(got.m.listed[0], 0x7fff);
-  assert_int_equal(got.m.listed[1], 0x0027);
+  assert_int_equal(got.m.listed[1], 0x0025);
   assert_int_equal(counted(w, REFUSED("malformed")), 1);
   world_free(w);
 }
@@ -468,6 +486,7 @@ int main(void) {
       TEST(a_changed_answer_comes_from_where_it_was_asked_to),
       TEST(what_a_relay_has_not_it_cannot_change),
       TEST(sockets_bound_to_one_address_each_are_paired_by_it),
+      TEST(an_answer_goes_to_another_port_of_who_asks),
       TEST(strangers_get_a_change_for_as_many_bytes_only),
       TEST(who_has_a_control_connection_gets_a_change_for_less),
       TEST(unknown_attributes_are_named_in_a_refusal),
