@@ -66,8 +66,7 @@ static uint64_t step_at(const struct remote *r, int step) {
 }
 
 static void schedule(struct remote *r) {
-  bool more =
-      !r->answered && r->n_sent < PUNCH_PROBES && r->step <= last_step(r);
+  bool more = !r->answered && r->n_sent < PUNCH_PROBES;
 
   r->due = more ? step_at(r, r->step) : NEVER;
 }
@@ -77,7 +76,7 @@ void remote_sent(struct remote *r, uint64_t now, bool full) {
   if (full) r->full_at = now ? now : 1;
   if (step_at(r, r->step) <= now) r->step++; /* else it was out of turn */
   /* Of those that are late only the last one is sent. */
-  while (r->step < last_step(r) && step_at(r, r->step + 1) <= now) r->step++;
+  while (step_at(r, r->step + 1) <= now) r->step++;
   schedule(r);
 }
 

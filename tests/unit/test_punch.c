@@ -112,13 +112,18 @@ static void port_restricted_nats_open_for_each_other(void **s) {
   pw_free(w);
 }
 
-static void a_better_pair_has_a_quarter_second_to_come(void **s) {
-  struct pw *w = pw_new(1, PW_EVEN, PW_EVEN);
+/* Addresses that would be better if there were somebody. */
+static void add_neighbours(struct pw *w) {
   for (int i = 0; i < 2; i++) {
     struct punch_side *own = &w->side[i].o.own;
     own->list[own->n++] = (struct candidate){
         .addr = test_addr(i ? "192.168.1.5:4000" : "192.168.1.4:4000")};
   }
+}
+
+static void a_better_pair_has_a_quarter_second_to_come(void **s) {
+  struct pw *w = pw_new(1, PW_EVEN, PW_EVEN);
+  add_neighbours(w);
   pw_start(w);
   pw_run(w, 2 * SEC);
   assert_int_equal(w->side[0].why, PUNCH_FOUND);
@@ -259,7 +264,10 @@ static bool answer(struct pw *w, const char *to, const char *from,
     r.m.mapped = s->addr;
     r.key[0] ^= wrong;
     memcpy(r.m.txid, s->sent[i].txid, sizeof(r.m.txid));
-    return arrives(w, &r, from);
+    write_it(&r);
+    return arrive(
+        w, &r,
+        (struct dgram){.remote = test_addr(from), .sock = s->sent[i].sock});
   }
   fail_msg("nothing was sent to %s", to);
   return false;
@@ -637,6 +645,7 @@ static void a_random_nat_is_searched_and_found(void **s) {
 static void an_open_nat_needs_no_search(void **s) {
   struct pw *w = pw_new(1, PW_RANDOM, PW_EVEN);
   w->side[1].open = true;
+  add_neighbours(w); /* the round lasts longer than that */
   pw_start(w);
   assert_true(pw_find(w, SEC + 100 * MS));
   pw_run(w, 3 * SEC);
@@ -676,6 +685,29 @@ static void sockets_that_no_pair_holds_are_closed_on_success(void **s) {
   hard->p = NULL;
   assert_int_equal(n_used(hard), hard->n_pairs);
   assert_int_equal(n_open(hard), hard->n_pairs);
+  pw_free(w);
+}
+
+static void an_extra_socket_is_handed_over_once(void **s) {
+  static const char *const from[] = {"198.51.100.1:4000", "198.51.100.1:555"};
+  struct pw *w = pw_new(5, PW_EVEN, PW_RANDOM);
+  struct pw_side *hard = &w->side[1];
+  w->side[0].deaf = hard->deaf = true;
+  pw_start(w);
+  pw_run(w, 2 * SEC);
+  uint16_t sock = hard->sent[hard->n_sent - 1].sock;
+  assert_true(sock > 0);
+  for (size_t i = 0; i < N_OF(from); i++) {
+    struct by_hand r = request(w);
+    write_it(&r);
+    assert_true(arrive(
+        w, &r, (struct dgram){.remote = test_addr(from[i]), .sock = sock}));
+  }
+  for (size_t i = 0; i < N_OF(from); i++)
+    assert_true(answer(w, from[i], from[i], 0));
+  assert_int_equal(hard->stats.n_answers, 2);
+  assert_int_equal(hard->n_pairs, 1);
+  assert_int_equal(hard->pairs[0].sock, sock);
   pw_free(w);
 }
 
@@ -731,7 +763,7 @@ static struct pw *search_in_vain(uint64_t seed, uint16_t refused_from) {
 
 static void a_search_tries_no_port_twice(void **s) {
   static uint8_t tried[65536];
-  for (uint64_t seed = 1; seed <= 30; seed++) {
+  for (uint64_t seed = 1; seed <= 150; seed++) {
     struct pw *w = search_in_vain(seed * 31, 0);
     struct pw_side *easy = &w->side[1];
     memset(tried, 0, sizeof(tried));
@@ -910,6 +942,7 @@ int main(void) {
       TEST(a_random_nat_is_searched_and_found),
       TEST(an_open_nat_needs_no_search),
       TEST(sockets_that_no_pair_holds_are_closed_on_success),
+      TEST(an_extra_socket_is_handed_over_once),
       TEST(sockets_are_closed_when_a_round_is_given_up),
       TEST(a_search_that_finds_nothing_ends_within_ten_seconds),
       TEST(a_search_tries_no_port_twice),
