@@ -66,7 +66,7 @@ void agent_direct_want(struct link *l, uint64_t now) {
   struct ztna_agent *a = l->owner;
 
   if (!a->direct.enabled || !ways_work(&l->ways) ||
-      ways_have_direct(&l->ways) || !agent_link_is_in_use(l))
+      ways_work_direct(&l->ways) || !agent_link_is_in_use(l))
     return;
   if (!l->search) l->search = direct_new(&a->direct, true, &ops, l);
   if (l->search) direct_want(l->search, now);
@@ -85,6 +85,13 @@ void agent_direct_ended(struct link *l, struct agent_way *w) {
   w->sock = 0;
   if (l->search && !ways_have_direct(&l->ways))
     direct_lost(l->search, l->owner->now);
+}
+
+/* Another may be found before this one is given up. */
+void agent_direct_suspect(struct link *l) {
+  if (l->search && !ways_work_direct(&l->ways))
+    direct_lost(l->search, l->owner->now);
+  l->owner->sweep_at = l->owner->now;
 }
 
 void agent_direct_free(struct link *l) {

@@ -282,6 +282,7 @@ void agent_route_check_silence(struct agent_way *w, uint64_t now);
 void agent_direct_want(struct link *l, uint64_t now);
 int agent_direct_message(struct link *l, json_t *m);
 void agent_direct_joined(struct link *l, struct agent_way *w);
+void agent_direct_suspect(struct link *l);
 void agent_direct_ended(struct link *l, struct agent_way *w);
 void agent_direct_free(struct link *l);
 

@@ -240,6 +240,7 @@ static void on_chosen(void *ud, struct way *from, struct way *to,
     path_take_queue(to->path, from->path, a->now);
   if (!planned && !asked_there) reopen(l, to->path, false);
   agent_flows_follow(a, l, planned);
+  if (to->kind == WAY_DIRECT) agent_direct_joined(l, (struct agent_way *)to);
   a->sweep_at = a->now;
 }
 
@@ -248,6 +249,7 @@ static void on_suspect(void *ud, struct way *w) {
 
   log_info("agent: path suspect connector=%s kind=%s", l->connector,
            w->kind == WAY_DIRECT ? "direct" : "relay");
+  if (w->kind == WAY_DIRECT) agent_direct_suspect(l);
 }
 
 static void on_dead(void *ud, struct way *w) {

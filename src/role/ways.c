@@ -65,6 +65,12 @@ bool ways_work(const struct ways *s) {
   return false;
 }
 
+bool ways_work_direct(const struct ways *s) {
+  for (size_t i = 0; i < s->n; i++)
+    if (s->v[i]->kind == WAY_DIRECT && way_works(s->v[i])) return true;
+  return false;
+}
+
 bool ways_have_direct(const struct ways *s) {
   for (size_t i = 0; i < s->n; i++)
     if (s->v[i]->kind == WAY_DIRECT && way_is_there(s->v[i])) return true;

@@ -69,6 +69,7 @@ bool way_is_there(const struct way *w);
 bool way_works(const struct way *w);
 bool ways_have_direct(const struct ways *s); /* joined, suspect or not */
 bool ways_work(const struct ways *s);        /* at least one */
+bool ways_work_direct(const struct ways *s); /* at least one of these */
 
 /* Watches all of them and chooses. */
 void ways_tick(struct ways *s, uint64_t now);

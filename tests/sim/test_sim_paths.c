@@ -169,6 +169,200 @@ static void tcp_goes_on_over_the_other_relay(void **state) {
   done(w);
 }
 
+/* --- direct paths --- */
+
+static bool uses_direct(struct sim *w, void *ud) {
+  const char *used;
+
+  paths(w, NULL, &used);
+  return !strcmp(used, "direct");
+}
+
+/* One agent and one connector where they are, with an open link over a relay
+ * and questions every 10 ms. */
+static struct sim *behind(const char *agent, const char *connector,
+                          uint64_t seed) {
+  struct sim_config cfg = {.seed = seed,
+                           .n_agents = 1,
+                           .n_connectors = 1,
+                           .direct = true,
+                           .agent_class = agent,
+                           .connector_class = connector,
+                           .delay = 5 * MS,
+                           .tcp = true};
+  struct sim *w = ready(&cfg);
+
+  sim_run(w, 2 * SEC);
+  app_steady(app_of(w), "echo", false, 10 * MS);
+  return w;
+}
+
+static bool has_answer(struct sim *w, void *ud) { return app_of(w)->n_got; }
+
+/* From the first answer over the relay; UINT64_MAX: not within 15 s. */
+static uint64_t direct_after(struct sim *w) {
+  uint64_t from;
+
+  assert_true(sim_until(w, has_answer, NULL, 5 * SEC));
+  from = w->now;
+  if (!sim_until(w, uses_direct, NULL, 15 * SEC)) return UINT64_MAX;
+  return w->now - from;
+}
+
+static struct sim *direct(const char *agent, const char *connector,
+                          uint64_t seed) {
+  struct sim *w = behind(agent, connector, seed);
+  uint64_t took = direct_after(w);
+
+  if (took > SEC)
+    print_error("%s x %s: %lld ms\n", agent, connector, (long long)(took / MS));
+  assert_in_range(took, 0, SEC);
+  return w;
+}
+
+static void easy_networks_let_a_direct_path_through(void **state) {
+  static const char *const v[] = {"public",          "firewall",
+                                  "full-cone",       "addr-restricted",
+                                  "port-restricted", "port-restricted-np",
+                                  "input-accept",    "sym-seq"};
+
+  for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++)
+    for (size_t k = 0; k < sizeof(v) / sizeof(v[0]); k++)
+      done(direct(v[i], v[k], 100 + i));
+}
+
+static void a_move_to_the_direct_path_loses_nothing(void **state) {
+  struct sim *w = direct("port-restricted", "port-restricted", 3);
+
+  sim_run(w, 2 * SEC);
+  app_steady(app_of(w), "echo", false, 0);
+  sim_run(w, SEC);
+  assert_int_equal(unanswered(app_of(w), 0, app_of(w)->n_asks), 0);
+  done(w);
+}
+
+/* Nothing passes between the two but through the relay; or again. */
+static void cut(struct sim *w, bool on) {
+  struct vnet_host *a = w->agents[0].node.host, *c = w->connectors[0].node.host;
+
+  a->blocked[c->number] = c->blocked[a->number] = on;
+}
+
+static bool uses_relay(struct sim *w, void *ud) { return !uses_direct(w, ud); }
+
+static void a_direct_path_that_is_cut_is_left_at_once(void **state) {
+  struct sim *w = direct("port-restricted", "firewall", 4);
+  uint32_t from;
+
+  app_steady(app_of(w), "echo", false, MS);
+  sim_run(w, SEC);
+  from = app_of(w)->n_asks;
+  cut(w, true);
+  sim_run(w, 2 * SEC);
+  assert_true(uses_relay(w, NULL));
+  assert_in_range(longest_gap(app_of(w), from - 10), 100, 500);
+  done(w);
+}
+
+static void
+an_idle_direct_path_that_is_cut_is_left_with_the_first_packets(void **state) {
+  struct sim *w = direct("port-restricted", "full-cone", 5);
+  uint32_t from;
+
+  app_steady(app_of(w), "echo", false, 0);
+  sim_run(w, 20 * SEC);
+  cut(w, true);
+  from = app_of(w)->n_asks;
+  app_steady(app_of(w), "echo", false, 100 * MS);
+  sim_run(w, 3 * SEC);
+  assert_in_range(unanswered(app_of(w), from, from + 20), 1, 7);
+  done(w);
+}
+
+static void the_direct_path_is_returned_to_without_loss(void **state) {
+  struct sim *w = direct("port-restricted", "port-restricted", 6);
+  uint32_t from;
+
+  cut(w, true);
+  sim_run(w, 20 * SEC);
+  assert_true(uses_relay(w, NULL));
+  from = app_of(w)->n_asks;
+  cut(w, false);
+  assert_true(sim_until(w, uses_direct, NULL, 45 * SEC));
+  app_steady(app_of(w), "echo", false, 0);
+  sim_run(w, SEC);
+  assert_int_equal(unanswered(app_of(w), from, app_of(w)->n_asks), 0);
+  done(w);
+}
+
+static void a_nat_that_forgets_costs_less_than_a_second(void **state) {
+  struct sim *w = direct("port-restricted-np", "port-restricted-np", 7);
+  uint32_t from;
+
+  sim_run(w, SEC);
+  from = app_of(w)->n_asks;
+  sim_nat_flush(w->agents[0].node.host->behind->model);
+  sim_run(w, 5 * SEC);
+  assert_in_range(longest_gap(app_of(w), from - 10), 0, SEC / MS);
+  assert_true(sim_until(w, uses_direct, NULL, 15 * SEC));
+  done(w);
+}
+
+static void tcp_runs_through_every_change_of_path(void **state) {
+  struct sim *w = behind("port-restricted", "port-restricted", 8);
+  struct vnet_host *h = w->agents[0].node.host;
+  struct tcp_app *down, *up, *keys;
+
+  h->up.pipe = vnet_pipe(w->net, 50 * 1000000, 256 * 1024);
+  h->down.pipe = vnet_pipe(w->net, 50 * 1000000, 256 * 1024);
+  assert_true(sim_until(w, has_answer, NULL, 5 * SEC));
+  down = open_to(w, TCP_PORT, TCP_SOURCE, 0, 100 << 20);
+  up = open_to(w, TCP_PORT, TCP_SINK, 20 << 20, 0);
+  keys = tcp_keys(w, 0, "echo", 20 * MS);
+  assert_true(sim_until(w, uses_direct, NULL, 2 * SEC));
+  for (int i = 0; i < 2; i++) {
+    sim_run(w, SEC);
+    cut(w, true);
+    sim_run(w, 2 * SEC);
+    assert_true(uses_relay(w, NULL));
+    cut(w, false);
+    assert_true(sim_until(w, uses_direct, NULL, 60 * SEC));
+  }
+  assert_false(tcp_is_complete(down));
+  assert_completes(w, down, 120 * SEC);
+  assert_completes(w, up, 120 * SEC);
+  assert_in_range(down->end.longest_pause, 0, 1500 * MS);
+  tcp_keys_end(keys);
+  assert_completes(w, keys, 5 * SEC);
+  done(w);
+}
+
+static void an_agent_that_moves_is_direct_again_at_once(void **state) {
+  struct sim *w = direct("public", "port-restricted", 9);
+  uint32_t from;
+
+  sim_run(w, SEC);
+  from = app_of(w)->n_asks;
+  vnet_readdress(w->agents[0].node.host, "198.51.7.7:5000", NULL);
+  sim_agent_network(w, 0);
+  sim_run(w, 2 * SEC);
+  assert_in_range(longest_gap(app_of(w), from - 10), 0, SEC / MS);
+  assert_true(uses_direct(w, NULL));
+  done(w);
+}
+
+static void the_relay_sees_only_keep_alives_of_a_direct_link(void **state) {
+  struct sim *w = direct("port-restricted", "port-restricted", 10);
+  uint64_t before, after;
+
+  sim_run(w, 2 * SEC);
+  before = sim_relay_counter(w, "ztna_relay_forwarded_packets_total", NULL);
+  sim_run(w, 60 * SEC);
+  after = sim_relay_counter(w, "ztna_relay_forwarded_packets_total", NULL);
+  assert_in_range(after - before, 1, 40);
+  done(w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_link_in_use_has_a_path_over_each_relay),
@@ -176,6 +370,15 @@ int main(void) {
       TEST(the_death_of_the_other_relay_is_not_noticed),
       TEST(relays_that_die_in_turn_are_survived),
       TEST(tcp_goes_on_over_the_other_relay),
+      TEST(easy_networks_let_a_direct_path_through),
+      TEST(a_move_to_the_direct_path_loses_nothing),
+      TEST(a_direct_path_that_is_cut_is_left_at_once),
+      TEST(an_idle_direct_path_that_is_cut_is_left_with_the_first_packets),
+      TEST(the_direct_path_is_returned_to_without_loss),
+      TEST(a_nat_that_forgets_costs_less_than_a_second),
+      TEST(tcp_runs_through_every_change_of_path),
+      TEST(an_agent_that_moves_is_direct_again_at_once),
+      TEST(the_relay_sees_only_keep_alives_of_a_direct_link),
   };
 
   if (getenv("ZTNA_TEST")) cmocka_set_test_filter(getenv("ZTNA_TEST"));

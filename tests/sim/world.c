@@ -7,6 +7,7 @@
 
 #include "base/map.h"
 #include "sim/nat_class.h"
+#include "sim/net_sock.h"
 
 #define BACKEND_DELAY (MS / 2)
 #define RELAY_NAME "relay.test"
@@ -52,6 +53,8 @@ void sim_log_clear(struct sim *w) { w->log_len = w->log[0] = 0; }
 
 /* --- the relay --- */
 
+enum { RELAY_SECOND = 1 }; /* its socket for STUN alone */
+
 static size_t n_relays(const struct sim *w) {
   return w->cfg.n_relays ? (size_t)w->cfg.n_relays : 1;
 }
@@ -96,6 +99,7 @@ static void start_relay(struct sim *w, struct sim_relay *r) {
                             .max_connections = 100,
                             .max_routes = 100,
                             .unix_at_start = unix_now()};
+  struct relay_stun_pair stun[2];
 
   for (int i = 0; i < SIM_SERVICES; i++)
     for (int k = 0; k < 2; k++) addrs[i][k] = sim_service_addr(fixed[i].id, k);
@@ -104,6 +108,13 @@ static void start_relay(struct sim *w, struct sim_relay *r) {
   ztna_prefix_parse(&o.service_pool[1], "fd5a:10::/64");
   ztna_prefix_parse(&o.agent_pool[0], "100.64.0.0/16");
   ztna_prefix_parse(&o.agent_pool[1], "fd5a:64::/64");
+  for (int i = 0; i < 2; i++) {
+    stun[i].main = stun[i].second = r->node.host->outer[i];
+    stun[i].second.port =
+        net_sock_use(r->node.host, RELAY_SECOND, stun[i].main.family);
+  }
+  o.stun = stun;
+  o.n_stun = 2;
   r->core = relay_new(&o, w->now);
   need(r->core, "no relay");
   r->node.on = true;
@@ -138,7 +149,14 @@ static void relay_node_drain(struct sim_node *n) {
   int got;
 
   while ((got = relay_next(relay_of(n), n->w->now, v, 16)) > 0)
-    for (int i = 0; i < got; i++) vnet_send(n->host, &v[i]);
+    for (int i = 0; i < got; i++) {
+      struct ztna_addr *from = &v[i].local;
+
+      if (from->port &&
+          from->port == vnet_sock_port(n->host, RELAY_SECOND, from->family))
+        v[i].sock = RELAY_SECOND;
+      vnet_send(n->host, &v[i]);
+    }
 }
 
 struct ztna_addr sim_outer(const struct sim *w, const struct sim_node *n) {
@@ -211,7 +229,8 @@ void sim_connector_start(struct sim *w, int i) {
                                 .max_flows = SIM_FLOWS,
                                 .max_flows_per_agent = SIM_FLOWS / 2,
                                 .max_tcp_flows = TCP_SOCKS,
-                                .udp_idle_after = 120 * SEC};
+                                .udp_idle_after = 120 * SEC,
+                                .direct = w->cfg.direct};
   struct ztna_local locals[2];
 
   c->core = connector_new(&o, w->now);
@@ -369,6 +388,16 @@ void sim_agent_start(struct sim *w, int i) {
   g->node.on = true;
 }
 
+void sim_agent_network(struct sim *w, int i) {
+  struct sim_agent *g = &w->agents[i];
+  struct ztna_local locals[2];
+
+  ztna_agent_set_locals(g->core, locals, locals_of(g->node.host, locals),
+                        w->now);
+  ztna_agent_network_changed(g->core, w->now);
+  g->node.drain(&g->node);
+}
+
 void sim_agent_stop(struct sim *w, int i) {
   struct sim_agent *g = &w->agents[i];
 
@@ -436,10 +465,11 @@ void sim_remove(struct sim_node *n) {
 /* One LAN's addresses, whatever box it hangs on. */
 static struct vnet_host *place_behind(struct sim *w, int net, int i,
                                       const struct nat_class *class) {
+  bool private = class->boxed && class->box.mapping != NAT_NONE;
   char v4[48], v6[64], outer[48];
   struct vnet_host *h;
 
-  if (class->boxed)
+  if (private)
     snprintf(v4, sizeof(v4), "192.168.9.%d:%d", net * 50 + i, 5000 + i);
   else
     snprintf(v4, sizeof(v4), "198.51.%d.%d:%d", net, i + 1, 5000 + i);

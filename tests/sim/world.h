@@ -136,6 +136,9 @@ void sim_connector_start(struct sim *w, int i);
 void sim_agent_stop(struct sim *w, int i);
 void sim_agent_start(struct sim *w, int i);
 
+/* The agent's machine has other addresses than it was told of. */
+void sim_agent_network(struct sim *w, int i);
+
 /* The outer address of a host in the family of this world. */
 struct ztna_addr sim_outer(const struct sim *w, const struct sim_node *n);
 struct ztna_addr sim_relay_addr(const struct sim *w);
