@@ -8,5 +8,8 @@ void connector_set_locals(struct connector *c, const struct ztna_local *v,
 
 void connector_set_mapped(struct connector *c, const struct ztna_addr *v,
                           size_t n, uint64_t now) {
+  uint32_t was = c->outside.changes;
+
   outside_set_mapped(&c->outside, v, n);
+  if (c->outside.changes != was) direct_network_changed(&c->direct, now);
 }

@@ -66,7 +66,8 @@ struct relay_end {
 
 struct agent {
   struct world *w;
-  int relay; /* that gave its route */
+  int relay;     /* that gave its route; -1: it is reached directly */
+  uint16_t sock; /* of the connector, where its packets arrive */
   struct quic *q;
   struct tls *tls;
   struct ztna_addr addr;
@@ -77,6 +78,7 @@ struct agent {
   int n_live, n_end, n_hello, n_opened, n_refused, n_closed;
   char reason[40];  /* of refused, close */
   char link[33];    /* of hello */
+  char said[2048];  /* the last message of another kind */
   uint64_t context; /* of the last packet */
   int n;            /* packets */
   uint8_t data[KEPT][1500];
@@ -98,12 +100,14 @@ struct world {
   bool hold;  /* the skin does not look for operations */
   bool cut[AGENTS];
   bool deaf; /* nothing of agents arrives */
+  int n_socks_closed;
   struct packet *wire;
   size_t first, n_wire;
   uint64_t now;
 };
 
 static int n_relays = 1; /* that the connector has */
+static bool is_direct;   /* so it may be reached */
 static struct pki *pki;
 static struct tls *tls_relay, *tls_connector, *tls_agent[IDENTITIES];
 /* What relays grant. */
@@ -181,6 +185,11 @@ int on_message(struct path *p, void *ud, json_t *m) {
     a->n_hello++;
     snprintf(a->link, sizeof(a->link), "%s",
              json_string_value(json_object_get(m, "link")));
+  } else if (!json_object_get(m, "context")) {
+    char *text = json_dumps(m, JSON_COMPACT);
+
+    snprintf(a->said, sizeof(a->said), "%s", text);
+    free(text);
   }
   a->n_opened += !strcmp(type, "opened");
   a->n_refused += !strcmp(type, "refused");
@@ -354,6 +363,7 @@ bool forward(struct world *w, struct packet *p) {
     bool up = !memcmp(handle, w->v[i].connector_handle, HANDLE_LEN);
 
     if (!up && memcmp(handle, w->v[i].handle, HANDLE_LEN)) continue;
+    if (w->v[i].relay < 0) return !w->cut[i];
     p->from = w->relays[w->v[i].relay].addr;
     p->to = up ? w->c_addr : w->v[i].addr;
     return !w->cut[i] && !(up && w->deaf);
@@ -362,6 +372,7 @@ bool forward(struct world *w, struct packet *p) {
 }
 
 void put(struct world *w, const struct ztna_addr *from, const struct dgram *d) {
+  w->n_socks_closed += !d->len;
   for (uint32_t off = 0; off < d->len; off += d->seg) {
     struct packet *p = &w->wire[(w->first + w->n_wire) % WIRE];
 
@@ -399,6 +410,8 @@ void deliver(struct world *w) {
   w->first = (w->first + 1) % WIRE;
   w->n_wire--;
   if (p->at > w->now) w->now = p->at;
+  for (int i = 0; i < AGENTS; i++)
+    if (ztna_addr_equal(&p->from, &w->v[i].addr)) d.sock = w->v[i].sock;
   if (ztna_addr_equal(&p->to, &w->c_addr)) connector_udp_in(w->c, w->now, &d);
   for (int i = 0; i < RELAYS; i++)
     if (ztna_addr_equal(&p->to, &w->relays[i].addr))
@@ -490,7 +503,8 @@ struct connector *make_connector(struct world *w) {
                                 .max_flows_per_agent = 4,
                                 .max_tcp_flows = 12,
                                 .max_tcp_flows_per_agent = 8,
-                                .udp_idle_after = 120 * SEC};
+                                .udp_idle_after = 120 * SEC,
+                                .direct = is_direct};
   struct connector *c = connector_new(&o, w->now);
   struct ztna_addr to = test_addr("192.0.2.1:5353");
   const struct ztna_addr tcp[] = {test_addr("[2001:db8::1]:8080"),
