@@ -85,5 +85,37 @@ void pw_send(struct pw *w, struct pw_side *s);
 void pw_take_ports(struct pw_side *s, int n);
 /* The most packets that left within any second, closing ones apart. */
 size_t pw_most_a_second(const struct pw_side *s);
+/* How many packets of this kind it sent there. */
+size_t pw_sent_to(const struct pw_side *s, const char *to, bool answers);
+uint64_t pw_dropped(const struct pw_side *s, enum reason why);
+/* Both get private addresses besides, which would be better if there were
+ * somebody. Before pw_start. */
+void pw_add_neighbours(struct pw *w);
+/* Two rounds behind endpoint-independent NATs, half a second before their
+ * moment, that hear only what is made by hand. */
+struct pw *pw_quiet(void);
+
+/* --- packets by hand, to side 1 */
+
+struct by_hand {
+  struct stun_msg m;
+  uint8_t key[PUNCH_KEY_LEN];
+  uint8_t data[STUN_MAX];
+  size_t len;
+};
+
+/* As side 0 would say it, with a fresh transaction id. */
+struct by_hand hand_request(struct pw *w);
+void hand_write(struct by_hand *r);
+/* With an attribute in it that nobody knows but must. */
+void hand_write_unknown(struct by_hand *r);
+/* What was written arrives; d: from where, where, on which socket. Was it for
+ * the round? What leaves on it is written down. */
+bool hand_arrive(struct pw *w, struct by_hand *r, struct dgram d);
+/* Written, too. */
+bool hand_arrives(struct pw *w, struct by_hand *r, const char *from);
+/* The last request of side 1 to `to` is answered from `from`, on its socket;
+ * wrong: changes the key. */
+bool hand_answer(struct pw *w, const char *to, const char *from, uint8_t wrong);
 
 #endif
