@@ -17,7 +17,7 @@ page() { # HOST PATH
 # metric HOST PATTERN: the sum of all that match, labels included
 metric() { page "$1" /metrics | awk -v p="^($2)" '$1 ~ p { n += $2 } END { print n + 0 }'; }
 # strays HOST: packets that were of no use, for whatever reason
-strays() { metric "$1" 'ztna_.*(quic_drops|stray_packets|dropped_packets|discarded_packets)_total'; }
+strays() { metric "$1" 'ztna_.*(quic_drops|stray_packets|dropped_packets|discarded_packets|stun_dropped)_total'; }
 rss() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
 address_of() { ready relay | grep -oE "\"$1\": *\"[0-9.]+:[0-9]+\"" | head -1 | grep -oE '[0-9.]+:[0-9]+'; }
 total() { # what tools said they sent
