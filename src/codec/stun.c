@@ -239,7 +239,7 @@ int stun_read(struct stun_msg *m, const uint8_t *data, size_t len) {
   struct rd r = rd_of(data, len);
 
   memset(m, 0, sizeof(*m));
-  if (len > STUN_MAX || !stun_is(data, len)) return ZTNA_EMALFORMED;
+  if (len > STUN_READ_MAX || !stun_is(data, len)) return ZTNA_EMALFORMED;
   type_read(m, rd_u16(&r));
   rd_bytes(&r, 2 + 4); /* length and cookie, as stun_is saw them */
   memcpy(m->txid, rd_bytes(&r, STUN_TXID_LEN), STUN_TXID_LEN);
@@ -278,11 +278,11 @@ static void mac_of(uint8_t *out, uint8_t *head, size_t at,
 bool stun_verify(const struct stun_msg *m, const uint8_t *data,
                  enum stun_integrity kind, const uint8_t *key, size_t key_len,
                  stun_mac_fn mac) {
-  uint8_t head[STUN_MAX], want[STUN_SHA256_LEN], differs = 0;
+  uint8_t head[STUN_READ_MAX], want[STUN_SHA256_LEN], differs = 0;
   const uint8_t *got = data + m->integrity_at + ATTR_HEAD;
 
   if (kind == STUN_NO_INTEGRITY || m->integrity != kind) return false;
-  assert(m->integrity_at + ATTR_HEAD + mac_len(kind) <= STUN_MAX);
+  assert(m->integrity_at + ATTR_HEAD + mac_len(kind) <= STUN_READ_MAX);
   memcpy(head, data, m->integrity_at);
   mac_of(want, head, m->integrity_at, kind, key, key_len, mac);
   for (size_t i = 0; i < mac_len(kind); i++) differs |= got[i] ^ want[i];

@@ -15,7 +15,8 @@
 enum {
   STUN_HEADER = 20,
   STUN_TXID_LEN = 12,
-  STUN_MAX = 576, /* longest that is written or read here */
+  STUN_MAX = 576,       /* longest that is written here */
+  STUN_READ_MAX = 2048, /* and read: some pad to more than a packet's size */
   STUN_USERNAME_MAX = 64,
   STUN_UNKNOWN_MAX = 8, /* more of one message are not listed */
   STUN_SHA1_LEN = 20,
@@ -79,9 +80,9 @@ typedef void (*stun_mac_fn)(enum stun_integrity kind, const uint8_t *key,
 /* Could this UDP payload be STUN: first byte 0 to 3, magic cookie, a length
  * that fits? */
 bool stun_is(const uint8_t *data, size_t len);
-/* 0, or ZTNA_EMALFORMED: longer than STUN_MAX, bad lengths, a wrong FINGERPRINT
- * or something behind it, an attribute that breaks its format. Of repeated
- * attributes the first counts. */
+/* 0, or ZTNA_EMALFORMED: longer than STUN_READ_MAX, bad lengths, a wrong
+ * FINGERPRINT or something behind it, an attribute that breaks its format. Of
+ * repeated attributes the first counts. */
 int stun_read(struct stun_msg *m, const uint8_t *data, size_t len);
 /* Is the integrity attribute that stun_read found right by this key? Constant
  * time. False when there is none, or one of another kind than `kind`. */
