@@ -9,6 +9,7 @@
 #include "host/file.h"
 #include "host/policy_file.h"
 #include "host/state_key.h"
+#include "relay_ports.h"
 #include "role.h"
 #include "role/relay.h"
 
@@ -21,6 +22,7 @@ struct program {
   struct policy *policy; /* until the relay takes it over */
   struct host *host;
   struct udp *udp; /* the host's once the role is added */
+  struct relay_ports ports;
   struct relay *relay;
   struct http *http;
   uint8_t state_key[STATE_KEY_LEN];
@@ -57,6 +59,15 @@ static void copy_pools(struct relay_options *o, const struct relay_config *c) {
     o->agent_pool[i] = c->agent_pool[i];
 }
 
+static void copy_stun_ips(struct relay_options *o,
+                          const struct relay_config *c) {
+  size_t n[2] = {0};
+  for (size_t i = 0; i < c->n_stun_ips; i++) {
+    int v6 = c->stun_ips[i].family == 6;
+    o->stun_ips[v6][n[v6]++] = c->stun_ips[i];
+  }
+}
+
 static enum quic_retry retry_of(enum config_retry r) {
   return r == RETRY_ALWAYS  ? QUIC_RETRY_ALWAYS
          : r == RETRY_NEVER ? QUIC_RETRY_NEVER
@@ -79,6 +90,8 @@ static int make_relay(struct program *p) {
       .route_burst = c->route_burst,
       .relays = (const char *const *)c->relays,
       .n_relays = c->n_relays,
+      .stun = p->ports.pairs,
+      .n_stun = p->ports.n_pairs,
       .unix_at_start = (int64_t)(clock_wall() / SEC),
   };
   if (!fixed) return EXIT_FAILED;
@@ -88,6 +101,7 @@ static int make_relay(struct program *p) {
                                      .addrs = c->services[i].virtual_ips,
                                      .n_addrs = c->services[i].n_virtual_ips};
   copy_pools(&o, c);
+  copy_stun_ips(&o, c);
   memcpy(o.state_key, p->state_key, sizeof(o.state_key));
   p->relay = relay_new(&o, clock_now());
   file_wipe(o.state_key, sizeof(o.state_key));
@@ -166,10 +180,10 @@ static void page_metrics(void *ctx, struct sbuf *out) {
   metrics_print(out, udp_metrics, udp_counters(p->udp));
 }
 
-static json_t *listening(const struct program *p) {
+static json_t *listening(const struct program *p, int from, int to) {
   json_t *list = json_array();
   char text[ZTNA_ADDR_STRLEN];
-  for (int i = 0; i < udp_count(p->udp); i++) {
+  for (int i = from; i < to; i++) {
     struct ztna_addr a = udp_local(p->udp, i);
     json_array_append_new(list, json_string(ztna_addr_print(&a, text)));
   }
@@ -180,7 +194,9 @@ static void page_status(void *ctx, struct sbuf *out) {
   struct program *p = ctx;
   json_t *o =
       json_pack("{s:s, s:s}", "schema", "ztna.status/1", "role", "relay");
-  json_object_set_new(o, "listen", listening(p));
+  int n_main = p->ports.n_main;
+  json_object_set_new(o, "listen", listening(p, 0, n_main));
+  json_object_set_new(o, "stun", listening(p, n_main, udp_count(p->udp)));
   relay_status(p->relay, o);
   role_page_json(out, o);
 }
@@ -193,8 +209,11 @@ static void tell_start(const struct program *p) {
   char text[ZTNA_ADDR_STRLEN];
   for (int i = 0; i < udp_count(p->udp); i++) {
     struct ztna_addr a = udp_local(p->udp, i);
-    log_info("relay: listening on=%s identity=%s", ztna_addr_print(&a, text),
-             tls_identity(p->tls)->spiffe);
+    if (i < p->ports.n_main)
+      log_info("relay: listening on=%s identity=%s", ztna_addr_print(&a, text),
+               tls_identity(p->tls)->spiffe);
+    else
+      log_info("relay: answering STUN on=%s too", ztna_addr_print(&a, text));
   }
   if (!p->config->relay.policy)
     log_warn("relay: no policy is configured: nothing is allowed");
@@ -221,7 +240,7 @@ static int prepare(struct program *p) {
   if (rc < 0) return applet_exit(rc);
   if ((code = load_state_key(p))) return code;
   p->udp = role_bind(c->listen, c->n_listen);
-  if (!p->udp) return EXIT_FAILED;
+  if (!p->udp || !relay_ports_bind(&p->ports, c, p->udp)) return EXIT_FAILED;
   return make_relay(p);
 }
 

@@ -46,6 +46,10 @@ enum config_retry { RETRY_AUTO, RETRY_ALWAYS, RETRY_NEVER };
 struct relay_config {
   struct ztna_addr *listen;
   size_t n_listen;
+  struct ztna_addr *stun; /* second ports; none: each of listen with port + 1 */
+  size_t n_stun;
+  struct ztna_addr *stun_ips; /* of each family none or two, port 0 */
+  size_t n_stun_ips;
   struct ztna_prefix *service_pool; /* at most one of each family */
   size_t n_service_pool;
   struct ztna_prefix *agent_pool; /* at most one of each family */

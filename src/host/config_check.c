@@ -114,7 +114,41 @@ static void check_virtual_ips(struct field_load *l, struct relay_config *c,
                 s->virtual_ips[1].family);
 }
 
+static void check_stun(struct field_load *l, struct relay_config *c) {
+  char text[ZTNA_ADDR_STRLEN];
+  for (size_t i = 0; i < c->n_stun; i++)
+    for (size_t k = 0; k < c->n_listen; k++)
+      if (c->stun[i].family && c->stun[i].port &&
+          ztna_addr_equal(&c->stun[i], &c->listen[k]))
+        FIELD_WRONG(l, c->stun[i], "want another port than listen has, got %s",
+                    ztna_addr_print(&c->stun[i], text));
+}
+
+/* Mistakes in the text were reported already: family 0. */
+static void check_stun_ips(struct field_load *l, struct relay_config *c) {
+  char text[ZTNA_ADDR_STRLEN];
+  size_t n_of[2] = {0};
+  for (size_t i = 0; i < c->n_stun_ips; i++) {
+    struct ztna_addr *a = &c->stun_ips[i];
+    if (!a->family) return;
+    n_of[a->family == 6]++;
+    if (ztna_addr_is_unspecified(a) || ztna_addr_is_multicast(a))
+      FIELD_WRONG(l, *a, "want an address of this machine, got %s",
+                  ztna_addr_print_ip(a, text));
+    for (size_t k = 0; k < i; k++)
+      if (ztna_addr_same_ip(a, &c->stun_ips[k]))
+        FIELD_WRONG(l, *a, "want different addresses, got %s twice",
+                    ztna_addr_print_ip(a, text));
+  }
+  for (int i = 0; i < 2; i++)
+    if (n_of[i] % 2)
+      FIELD_WRONG(l, c->stun_ips, "want two addresses of IPv%d, got %zu",
+                  i ? 6 : 4, n_of[i]);
+}
+
 void config_check_relay(struct field_load *l, struct relay_config *c) {
+  check_stun(l, c);
+  check_stun_ips(l, c);
   check_pool(l, c->service_pool, c->n_service_pool);
   check_pool(l, c->agent_pool, c->n_agent_pool);
   check_pools_apart(l, c);

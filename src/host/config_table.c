@@ -147,6 +147,12 @@ const struct field config_relay_fields[] = {
     FIELD_LIST(relay_config, listen, .type = F_ADDRS, .min = 1, .max = 16,
                .dflt = "0.0.0.0:4433,[::]:4433",
                .help = "UDP addresses that agents and connectors dial"),
+    FIELD_LIST(relay_config, stun, .type = F_ADDRS, .min = 1, .max = 16,
+               .help = "second UDP ports, which tell agents what their NATs do "
+                       "(RFC 5780); without it each of listen with port + 1"),
+    FIELD_LIST(relay_config, stun_ips, .type = F_IPS, .min = 2, .max = 4,
+               .help = "two addresses of this machine, or two of each family, "
+                       "that answer STUN for each other"),
     FIELD_LIST(relay_config, service_pool, .type = F_PREFIXES, .min = 1,
                .max = 2, .dflt = "10.100.0.0/24,fd5a:10::/64",
                .help = "services get their addresses here"),

@@ -91,27 +91,31 @@ static int set_options(int fd, int family) {
   return rc;
 }
 
-static int bind_failed(const struct ztna_addr *a, int err) {
+static int bind_failed(const struct ztna_addr *a, int err,
+                       enum log_level level) {
   char text[ZTNA_ADDR_STRLEN];
   ztna_addr_print(a, text);
   switch (err) {
   case EADDRINUSE:
-    log_err("udp: %s is in use by another program; choose another port", text);
+    log_line(level, "udp: %s is in use by another program; choose another port",
+             text);
     return ZTNA_EEXIST;
   case EADDRNOTAVAIL:
-    log_err("udp: %s is not an address of this machine", text);
+    log_line(level, "udp: %s is not an address of this machine", text);
     return ZTNA_ENOENT;
   case EAFNOSUPPORT:
-    log_err("udp: this machine has no IPv%d, %s is left out", a->family, text);
+    log_line(level, "udp: this machine has no IPv%d, %s is left out", a->family,
+             text);
     return ZTNA_ENOENT;
   case EACCES:
   case EPERM:
-    log_err("udp: not allowed to use %s; ports below 1024 want root or"
-            " CAP_NET_BIND_SERVICE",
-            text);
+    log_line(level,
+             "udp: not allowed to use %s; ports below 1024 want root or"
+             " CAP_NET_BIND_SERVICE",
+             text);
     return ZTNA_EPERM;
   default:
-    log_err("udp: no socket for %s: %s", text, strerror(err));
+    log_line(level, "udp: no socket for %s: %s", text, strerror(err));
     return ZTNA_EIO;
   }
 }
@@ -136,15 +140,27 @@ int udp_sock_open(struct sock *s, const struct ztna_addr *local) {
   return 0;
 }
 
-int udp_bind(struct udp *u, const struct ztna_addr *local) {
-  if (u->n == UDP_MAX_SOCKETS) return ZTNA_EFULL;
+static int bind_sock(struct udp *u, const struct ztna_addr *local,
+                     enum log_level level) {
   if (local->family != 4 && local->family != 6) return ZTNA_EINVAL;
+  if (u->n == UDP_MAX_SOCKETS) {
+    log_line(level, "udp: no more than %d addresses", UDP_MAX_SOCKETS);
+    return ZTNA_EFULL;
+  }
 
   struct sock *s = &u->socks[u->n];
   int err = udp_sock_open(s, local);
-  if (err != 0) return bind_failed(local, err);
+  if (err != 0) return bind_failed(local, err, level);
   udp_sock_enlarge(s);
   return u->n++;
+}
+
+int udp_bind(struct udp *u, const struct ztna_addr *local) {
+  return bind_sock(u, local, LOG_LEVEL_ERR);
+}
+
+int udp_bind_optional(struct udp *u, const struct ztna_addr *local) {
+  return bind_sock(u, local, LOG_LEVEL_WARN);
 }
 
 int udp_count(const struct udp *u) { return u->n; }

@@ -47,6 +47,8 @@ void udp_free(struct udp *u); /* NULL is fine */
  * an address of this machine, or no such family here), ZTNA_EFULL, ZTNA_EIO.
  * The reason is logged, with what would help. */
 int udp_bind(struct udp *u, const struct ztna_addr *local);
+/* The same where the role can do without: what fails is logged as a warning. */
+int udp_bind_optional(struct udp *u, const struct ztna_addr *local);
 int udp_count(const struct udp *u);
 /* Of UDP_EXTRA: readable when any of them has something; -1 before the first
  * was opened. */

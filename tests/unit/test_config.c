@@ -287,6 +287,23 @@ static void keys_that_nobody_knows_are_told(void **state) {
              ":2: relay: unknown key \"listne\"; did you mean \"listen\"?");
 }
 
+static void mistakes_of_a_relays_stun_are_told(void **state) {
+  relay_says("\"stun\": [\"0.0.0.0:4434\", \"0.0.0.0:4433\"]",
+             ":2: relay.stun[1]: want another port than listen has, got "
+             "0.0.0.0:4433");
+  relay_says(
+      "\"stun_ips\": [\"192.0.2.1\"]",
+      ":2: relay.stun_ips: want a list of IP addresses, 2 to 4 of them, got 1");
+  relay_says("\"stun_ips\": [\"192.0.2.1\", \"192.0.2.2\", \"2001:db8::1\"]",
+             ":2: relay.stun_ips: want two addresses of IPv6, got 1");
+  relay_says("\"stun_ips\": [\"192.0.2.1\", \"192.0.2.1\"]",
+             ":2: relay.stun_ips[1]: want different addresses, got 192.0.2.1 "
+             "twice");
+  relay_says("\"stun_ips\": [\"192.0.2.1\", \"0.0.0.0\"]",
+             ":2: relay.stun_ips[1]: want an address of this machine, got "
+             "0.0.0.0");
+}
+
 static void mistakes_of_a_relay_are_told(void **state) {
   relay_says("\"listen\": []", ":2: relay.listen: want a list of ip:port, 1 to "
                                "16 of them, got 0");
@@ -683,6 +700,7 @@ int main(void) {
       cmocka_unit_test(a_role_needs_no_file),
       cmocka_unit_test(syntax_is_told_alone),
       cmocka_unit_test(keys_that_nobody_knows_are_told),
+      cmocka_unit_test(mistakes_of_a_relays_stun_are_told),
       cmocka_unit_test(mistakes_of_a_relay_are_told),
       cmocka_unit_test(mistakes_of_a_service_are_told),
       cmocka_unit_test(mistakes_of_a_check_are_told),
