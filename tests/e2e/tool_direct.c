@@ -103,7 +103,8 @@ static void look_at_path(struct watch *w, const json_t *path) {
     w->out = out;
     w->got_then = w->n_got;
     copy(w->remote, sizeof(w->remote), json_object_get(path, "remote"));
-  } else if (in > w->in && out > w->out && w->n_got > w->got_then) {
+  } else if (w->direct_at < 0 && in > w->in && out > w->out &&
+             w->n_got > w->got_then) {
     w->direct_at = now_ms();
   }
 }

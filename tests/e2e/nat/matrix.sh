@@ -9,7 +9,8 @@
 # at a time (1: whoever shares two cores with others measures them, too). --logs
 # keeps what the programs said in runs that were not direct. Agent, connector
 # and all mappings are new in each run. Packets are counted in the middle: a link
-# that says direct and is not is found out. LIMIT: ms to wait for a direct path.
+# that says direct and is not is found out. LIMIT=MS: patience; RELAYS=2: for each
+# end; LEVEL=debug: of the logs.
 cd "$(dirname "$0")/../../.." || exit 1
 . tests/e2e/nat/lab.sh
 DIRECT=${DIRECT:-${ZTNA%/*}/tests/tool_direct}
@@ -26,7 +27,7 @@ PAIRS="public:public full-cone:full-cone-np addr-restricted:addr-restricted-np
   udp-relay-only:public udp-443:port-restricted v6-firewall:v6-firewall
   v6-firewall:public same-lan hairpin no-hairpin"
 
-usage() { sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 2; }
+usage() { sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 2; }
 every_pair() {
   local a b rest=$CLASSES n=0
   for a in $CLASSES; do
