@@ -162,6 +162,7 @@ void relay_grant_respond(struct relay *r, struct h3_req *req, struct grant *g) {
   json_object_set_new(o, "handles", relay_json_handles(m));
   json_object_set_new(o, "rtt",
                       json_integer(c ? (json_int_t)relay_session_rtt(c) : 0));
+  if (c) json_object_set_new(o, "observed", relay_json_addr(&c->remote));
   if (relay_ticket_make(r, m, 0, ticket))
     json_object_set_new(o, "ticket", json_string(ticket));
   relay_json_respond(req, 201, o);

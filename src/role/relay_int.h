@@ -287,6 +287,8 @@ void relay_party_leave(struct session *s, const struct quic_end *why);
 void relay_party_declare(struct session *s, const uint8_t *instance);
 /* The session's address is where the party's routes lead. */
 void relay_party_follow(struct party *p);
+/* It changed: the other ends of the routes are told. */
+void relay_party_moved(struct party *p);
 void relay_party_free(struct relay *r, struct party *p, enum reason why);
 
 /* --- relay_events.c --- */

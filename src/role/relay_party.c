@@ -125,6 +125,20 @@ void relay_party_follow(struct party *p) {
   }
 }
 
+/* Who looks for a direct path to it may search only this address. */
+void relay_party_moved(struct party *p) {
+  int end = p->role == ROLE_CONNECTOR;
+  struct meeting *m;
+  LIST_FOREACH(m, &p->meetings, of_end[end]) {
+    struct session *peer = m->end[!end]->session;
+    if (!m->open || !peer) continue;
+    json_t *e = relay_event("peer-observed");
+    json_object_set_new(e, "route", relay_json_id(m->r.id));
+    json_object_set_new(e, "observed", relay_json_addr(&p->session->remote));
+    relay_event_send(peer, e);
+  }
+}
+
 static void speak(struct relay *r, struct party *p, struct session *s) {
   bool was_gone = !p->session;
   p->session = s;

@@ -236,7 +236,10 @@ static void on_address(struct h3 *h, void *ud, const struct ztna_addr *remote) {
   s->remote = *remote;
   if (!s->admitted || s->closing) return;
   relay_stun_know(s);
-  if (s->party && s->party->session == s) relay_party_follow(s->party);
+  if (s->party && s->party->session == s) {
+    relay_party_follow(s->party);
+    relay_party_moved(s->party);
+  }
   json_t *e = relay_event("observed");
   json_object_set_new(e, "address", relay_json_addr(remote));
   relay_event_send(s, e);
