@@ -2,18 +2,21 @@
  * NAT send back in what goes to its own outer addresses (RFC 4787, 6), and how
  * long does a mapping last without packets (4.3)?
  *
- * Lifetime: many mappings are made at one time, and each is left alone for
- * another span. Then the main socket asks the server to answer to the outer
- * port of that one (RESPONSE-PORT, RFC 5780, 7.5): an answer that arrives there
- * shows that it lives, and asking has not renewed it. */
+ * Lifetime: many mappings are made at one time, used as a connection would use
+ * them (many NATs, Linux among them, forget sooner what was used for less than
+ * 2 seconds), and each is left alone for another span. Then the main socket
+ * asks the server to answer to the outer port of that one (RESPONSE-PORT, RFC
+ * 5780, 7.5): an answer that arrives there shows that it lives, and asking has
+ * not renewed it. */
 #include "host/probe_int.h"
 
 #include <string.h>
 
 #include "host/clock.h"
 
-enum { TRIES = 4, HAIRPIN_TRIES = 6 };
+enum { TRIES = 4, HAIRPIN_TRIES = 6, USES = 2 };
 #define TRY_EVERY (150 * MS)
+#define USE_EVERY (2500 * MS)
 
 /* The first is hardly any: does this server answer to another port at all? */
 static const uint16_t rests_s[] = {0,  5,  10,  15,  20,  30,  45,
@@ -157,6 +160,15 @@ static void lifetime_judge(struct probe_lifetime *l) {
   }
 }
 
+static void hole_used(struct probe_hole *h, uint64_t now, uint16_t port) {
+  bool often = ++h->n_used == USES;
+  h->port = port;
+  h->state = often ? HOLE_RESTS : HOLE_NEW;
+  h->next_at = now + (often ? h->rest : USE_EVERY);
+  h->n_sent = 0;
+  rng_fill(&clock_rng, h->txid, sizeof(h->txid));
+}
+
 static bool lifetime_in(struct probe *p, uint64_t now, const struct dgram *d,
                         const struct stun_msg *m) {
   struct probe_lifetime *l = &p->lifetime;
@@ -164,9 +176,7 @@ static bool lifetime_in(struct probe *p, uint64_t now, const struct dgram *d,
     struct probe_hole *h = &l->holes[i];
     if (!same_id(h->txid, m)) continue;
     if (h->state == HOLE_NEW && m->class == STUN_SUCCESS) {
-      h->port = m->mapped.port;
-      h->state = HOLE_RESTS;
-      h->next_at = now + h->rest;
+      hole_used(h, now, m->mapped.port);
     } else if (h->state == HOLE_ASKED && d->sock == h->sock &&
                m->class == STUN_SUCCESS) {
       h->state = HOLE_ALIVE;

@@ -56,6 +56,7 @@ struct probe_hole {
   uint16_t port;    /* the outer one; 0: not known yet */
   uint64_t next_at; /* the next packet, or the end of waiting */
   int n_sent;       /* of what it waits for now */
+  int n_used;       /* answers before it rests */
   enum { HOLE_NEW, HOLE_RESTS, HOLE_ASKED, HOLE_ALIVE, HOLE_GONE } state;
 };
 
