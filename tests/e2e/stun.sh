@@ -66,12 +66,11 @@ check requests_that_come_as_a_train_are_answered_one_by_one eval \
 
 # --- coturn's programs
 
-coturn() { on agent timeout "${SECONDS_AT_MOST:-20}" "$@" >"$T/coturn.out" 2>&1; cat "$T/coturn.out"; }
+coturn() { on agent timeout 20 "$@" >"$T/coturn.out" 2>&1; cat "$T/coturn.out"; }
 check coturns_client_is_told_the_address eval \
   "coturn turnutils_stunclient -p 4433 $A | grep -q 'UDP reflexive addr: 192.168.1.1:'"
-# Having seen them it waits for ever on a port that it asked us to answer to.
 check coturns_client_finds_the_attributes_of_rfc_5780 eval \
-  "SECONDS_AT_MOST=2 coturn turnutils_stunclient -f -p 4433 $A | grep -q 'Other addr: *: $B:4434'"
+  "coturn turnutils_stunclient -f -p 4433 $A | grep -q 'Other addr: *: $B:4434'"
 check coturn_finds_no_nat_by_mapping eval \
   "coturn turnutils_natdiscovery -m -p 4433 -L 192.168.1.1 $A | grep -q 'No NAT'"
 
