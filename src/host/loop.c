@@ -227,7 +227,7 @@ static void tell_stopping(struct host *h, uint64_t now) {
 }
 
 static bool host_is_stopped(const struct host *h, uint64_t now) {
-  if (!h->stopping) return false;
+  if (!h->stopping || !h->stop_at) return false; /* they do not know it yet */
   bool all = true;
   for (int i = 0; i < h->n_roles; i++) all &= role_is_stopped(h->roles[i]);
   return all || now >= h->stop_at;
