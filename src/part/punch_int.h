@@ -24,6 +24,7 @@ enum {
   PROCESS_RATE = 1800,
   PROCESS_BURST = 200,
   SEARCH_PROBES = 3000, /* per peer in SEARCH_EVERY */
+  SEARCH_PASSES = 3,    /* probes of one hole or port at most */
   SEARCH_RESERVE = 8,   /* tokens that a search leaves to answers and checks */
   OPENER_TTL = 2,       /* beyond the own router, not as far as the peer's */
   PORT_MIN = 1024,

@@ -81,6 +81,7 @@ void remote_sent(struct remote *r, uint64_t now, bool full) {
 }
 
 void remote_asked(struct remote *r, uint64_t now) {
+  r->few = false; /* no guess any more */
   if (r->answered || r->n_sent >= PUNCH_PROBES) return;
   /* One that is under way will be answered by itself. */
   if (r->full_at && now < r->full_at + 10 * MS) return;
@@ -127,6 +128,8 @@ struct remote *remote_learn(struct punch *p, uint64_t now, uint16_t sock,
   r->rank = rank_of(a, CANDIDATE_REFLEXIVE);
   r->base = now;
   r->lead = probe_ms[1] * MS;
+  /* A search has been here before. */
+  if (known && (p->n_ports || p->n_holes)) r->n_sent = SEARCH_PASSES;
   return r;
 }
 

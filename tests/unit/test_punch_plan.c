@@ -174,6 +174,28 @@ static void sequential_ports_are_predicted(void **s) {
   }
 }
 
+/* The peer's answers are lost: more depends on ours. */
+static void a_guess_that_turns_out_right_is_probed_in_full(void **s) {
+  struct pw *w = pw_new(1, PW_SEQUENTIAL, PW_EVEN);
+  struct by_hand r;
+  char right[ZTNA_ADDR_STRLEN], guess[ZTNA_ADDR_STRLEN];
+  struct ztna_addr a = w->side[0].addr;
+  const struct nat_view *v = &w->side[1].o.peer.nat;
+  w->side[0].deaf = w->side[1].deaf = true;
+  pw_start(w);
+  pw_run(w, SEC + 30 * MS);
+  a.port = (uint16_t)(v->last_port + 3 * v->delta);
+  ztna_addr_print(&a, right);
+  a.port = (uint16_t)(v->last_port + 4 * v->delta);
+  ztna_addr_print(&a, guess);
+  r = hand_request(w);
+  assert_true(hand_arrives(w, &r, right));
+  pw_run(w, 4 * SEC);
+  assert_in_range(pw_sent_to(&w->side[1], guess, false), 4, 5);
+  assert_in_range(pw_sent_to(&w->side[1], right, false), 8, PUNCH_PROBES);
+  pw_free(w);
+}
+
 static void predicted_ports_go_round(void **s) {
   static const struct {
     uint16_t last;
@@ -260,6 +282,7 @@ int main(void) {
       TEST(many_rounds_share_what_a_process_may_send),
       TEST(a_peer_that_asks_too_often_is_answered_in_measure),
       TEST(sequential_ports_are_predicted),
+      TEST(a_guess_that_turns_out_right_is_probed_in_full),
       TEST(predicted_ports_go_round),
       TEST(two_sequential_nats_meet),
       TEST(a_sequential_nat_that_ran_ahead_is_searched),
