@@ -228,6 +228,13 @@ static bool port_is_free(struct sim_nat *n, uint64_t now, uint16_t port,
          !is_occupied(n, now, &outer, to);
 }
 
+/* At the end of the range it goes on at the other one. */
+static uint16_t port_after(const struct sim_nat *n, uint16_t port) {
+  int i = (port - FIRST_PORT + n->cfg.step) % MAPPINGS_MAX;
+
+  return (uint16_t)(FIRST_PORT + (i < 0 ? i + MAPPINGS_MAX : i));
+}
+
 static uint16_t port_choose(struct sim_nat *n, uint64_t now,
                             const struct ztna_addr *from,
                             const struct ztna_addr *to) {
@@ -237,7 +244,7 @@ static uint16_t port_choose(struct sim_nat *n, uint64_t now,
     return port;
   do
     port = n->cfg.allocation == NAT_SEQUENTIAL
-               ? n->last_port = (uint16_t)(n->last_port + n->cfg.step)
+               ? n->last_port = port_after(n, n->last_port)
                : some_port(n);
   while (!port_is_free(n, now, port, to));
   return port;

@@ -46,6 +46,7 @@ struct duel {
   struct ztna_addr server_saw;
   struct side side[2];
   uint64_t at, relayed_rtt;
+  bool at_worst;   /* lines are as bad as they get here */
   bool to_the_end; /* of its 15 s */
   bool ended;      /* the rounds; packets are only looked at */
 };
@@ -169,7 +170,7 @@ static void bad_line(struct side *s) {
     s->down = &s->box->behind->down;
   }
   s->up->delay = s->down->delay =
-      (uint64_t)(between(s->d, 1, 100) * (double)MS);
+      (uint64_t)(between(s->d, s->d->at_worst ? 100 : 1, 100) * (double)MS);
   s->up->jitter = (uint64_t)(between(s->d, 0, 3) * (double)MS);
 }
 
@@ -309,7 +310,7 @@ static void begin(struct duel *d) {
     struct side *s = &d->side[i];
 
     d->r.side[i] = none;
-    s->up->loss = between(d, 0, 0.1);
+    s->up->loss = between(d, d->at_worst ? 0.1 : 0, 0.1);
     memcpy(s->o.key, key, sizeof(key));
     memcpy(s->o.id, "a round.", PUNCH_ID_LEN);
     s->o.controlling = i == 0;
@@ -454,6 +455,7 @@ struct duel_result duel_run(const struct duel_config *c) {
   memset(d->side, 0, sizeof(d->side));
   d->ended = false;
   d->to_the_end = seeded_unit(&d->rnd) < 0.1;
+  d->at_worst = seeded_unit(&d->rnd) < 0.1;
   classes(d);
   network(d);
   for (int i = 0; i < 2; i++) observe(&d->side[i]);

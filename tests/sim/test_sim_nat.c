@@ -189,6 +189,17 @@ static void each_class_maps_and_filters_as_its_name_says(void **state) {
   }
 }
 
+/* No class has it. */
+static void mappings_may_depend_on_addresses_alone(void **state) {
+  struct nat_class c = *nat_class_find("sym-random");
+  struct lab *l;
+
+  c.box.mapping = NAT_ADDRESS_DEPENDENT;
+  l = lab_new(&c);
+  assert_int_equal(mapping_seen(l), NAT_ADDRESS_DEPENDENT);
+  lab_done(l);
+}
+
 static void each_class_filters_ipv6_without_translating_it(void **state) {
   for (size_t i = 0; i < N_OF(expected); i++) {
     const struct expected *e = &expected[i];
@@ -678,6 +689,7 @@ static void the_same_seed_gives_the_same_ports(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(each_class_maps_and_filters_as_its_name_says),
+      TEST(mappings_may_depend_on_addresses_alone),
       TEST(each_class_filters_ipv6_without_translating_it),
       TEST(the_view_of_a_class_is_what_is_seen),
       TEST(each_class_allocates_ports_as_its_name_says),
