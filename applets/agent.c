@@ -185,7 +185,13 @@ static void page_metrics(void *ctx, struct sbuf *out) {
 }
 
 static void page_status(void *ctx, struct sbuf *out) {
-  role_page_text(out, ztna_agent_status(((struct program *)ctx)->a.core));
+  struct program *p = ctx;
+  char *text = ztna_agent_status(p->a.core);
+  json_t *o = text ? json_loads(text, 0, NULL) : NULL;
+
+  free(text);
+  json_object_set_new(o, "port_mapping", portmap_status(p->a.portmap));
+  role_page_json(out, o);
 }
 
 static const struct http_pages pages = {page_ready, page_metrics, page_status};

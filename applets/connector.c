@@ -44,6 +44,7 @@ static void page_status(void *ctx, struct sbuf *out) {
   json_t *o = json_pack("{s:s}", "schema", "ztna.status/1");
   connector_status(p->c.core, o);
   json_object_set_new(o, "config", connector_file_status(&p->file));
+  json_object_set_new(o, "port_mapping", portmap_status(p->c.portmap));
   role_page_json(out, o);
 }
 

@@ -63,6 +63,9 @@ missing_for_build() {
   has_header stdlib.h || echo libc6-dev
   has_header uv.h && has_archive libuv_a.a || echo libuv1-dev
   has_header jansson.h && has_archive libjansson.a || echo libjansson-dev
+  has_header natpmp.h && has_archive libnatpmp.a || echo libnatpmp-dev
+  has_header miniupnpc/miniupnpc.h && has_archive libminiupnpc.a ||
+    echo libminiupnpc-dev
 }
 
 # Used by tests only: without them those tests are skipped.
@@ -463,7 +466,8 @@ fetch_lwip() (
 # The system's own static libraries, under the names the Makefile uses.
 link_system_archives() {
   mkdir -p "$deps/lib"
-  for pair in libuv_a.a:libuv.a libjansson.a:libjansson.a; do
+  for pair in libuv_a.a:libuv.a libjansson.a:libjansson.a \
+    libnatpmp.a:libnatpmp.a libminiupnpc.a:libminiupnpc.a; do
     ln -sf "$($CC -print-file-name="${pair%:*}")" "$deps/lib/${pair#*:}"
   done
 }
@@ -481,6 +485,8 @@ write_versions() {
     done
     echo "libuv $(define_of 'UV_VERSION_MAJOR.UV_VERSION_MINOR.UV_VERSION_PATCH' uv.h) (system)"
     echo "jansson $(define_of JANSSON_VERSION jansson.h) (system)"
+    echo "miniupnpc $(define_of MINIUPNPC_VERSION miniupnpc/miniupnpc.h) (system)"
+    echo "natpmp (system; its header tells no version)"
     echo "compiler $($CC -dumpmachine) $($CC -dumpversion)"
   } >"$deps/VERSIONS"
 }

@@ -75,6 +75,7 @@ static void on_tick(void *ctx, uint64_t now) {
   struct agent_host *p = ctx;
 
   ztna_agent_tick(p->core, now);
+  portmap_tick(p->portmap, now);
   if (p->forward) forward_tick(p->forward, now);
   look_up_relays(p);
 }
@@ -85,17 +86,23 @@ static int next(void *ctx, uint64_t now, struct dgram *v, int max) {
 
 static uint64_t deadline(const void *ctx) {
   const struct agent_host *p = ctx;
-  uint64_t at = ztna_agent_deadline(p->core);
+  uint64_t at =
+      time_min(ztna_agent_deadline(p->core), portmap_deadline(p->portmap));
 
   return p->forward ? time_min(at, forward_deadline(p->forward)) : at;
 }
 
 static void stop(void *ctx, uint64_t now) {
-  ztna_agent_stop(((struct agent_host *)ctx)->core, now);
+  struct agent_host *p = ctx;
+
+  portmap_stop(p->portmap, now);
+  ztna_agent_stop(p->core, now);
 }
 
 static bool stopped(const void *ctx) {
-  return ztna_agent_stopped(((const struct agent_host *)ctx)->core);
+  const struct agent_host *p = ctx;
+
+  return ztna_agent_stopped(p->core) && portmap_stopped(p->portmap);
 }
 
 /* Nobody should have to guess why nothing happened. */
@@ -111,10 +118,16 @@ static void tell_locals(struct agent_host *p, uint64_t now) {
                         now);
 }
 
+static void on_mapped(void *ctx, uint64_t now, const struct ztna_addr *v,
+                      size_t n) {
+  ztna_agent_set_mapped(((struct agent_host *)ctx)->core, v, n, now);
+}
+
 static void network_changed(void *ctx, uint64_t now) {
   struct agent_host *p = ctx;
 
   tell_locals(p, now);
+  portmap_network_changed(p->portmap, now);
   ztna_agent_network_changed(p->core, now);
 }
 
@@ -154,6 +167,7 @@ int agent_host_new(struct agent_host *p, const struct agent_config *config,
       .n_networks = config->n_networks,
       .mtu = (uint16_t)config->mtu,
       .cubic = config->congestion == CONGESTION_CUBIC,
+      .direct = config->direct,
       .offload = p->offload,
       .offload_udp = p->offload_udp,
       .random = fill,
@@ -188,6 +202,7 @@ int agent_host_start(struct agent_host *p, struct host *h, struct udp *udp,
   if (!p->role) return ZTNA_EIO;
   p->udp = udp;
   tell_locals(p, clock_now());
+  if (c->port_mapping) p->portmap = portmap_new(p->role, udp, on_mapped, p);
   if (c->n_forward || c->socks5.family) {
     rc = open_ports(p, c);
     if (rc < 0) return rc;
@@ -206,5 +221,6 @@ int agent_host_forward(struct agent_host *p, const struct forward_rule *rule,
 
 void agent_host_free(struct agent_host *p) {
   forward_free(p->forward);
+  portmap_free(p->portmap);
   ztna_agent_free(p->core);
 }

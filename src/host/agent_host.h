@@ -10,6 +10,7 @@
 #include "host/config.h"
 #include "host/forward.h"
 #include "host/loop.h"
+#include "host/portmap.h"
 
 /* May be NULL, each. */
 struct agent_host_hooks {
@@ -31,7 +32,8 @@ struct agent_host {
   uint32_t generation;
   struct host *host;
   struct host_role *role;
-  struct udp *udp; /* the host's */
+  struct udp *udp;         /* the host's */
+  struct portmap *portmap; /* NULL: routers are not asked */
 };
 
 /* p is zeroed but for the first three. config is lent. 0; ZTNA_ETLS or

@@ -242,6 +242,7 @@ static void on_udp(void *ctx, uint64_t now, const struct dgram *d) {
 static void on_tick(void *ctx, uint64_t now) {
   struct connector_host *p = ctx;
   connector_tick(p->core, now);
+  portmap_tick(p->portmap, now);
   look_up_relays(p);
 }
 
@@ -251,7 +252,8 @@ static int next(void *ctx, uint64_t now, struct dgram *v, int max) {
 
 static uint64_t deadline(const void *ctx) {
   const struct connector_host *p = ctx;
-  return time_min(connector_deadline(p->core), p->drain_until);
+  return time_min(time_min(connector_deadline(p->core), p->drain_until),
+                  portmap_deadline(p->portmap));
 }
 
 static void drain(void *ctx, uint64_t now) {
@@ -276,10 +278,16 @@ static void tell_locals(struct connector_host *p, uint64_t now) {
   connector_set_locals(p->core, v, locals_list(v, p->udp, 0), now);
 }
 
+static void on_mapped(void *ctx, uint64_t now, const struct ztna_addr *v,
+                      size_t n) {
+  connector_set_mapped(((struct connector_host *)ctx)->core, v, n, now);
+}
+
 static void network_changed(void *ctx, uint64_t now) {
   struct connector_host *p = ctx;
   tell_locals(p, now);
   connector_network_changed(p->core, now);
+  portmap_network_changed(p->portmap, now);
 }
 
 static void reload(void *ctx, uint64_t now) {
@@ -290,11 +298,13 @@ static void reload(void *ctx, uint64_t now) {
 static void stop(void *ctx, uint64_t now) {
   struct connector_host *p = ctx;
   p->drain_until = NEVER; /* over */
+  portmap_stop(p->portmap, now);
   connector_stop(p->core, now);
 }
 
 static bool stopped(const void *ctx) {
-  return connector_stopped(((const struct connector_host *)ctx)->core);
+  const struct connector_host *p = ctx;
+  return connector_stopped(p->core) && portmap_stopped(p->portmap);
 }
 
 static const struct loop_role verbs = {
@@ -400,6 +410,8 @@ int connector_host_start(struct connector_host *p, struct host *h,
     return ZTNA_EIO;
   p->udp = udp;
   tell_locals(p, clock_now());
+  if (config->port_mapping)
+    p->portmap = portmap_new(p->role, udp, on_mapped, p);
   for (size_t i = 0; i < config->n_services; i++)
     for (size_t k = 0; k < config->services[i].n_backends; k++)
       look_up_backend(p, i, k);
@@ -463,5 +475,6 @@ void connector_host_free(struct connector_host *p) {
   backend_free(p->backend);
   tcp_socks_free(p->socks);
   checks_free(p->checks);
+  portmap_free(p->portmap);
   connector_free(p->core);
 }

@@ -7,6 +7,7 @@
 #include "host/check.h"
 #include "host/config.h"
 #include "host/loop.h"
+#include "host/portmap.h"
 #include "host/tcp_sock.h"
 #include "role/connector.h"
 
@@ -19,7 +20,8 @@ struct connector_host {
   uint64_t drain_until; /* NEVER: no stop waits for its flows */
   struct host *host;
   struct host_role *role;
-  struct udp *udp; /* the host's */
+  struct udp *udp;         /* the host's */
+  struct portmap *portmap; /* NULL: routers are not asked */
   /* SIGHUP; NULL: nothing is read again. May be set at any time. */
   void (*on_reload)(void *ctx);
   void *reload_ctx;
