@@ -32,7 +32,6 @@ static struct connector *owner_of(const struct link_way *w) {
 static int on_check(struct path *p, void *ud, const struct identity *peer) {
   struct link_way *w = ud;
 
-  if (w->dying) return REASON_ROUTE_UNKNOWN;
   if (peer->role == ROLE_AGENT && !strcmp(peer->spiffe, w->link->agent))
     return 0;
   log_warn("connector: path refused route=%s expected=%s got=%s reason=%s",

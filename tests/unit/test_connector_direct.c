@@ -104,6 +104,16 @@ static json_t *status_of(struct world *w) {
   return l;
 }
 
+static const char *direct_state(struct world *w) {
+  static char state[20];
+  json_t *s = status_of(w), *d = json_object_get(s, "direct");
+
+  snprintf(state, sizeof(state), "%s",
+           json_string_value(json_object_get(d, "state")));
+  json_decref(s);
+  return state;
+}
+
 static void a_direct_path_is_a_path_of_the_link(void **state) {
   struct world *w = direct();
   struct agent *a = &w->v[A], *b = &w->v[B];
@@ -122,10 +132,8 @@ static void a_direct_path_is_a_path_of_the_link(void **state) {
                         "direct");
   }
   assert_int_equal(n_direct, 1);
-  assert_string_equal(
-      json_string_value(json_object_get(json_object_get(s, "direct"), "state")),
-      "direct");
   json_decref(s);
+  assert_string_equal(direct_state(w), "direct");
   connector_metrics(w->c, &out);
   assert_non_null(strstr(out.s, "ztna_connector_paths{kind=\"direct\"} 1\n"));
   assert_non_null(strstr(out.s, "ztna_connector_paths{kind=\"relay\"} 1\n"));
@@ -231,7 +239,8 @@ static void a_direct_path_that_falls_silent_is_told_and_left(void **state) {
   assert_non_null(strstr(a->said, "\"silent\""));
   assert_non_null(
       strstr(a->said, hex_print(b->connector_handle, HANDLE_LEN, handle)));
-  run(w, 4 * SEC);                         /* dead after three */
+  run(w, 4 * SEC); /* dead after three */
+  assert_string_equal(direct_state(w), "waiting");
   assert_int_equal(link_of(w)->ways.n, 2); /* what nobody dialled stays */
   assert_true(hears(a));
   assert_int_equal(a->n_end, 0);
