@@ -7,6 +7,7 @@
 #include "applet.h"
 #include "host/clock.h"
 #include "host/probe.h"
+#include "host/probe_peer.h"
 
 extern const struct applet applet_probe;
 
@@ -14,6 +15,7 @@ struct probe_opts {
   char **stun;
   size_t n_stun;
   bool json, lifetime, hairpin;
+  char *peer;
   uint64_t timeout;
 };
 
@@ -26,8 +28,11 @@ static const struct field fields[] = {
                   "minutes"),
     FIELD(probe_opts, hairpin, .type = F_BOOL,
           .help = "does the NAT send back in what goes to its own addresses"),
+    FIELD(probe_opts, peer, .type = F_STR, .min = 1, .meta = "SERVICE",
+          .help = "rehearse reaching this service, step by step, in place of "
+                  "an agent that runs with this certificate"),
     FIELD(probe_opts, timeout, .type = F_NS, .min = SEC, .max = 60 * SEC,
-          .dflt = "4500ms", .help = "for all but --lifetime"),
+          .dflt = "4500ms", .help = "for all but --lifetime and --peer"),
     FIELD(probe_opts, json, .type = F_BOOL, .help = "one JSON object"),
     FIELD_END,
 };
@@ -97,7 +102,26 @@ static void print(const struct probe_opts *f, const json_t *report) {
   sbuf_done(&out);
 }
 
+/* The worse of what the network allows and what came of it. */
+static int rehearse(const struct applet_call *c, json_t *report, int code) {
+  const struct probe_opts *f = c->opts;
+  bool direct;
+  int rc = probe_peer(c->config, f->peer, report, &direct);
+  return rc < 0 || !direct ? EXIT_FAILED : code;
+}
+
+/* Only an agent may reach a service. */
+static int may_rehearse(const struct applet_call *c) {
+  const struct probe_opts *f = c->opts;
+  if (!f->peer || (c->config && c->config->roles & CONFIG_AGENT))
+    return EXIT_DONE;
+  fprintf(stderr, "ztna probe: --peer needs an agent's configuration: "
+                  "--config FILE\n");
+  return EXIT_USAGE;
+}
+
 static int probe(const struct applet_call *c, struct probe_options *o) {
+  const struct probe_opts *f = c->opts;
   static const int codes[] = {[PROBE_GOOD] = EXIT_DONE,
                               [PROBE_DEGRADED] = EXIT_FAILED,
                               [PROBE_UNREACHABLE] = EXIT_NOT_READY};
@@ -108,9 +132,11 @@ static int probe(const struct applet_call *c, struct probe_options *o) {
     fprintf(stderr, "ztna probe: %s\n", ztna_strerror(rc));
     return EXIT_FAILED;
   }
-  print(c->opts, report);
+  int code = codes[result];
+  if (f->peer && result != PROBE_UNREACHABLE) code = rehearse(c, report, code);
+  print(f, report);
   json_decref(report);
-  return codes[result];
+  return code;
 }
 
 static int probe_start(struct applet_call *c) {
@@ -119,7 +145,8 @@ static int probe_start(struct applet_call *c) {
                             .lifetime = f->lifetime,
                             .hairpin = f->hairpin,
                             .on_progress = on_progress};
-  int code = choose(c, &o);
+  int code = may_rehearse(c);
+  if (!code) code = choose(c, &o);
   if (!code) code = load_tls(c, &o);
   if (!code) code = probe(c, &o);
   tls_free(o.tls);
@@ -129,7 +156,8 @@ static int probe_start(struct applet_call *c) {
 const struct applet applet_probe = {
     .name = "probe",
     .summary = "what this network allows, relay by relay",
-    .usage = "[RELAY...] [--config FILE] [--json] [--stun HOST:PORT]...",
+    .usage = "[RELAY...] [--config FILE] [--json] [--stun HOST:PORT]... "
+             "[--peer SERVICE]",
     .about =
         "Asks relays and STUN servers how this machine's network treats UDP:\n"
         "which relays answer, how fast and with what, how the NAT maps and\n"

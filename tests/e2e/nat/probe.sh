@@ -73,10 +73,29 @@ by_plain_server() {
     "$(expected "$1" | cut -d' ' -f1-4)"
 }
 
+# What a rehearsal with a peer in the open comes to.
+rehearses() { # CLASS
+  local want=direct code=0
+  is_confined "$1" && want=relayed
+  start_backend
+  start_connector
+  wait_for 5 is_ready conn || return
+  probe --config "$T/agent-a1.json" --peer echo || code=$?
+  same "$1" "$(fact peer.result) exit $code" "$want exit $([ $want = direct ]; echo $?)" &&
+    grep -Eq '^peer.relayed_echo_ms: +[0-9.]+$' "$T/probe.out" &&
+    { [ $want = relayed ] || grep -Eq '^peer.direct_echo_ms: +[0-9.]+$' "$T/probe.out"; } &&
+    same "no such service" "$(probe --config "$T/agent-a1.json" --peer nothere; echo $?)" 1 &&
+    grep -q '^peer.result: *not reached (no service of this name' "$T/probe.out"
+}
+
 one() {
   lab_up "$1" public && lab_pki && lab_json && start_relay &&
     wait_for 5 is_ready relay || { not_ok "lab_is_up: $1"; return; }
   check "a_relay_shows_the_class: $1" by_relay "$1"
+  case $1 in
+  port-restricted | udp-relay-only)
+    check "a_rehearsal_shows_what_comes_of_it: $1" rehearses "$1" ;;
+  esac
   if is_confined "$1" || is_v6_class "$1"; then return; fi
   if command -v turnserver >/dev/null; then
     check "a_plain_server_shows_the_class: $1" by_plain_server "$1"
