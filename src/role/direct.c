@@ -16,14 +16,31 @@ static int family_of(int i) { return i ? 6 : 4; }
 
 /* --- own view --- */
 
+/* A new server: the observer asks it by itself when the view lacks something;
+ * the old view stands until then. */
+static void ask_news(struct direct_common *c) {
+  if (!c->has_news) return;
+  c->has_news = false;
+  c->asked_at = c->now;
+  for (int i = 0; i < DIRECT_FAMILIES; i++) {
+    const struct nat_view *v = observer_view(c->observer, family_of(i));
+
+    c->asks[i] = v->mapping == NAT_UNKNOWN || v->mapping_partial;
+  }
+  observer_tick(c->observer, c->now);
+}
+
 void direct_observe(struct direct_common *c, uint64_t not_older_than) {
   const struct outside *o = c->outside;
   struct ztna_addr own[OUTSIDE_LOCALS];
 
   if (!c->enabled) return;
-  if (!c->observe_due && c->now < c->observed_at + not_older_than) return;
+  if (!c->observe_due && c->now < c->observed_at + not_older_than) {
+    ask_news(c);
+    return;
+  }
   for (size_t i = 0; i < o->n_locals; i++) own[i] = o->locals[i].addr;
-  c->observe_due = false;
+  c->observe_due = c->has_news = false;
   c->observed_at = c->asked_at = c->now;
   c->n_unanswered = observer_stats(c->observer)->n_unanswered;
   observer_set_local(c->observer, own, o->n_locals);
@@ -43,7 +60,8 @@ uint64_t direct_observed_by(const struct direct_common *c) {
 bool direct_is_observing(const struct direct_common *c) {
   if (c->now >= direct_observed_by(c)) return false;
   for (int i = 0; i < DIRECT_FAMILIES; i++)
-    if (has_server(c, i) && !observer_is_done(c->observer, family_of(i)))
+    if (has_server(c, i) &&
+        (c->asks[i] || !observer_is_done(c->observer, family_of(i))))
       return true;
   return false;
 }
@@ -51,6 +69,7 @@ bool direct_is_observing(const struct direct_common *c) {
 static void on_done(void *ud, int family) {
   struct direct_common *c = ud;
 
+  c->asks[family == 6] = false;
   for (struct direct *d = c->all; d; d = d->next)
     direct_link_observed(d, family);
 }
@@ -61,7 +80,7 @@ void direct_relay(struct direct_common *c, size_t i,
   for (int k = 0; k < DIRECT_FAMILIES; k++) {
     if (addr->family && addr->family != family_of(k)) continue;
     observer_set_server(c->observer, i, family_of(k), addr);
-    if (addr->family && !c->has_server[k][i]) c->asked_at = c->now;
+    if (addr->family && !c->has_server[k][i]) c->has_news = true;
     c->has_server[k][i] = addr->family;
   }
 }

@@ -38,7 +38,8 @@ struct direct_common {
   struct direct_round *first, *last; /* rounds, turn by turn */
   size_t n_hot;                      /* of them may have packets to send */
   bool has_server[DIRECT_FAMILIES][OBSERVER_SERVERS];
-  bool observe_due;
+  bool observe_due, has_news;       /* all servers anew; a new server */
+  bool asks[DIRECT_FAMILIES];       /* the new one */
   uint64_t observed_at, asked_at;   /* anew; of another server, too */
   uint64_t n_unanswered;            /* the observer's, before that */
   uint8_t closing[DGRAM_SOCKS_MAX]; /* a bit per family */

@@ -100,14 +100,6 @@ static int kind_find(const char *name) {
   return -1;
 }
 
-static bool has_reflexive(const struct punch_side *s, uint16_t family) {
-  for (size_t i = 0; i < s->n; i++)
-    if (s->list[i].kind == CANDIDATE_REFLEXIVE &&
-        s->list[i].addr.family == family)
-      return true;
-  return false;
-}
-
 static bool candidate_read(struct punch_side *s, const json_t *j) {
   const char *addr = text_of(j, "addr"), *name = text_of(j, "kind");
   struct candidate c;
@@ -116,8 +108,6 @@ static bool candidate_read(struct punch_side *s, const json_t *j) {
   if (!addr || !name || ztna_addr_parse(&c.addr, addr) < 0) return false;
   if ((kind = kind_find(name)) < 0) return true;
   c.kind = (enum candidate_kind)kind;
-  if (c.kind == CANDIDATE_REFLEXIVE && has_reflexive(s, c.addr.family))
-    c.kind = CANDIDATE_HOST;
   s->list[s->n++] = c;
   return true;
 }

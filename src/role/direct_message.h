@@ -43,9 +43,7 @@ const char *direct_kind_name(enum candidate_kind k); /* "host" */
 /* NULL: no memory. */
 json_t *direct_message_write(const struct direct_message *m);
 /* 0, or ZTNA_EMALFORMED: a member is missing or breaks its format, more than 16
- * candidates. Unknown members are ignored, candidates of unknown kinds too. Of
- * reflexive ones one per family is taken as such, the others as `host`: ports
- * are searched at reflexive addresses only. */
+ * candidates. Unknown members are ignored, candidates of unknown kinds too. */
 int direct_message_read(struct direct_message *m, json_t *j);
 
 #endif

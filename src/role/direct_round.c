@@ -153,23 +153,13 @@ static const struct punch_ops punch_ops = {on_pair, on_over};
 
 /* --- life --- */
 
-/* What may not be sent to is left out here already: else it would only take the
- * place of what may. */
-static void filter(const struct direct_common *c, const struct punch_side *from,
-                   struct punch_side *to) {
-  to->n = 0;
-  to->nat = from->nat;
-  for (size_t i = 0; i < from->n; i++)
-    if (direct_may_send(c, &from->list[i].addr))
-      to->list[to->n++] = from->list[i];
-}
-
 static struct punch *make_punch(struct direct_round *r, uint64_t at) {
   struct direct *d = r->link;
   struct direct_common *c = r->common;
   struct punch_options o = {
       .controlling = d->agent,
       .own = d->own,
+      .peer = d->peer,
       .at = at,
       .rtt = d->ops->rtt(d->ud),
       .rng = c->rng,
@@ -185,7 +175,6 @@ static struct punch *make_punch(struct direct_round *r, uint64_t at) {
 
   memcpy(o.key, d->key, sizeof(o.key));
   memcpy(o.id, d->id, sizeof(o.id));
-  filter(c, &d->peer, &o.peer);
   return punch_new(&o, c->now);
 }
 

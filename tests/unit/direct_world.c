@@ -179,7 +179,7 @@ static void end_init(struct dw *w, int i, const char *where) {
 
   e->w = w;
   e->host = vnet_add(w->net, addr, dual ? out6[i] : NULL, MS);
-  nat_class_put(k, e->host, ztna_addr_print_ip(&o, outer), 5 * MS);
+  e->box = nat_class_put(k, e->host, ztna_addr_print_ip(&o, outer), 5 * MS);
   e->host->on_dgram = on_dgram;
   e->host->ud = e;
   add_local(e, addr, translated ? "192.168.1.0/24" : nets[i]);
@@ -193,8 +193,14 @@ static void end_init(struct dw *w, int i, const char *where) {
     struct ztna_addr a = server_addr(w, (int)k, 0, 4);
     direct_relay(&e->c, k, &a);
   }
-  e->d = direct_new(&e->c, i == DW_AGENT, &ops, e);
-  assert_non_null(e->d);
+  e->d = dw_link(e);
+}
+
+struct direct *dw_link(struct dw_end *e) {
+  struct direct *d = direct_new(&e->c, e == &e->w->ends[DW_AGENT], &ops, e);
+
+  assert_non_null(d);
+  return d;
 }
 
 struct dw *dw_new(const char *agent, const char *connector, uint64_t seed) {
@@ -227,7 +233,11 @@ static void drain(struct dw_end *e) {
       assert_true(v[i].seg > 0 && v[i].len <= v[i].seg);
       if (v[i].len) {
         assert_true(e->n_sent < DW_SENT_MAX);
+        e->sent_at[e->n_sent] = dw_now(e->w);
         e->sent[e->n_sent++] = v[i].remote;
+        if (!e->checked_at && v[i].remote.port != 3478 &&
+            v[i].remote.ip[0] != 203)
+          e->checked_at = dw_now(e->w);
       }
       vnet_send(e->host, &v[i]);
     }
@@ -318,51 +328,4 @@ void dw_lose(struct dw *w) {
     e->sock = 0;
     direct_lost(e->d, dw_now(w));
   }
-}
-
-/* --- by hand --- */
-
-int dw_hear(struct dw_end *e, const char *json) {
-  json_t *j = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
-  int rv;
-
-  assert_non_null(j);
-  rv = direct_message(e->d, j, dw_now(e->w));
-  json_decref(j);
-  return rv;
-}
-
-bool dw_arrives(struct dw_end *e, const char *from, const void *data,
-                size_t len) {
-  struct dgram d = {.remote = test_addr(from), .data = data};
-
-  d.len = (uint32_t)len;
-  d.seg = (uint16_t)len;
-  return direct_udp_in(&e->c, dw_now(e->w), &d);
-}
-
-size_t dw_sent_to(const struct dw_end *e, const char *addr) {
-  struct ztna_addr a = test_addr(addr);
-  size_t n = 0;
-
-  for (size_t i = 0; i < e->n_sent; i++) n += ztna_addr_equal(&a, &e->sent[i]);
-  return n;
-}
-
-const char *dw_status(struct dw_end *e, const char *key) {
-  static char text[256];
-  json_t *j = direct_status(e->d);
-  const char *s = json_string_value(json_object_get(j, key));
-
-  snprintf(text, sizeof(text), "%s", s ? s : "");
-  json_decref(j);
-  return text;
-}
-
-long dw_status_number(struct dw_end *e, const char *key) {
-  json_t *j = direct_status(e->d), *v = json_object_get(j, key);
-  long n = json_is_integer(v) ? (long)json_integer_value(v) : -1;
-
-  json_decref(j);
-  return n;
 }

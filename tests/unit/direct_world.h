@@ -18,6 +18,7 @@ enum { DW_AGENT, DW_CONNECTOR, DW_SENT_MAX = 20000 };
 struct dw_end {
   struct dw *w;
   struct vnet_host *host;
+  struct vnet_nat *box; /* NULL: none */
   struct outside outside;
   struct direct_common c;
   struct direct *d;
@@ -39,6 +40,8 @@ struct dw_end {
   uint8_t peer[DIRECT_FAMILIES][HANDLE_LEN];
   struct ztna_addr sent[DW_SENT_MAX]; /* destinations, in order */
   size_t n_sent;
+  uint64_t sent_at[DW_SENT_MAX];
+  uint64_t checked_at; /* the first packet to anybody but a server */
 };
 
 struct dw {
@@ -67,9 +70,39 @@ int dw_hear(struct dw_end *e, const char *json);
 /* Any packet, as if it came from there on the main socket. */
 bool dw_arrives(struct dw_end *e, const char *from, const void *data,
                 size_t len);
+/* A check of the round that the agent has said last, as if it came from there.
+ */
+void dw_check_arrives(struct dw_end *e, const char *from);
 size_t dw_sent_to(const struct dw_end *e, const char *addr);
 /* A member of direct_status: a text, or "" when there is none. */
 const char *dw_status(struct dw_end *e, const char *key);
 long dw_status_number(struct dw_end *e, const char *key); /* -1: none */
+
+/* Another link of that end. */
+struct direct *dw_link(struct dw_end *e);
+/* Waits for the next word of the agent; seconds that it took. */
+double dw_next_round(struct dw *w, double at_most);
+/* After a first round that could not but fail. */
+struct dw *dw_hopeless(uint64_t seed);
+void dw_check_why(struct dw_end *e, const char *why);
+
+/* Within what the schedule may differ by chance, and the observer takes. */
+#define DW_NEAR(value, want)                                   \
+  do {                                                         \
+    double v_ = (value), w_ = (want);                          \
+    if (v_ < w_ * 0.8 - 0.06 || v_ > w_ * 1.2 + 0.06)          \
+      fail_msg("%s is %.3f, want about %.3f", #value, v_, w_); \
+  } while (0)
+
+/* Messages by hand. */
+#define DW_KEY \
+  "\"id\":\"0102030405060708\",\"key\":\"" DW_K8 DW_K8 DW_K8 DW_K8 "\""
+#define DW_K8 "0102030405060708"
+#define DW_HANDLES "\"handles\":[\"0102030405060708\",\"1112131415161718\"]"
+#define DW_OFFER(round, list)                                            \
+  "{\"type\":\"candidates\",\"round\":" #round "," DW_KEY "," DW_HANDLES \
+  ",\"nat\":{\"mapping\":\"address-and-port-dependent\",\"allocation\":" \
+  "\"random\"},\"list\":[" list "]}"
+#define DW_AT(addr, kind) "{\"addr\":\"" addr "\",\"kind\":\"" kind "\"}"
 
 #endif
