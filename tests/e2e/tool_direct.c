@@ -5,10 +5,11 @@
  *
  * The clock begins with the first echo that came back. It is direct when the
  * path in use is, and packets were counted on it in both directions and an echo
- * came back since. Then it says so in a line ("direct"), goes on for 400 ms for
- * others to count packets, and ends with a line of name=value. Without a direct
- * path the same ("relayed") at the limit; with `settle` as soon as a round is
- * over. Members of the status that it does not know are passed over. */
+ * came back since. Then it says so in a line ("direct"); when it reads a line,
+ * or after 3 s, it goes on for 400 ms, in which packets can be counted, and
+ * ends with a line of name=value. Without a direct path the same ("relayed") at
+ * the limit; with `settle` as soon as a round is over. Members of the status
+ * that it does not know are passed over. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <poll.h>
@@ -23,7 +24,13 @@
 
 #include "host/http_get.h"
 
-enum { EVERY = 10, GO_ON = 400, FIRST_WITHIN = 10000, LAST = 200 }; /* ms */
+enum {
+  EVERY = 10,
+  GO_ON = 400,
+  WAIT = 3000,
+  LAST = 200,
+  FIRST_WITHIN = 10000
+}; /* ms */
 
 struct watch {
   int fd;
@@ -155,17 +162,24 @@ static bool is_over(const struct watch *w, int64_t began) {
   return w->settle && w->settled_at >= 0;
 }
 
+/* Somebody has counted what went before. */
+static bool may_end(int64_t told_at) {
+  return poll(&(struct pollfd){.fd = 0, .events = POLLIN}, 1, 0) > 0 ||
+         now_ms() - told_at > WAIT;
+}
+
 static void run(struct watch *w) {
-  int64_t began = now_ms(), next = began, end = 0;
+  int64_t began = now_ms(), next = began, told_at = -1, end = 0;
 
   for (uint64_t i = 1; !end || now_ms() < end; i++) {
     echo_send(w, i);
-    if (w->begun >= 0 && !end) look(w);
-    if (!end && is_over(w, began)) {
-      end = now_ms() + GO_ON;
+    if (w->begun >= 0 && told_at < 0) look(w);
+    if (told_at < 0 && is_over(w, began)) {
+      told_at = now_ms();
       printf("%s\n", w->direct_at >= 0 ? "direct" : "relayed");
       fflush(stdout);
     }
+    if (!end && told_at >= 0 && may_end(told_at)) end = now_ms() + GO_ON;
     wait_until(w, next += EVERY);
   }
   wait_until(w, now_ms() + LAST);

@@ -58,12 +58,14 @@ is_proved() {
 # measure LIMIT [settle]: prints what the tool found
 measure() {
   local said line= before after proved=no
-  exec 3< <(on agent "$DIRECT" 10.100.0.2:9999 127.0.0.1:9090 "$@" 2>&1)
+  coproc tool { on agent "$DIRECT" 10.100.0.2:9999 127.0.0.1:9090 "$@" 2>&1; }
+  exec 3<&"${tool[0]}" 4>&"${tool[1]}"
   read -r said <&3
   before=$(counted)
+  echo >&4
   read -r line <&3
   after=$(counted)
-  exec 3<&-
+  exec 3<&- 4>&-
   is_proved "$said" $before $after && proved=yes
   echo "${line:-result=none settled_ms=-1} proved=$proved"
 }
@@ -82,7 +84,7 @@ runs_of_pair() { # A:B or a shared class
   for i in $(seq "$RUNS"); do
     if $up; then line=$(measure $how); else line="result=none settled_ms=-1"; fi
     echo "pair=$PAIR run=$i $line"
-    case $line in *result=direct*) ;; *) [ -z "$LOGS" ] || keep_logs "$i" ;; esac
+    case $line in *result=direct*proved=yes*) ;; *) [ -z "$LOGS" ] || keep_logs "$i" ;; esac
     pair_stop
     : >"$T/agent.log" >"$T/connector.log"
     up=pair_start
