@@ -180,6 +180,7 @@ static struct {
   struct ztna_addr last;
   size_t n;
   int n_told;
+  bool ends_when_told;
 } role;
 
 static void on_udp(void *ctx, uint64_t now, const struct dgram *d) {}
@@ -226,10 +227,10 @@ static void on_mapped(void *ctx, uint64_t now, const struct ztna_addr *v,
   role.n_told++;
   role.n = n;
   if (n) role.last = v[0];
+  if (n && role.ends_when_told) role.end_at = now + 20 * MS;
 }
 
 static int setup(void **state) {
-  struct ztna_addr any = addr("0.0.0.0");
   if (!have_router()) return 0;
   memset(router, 0, sizeof(*router));
   strcpy(router->outer, "11.0.0.1");
@@ -237,12 +238,7 @@ static int setup(void **state) {
   router->lifetime = 3600;
   memset(&role, 0, sizeof(role));
   role.end_at = role.change_at = role.renumber_at = NEVER;
-  struct udp *u = udp_new();
-  if (!u || udp_bind(u, &any) < 0) return -1;
-  role.host = host_new();
-  struct host_role *r = host_add(role.host, &verbs, NULL, u);
-  role.p = portmap_new(r, u, on_mapped, NULL);
-  return role.p ? 0 : -1;
+  return 0;
 }
 
 static int teardown(void **state) {
@@ -253,9 +249,21 @@ static int teardown(void **state) {
   return 0;
 }
 
+/* Asks, for the router is what the test wants it to be. */
+static void begin(void) {
+  struct ztna_addr any = addr("0.0.0.0");
+  struct udp *u = udp_new();
+  assert_int_equal(udp_bind(u, &any), 0);
+  role.host = host_new();
+  struct host_role *r = host_add(role.host, &verbs, NULL, u);
+  role.p = portmap_new(r, u, on_mapped, NULL);
+  assert_non_null(role.p);
+}
+
 /* Runs for so long and stops; returns how long the stop took, ms. */
 static uint64_t run(unsigned ms) {
   if (!have_router()) skip();
+  begin();
   role.end_at = clock_now() + ms * MS;
   assert_int_equal(host_run(role.host), 0);
   return (clock_now() - role.begin) / MS;
@@ -270,8 +278,10 @@ static void status_is(const char *state, const char *why) {
 }
 
 static void mapping_is_told_and_given_back(void **state) {
+  if (!have_router()) skip();
   router->port = 4242;
-  uint64_t took = run(200);
+  role.ends_when_told = true;
+  uint64_t took = run(2000);
   struct ztna_addr outer = addr("11.0.0.1:4242");
   assert_true(ztna_addr_equal(&role.last, &outer));
   assert_int_equal(router->n_mapped, 1);
@@ -282,21 +292,24 @@ static void mapping_is_told_and_given_back(void **state) {
 }
 
 static void double_nat_is_told_and_maps_nothing(void **state) {
+  if (!have_router()) skip();
   strcpy(router->outer, "100.64.3.2");
-  run(200);
+  run(500);
   assert_int_equal(router->n_asked, 1);
   assert_int_equal(router->n_mapped, 0);
   assert_int_equal(role.n_told, 0);
 }
 
 static void nonsense_of_a_router_is_not_told(void **state) {
+  if (!have_router()) skip();
   router->port = 0;
-  run(200);
+  run(500);
   assert_int_equal(router->n_mapped, 1);
   assert_int_equal(role.n_told, 0);
 }
 
 static void silent_router_delays_no_end(void **state) {
+  if (!have_router()) skip();
   router->silent = true;
   uint64_t took = run(100);
   assert_true(took < 100);
@@ -305,6 +318,7 @@ static void silent_router_delays_no_end(void **state) {
 }
 
 static void slow_router_delays_the_end_by_its_bound(void **state) {
+  if (!have_router()) skip();
   router->delay_ms = 600;
   uint64_t took = run(100);
   assert_in_range(took, PORTMAP_STOP_AFTER - 50, PORTMAP_STOP_AFTER + 150);
