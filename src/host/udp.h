@@ -81,8 +81,9 @@ int udp_blocked(const struct udp *u);
  * first was opened. */
 int udp_room_fd(const struct udp *u);
 
-/* True once after packets had to leave without the local address they asked
- * for, because it is gone from the machine: the network has changed. */
+/* True once per such address after packets had to leave without the local one
+ * they asked for, because it is gone from the machine: the network has changed.
+ */
 bool udp_network_changed(struct udp *u);
 
 const struct udp_counters *udp_counters(const struct udp *u);

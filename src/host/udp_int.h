@@ -60,6 +60,7 @@ struct udp {
   int blocked;           /* index or -1 */
   struct extras *extras; /* NULL until the first is opened */
   bool changed;
+  struct ztna_addr gone; /* whose end has been told */
   struct udp_counters counters;
 
   uint8_t *rx_room; /* UDP_BATCH * RX_ROOM */

@@ -229,7 +229,9 @@ static void send_failed(struct udp *u, struct sock *s, const struct dgram *d,
     tx_control(h, room, s, d, t);
     err = send_one(s, h);
     if (err == 0 || err == EMSGSIZE || err == EIO) {
-      u->changed = true;
+      /* Once: who is told probes its paths, from that address, too. */
+      u->changed |= !ztna_addr_same_ip(&u->gone, &d->local);
+      u->gone = d->local;
       u->counters.source_gone++;
     }
     if (err == 0) {
