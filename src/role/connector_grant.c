@@ -26,10 +26,14 @@ struct grant *grant_find(const struct link *l, const char *id) {
 }
 
 static struct grant **place_of(struct link *l, size_t relay, const char *id) {
-  for (int i = 0; id && i < LINK_GRANTS; i++) {
+  unsigned left = l->n_grants;
+
+  for (int i = 0; id && left && i < LINK_GRANTS; i++) {
     const struct grant *g = l->grants[i];
 
-    if (g && g->relay == relay && !strcmp(g->id, id)) return &l->grants[i];
+    if (!g) continue;
+    if (g->relay == relay && !strcmp(g->id, id)) return &l->grants[i];
+    left--;
   }
   return NULL;
 }

@@ -287,12 +287,14 @@ void splices_recheck(struct tcp_agent *a, const struct service *s,
   struct splice *v, *next;
 
   for (v = a->splices; v; v = next) {
-    const struct link *l = link_of(v);
-    bool waits = v->lost || (v->sock->flow.stream && !l);
+    const struct link *l;
+    bool waits;
 
     next = v->next;
-    if (v->service == s && (lost_too || !waits) && !is_covered(v, l))
-      sock_kill(v->sock, why);
+    if (v->service != s) continue;
+    l = link_of(v);
+    waits = v->lost || (v->sock->flow.stream && !l);
+    if ((lost_too || !waits) && !is_covered(v, l)) sock_kill(v->sock, why);
   }
 }
 
