@@ -165,13 +165,23 @@ static void on_server_dgram(void *ud, const struct dgram *d) {
 static void bad_line(struct side *s) {
   s->up = s->box ? &s->box->up : &s->host->up;
   s->down = s->box ? &s->box->down : &s->host->down;
-  if (s->box && s->box->behind) {
+  if (s->box && s->box->behind && !s->d->c->one_carrier) {
     s->up = &s->box->behind->up;
     s->down = &s->box->behind->down;
   }
   s->up->delay = s->down->delay =
       (uint64_t)(between(s->d, s->d->at_worst ? 100 : 1, 100) * (double)MS);
   s->up->jitter = (uint64_t)(between(s->d, 0, 3) * (double)MS);
+}
+
+/* On the same LAN as the other side, or as the box before it. */
+static void share_box(struct side *s, struct vnet_nat *box) {
+  const struct nat_class *c = &s->d->class[s->number];
+
+  if (s->d->c->one_carrier)
+    box = vnet_nat(s->d->net, &c->box, "100.64.0.99", box->behind, 0);
+  s->box = box;
+  vnet_behind(s->host, box);
 }
 
 /* LANs have the same addresses now and then. */
@@ -193,8 +203,8 @@ static void place(struct duel *d, int i) {
       vnet_add(d->net, d->c->v6 ? NULL : v4, d->c->v6 ? v6[i] : NULL, 200 * US);
   s->host->on_dgram = on_side_dgram;
   s->host->ud = s;
-  if (i && c->shared)
-    vnet_behind(s->host, s->box = d->side[0].box);
+  if (i && (c->shared || d->c->one_carrier))
+    share_box(s, d->side[0].box);
   else
     s->box = nat_class_put(c, s->host, outer[i], 0);
   if (s->box && c->box.blocked)

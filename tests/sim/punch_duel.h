@@ -16,6 +16,7 @@ struct duel_config {
   uint64_t seed;
   const struct nat_class *class[2]; /* of the agent, of the connector */
   bool v6;                          /* hosts have IPv6 addresses only */
+  bool one_carrier; /* both homes of class cgn... are behind the same */
 };
 
 struct duel_side_result {
