@@ -207,23 +207,27 @@ static void on_data(struct stream *s, void *ud, const uint8_t *data, size_t len,
   if (n < len || fin) tcpflow_more(f, data + n, len - n, fin);
 }
 
-static void lose(struct tcpflow *f);
-
 /* The agent leaves a path that seems dead; its next head may come later than
- * this, over another one. */
+ * this, over another one. The connector leaves a stream when it has moved: the
+ * answer may come later, too. */
+static void on_left(struct tcpflow *f) {
+  stream_reset(f->stream, REASON_NONE);
+  f->stream = NULL;
+  if (f->server || !f->move.to) tcpflow_lose(f);
+}
+
 static void on_reset(struct stream *s, void *ud, uint64_t code) {
   struct tcpflow *f = ud;
 
-  if (f->server && f->answered && code == REASON_REPLACED) {
-    stream_reset(s, REASON_NONE);
-    lose(f);
+  if (f->answered && code == REASON_REPLACED) {
+    on_left(f);
     return;
   }
   tcpflow_reset_by_peer(f, code && code < REASON_N ? (enum reason)code
                                                    : REASON_RESET);
 }
 
-static void lose(struct tcpflow *f) {
+void tcpflow_lose(struct tcpflow *f) {
   f->stream = NULL;
   tcpflow_move_drop(f, REASON_NONE);
   f->state = TCPFLOW_LOST;
@@ -235,13 +239,13 @@ static void lose(struct tcpflow *f) {
 void tcpflow_unask(struct tcpflow *f) {
   if (f->answered || !f->stream) return;
   drop_stream(f, REASON_IDLE);
-  lose(f);
+  tcpflow_lose(f);
 }
 
 void tcpflow_leave(struct tcpflow *f) {
   if (!f->stream || f->state == TCPFLOW_OVER) return;
   drop_stream(f, REASON_REPLACED);
-  lose(f);
+  tcpflow_lose(f);
 }
 
 static void on_gone(struct stream *s, void *ud, bool closed) {
@@ -249,7 +253,7 @@ static void on_gone(struct stream *s, void *ud, bool closed) {
 
   f->stream = NULL;
   if (!closed) {
-    lose(f);
+    tcpflow_lose(f);
     return;
   }
   f->closed = true;

@@ -12,6 +12,8 @@ struct flow_head tcpflow_head(const struct tcpflow *f, enum flow_kind kind);
 bool tcpflow_begin_at(struct tcpflow *f, uint64_t count);
 /* s is the stream now, with a head of so many bytes in f->head. */
 void tcpflow_bind(struct tcpflow *f, struct stream *s, size_t head_len);
+/* It has no stream any more; on_lost. */
+void tcpflow_lose(struct tcpflow *f);
 void tcpflow_reset_by_peer(struct tcpflow *f, enum reason why);
 /* Bytes have left: the local side may have room again. Also when the other end
  * told that by a count, after which no acknowledgement comes. */

@@ -12,10 +12,13 @@ void tcpflow_move_drop(struct tcpflow *f, enum reason why) {
   f->move.to = NULL;
 }
 
-/* The former stream goes on. */
+/* The former stream goes on, unless the connector has left it already. */
 static void stay(struct tcpflow *f) {
   f->move.to = NULL;
-  if (f->stream) stream_wake(f->stream);
+  if (f->stream)
+    stream_wake(f->stream);
+  else
+    tcpflow_lose(f);
 }
 
 static void on_reset(struct stream *s, void *ud, uint64_t code) {
@@ -134,7 +137,8 @@ void tcpflow_move_check(struct tcpflow *f) {
   if (!s || !f->server || f->rx.end != f->move.at || f->tx.begin != f->tx_next)
     return;
   f->move.to = NULL;
-  if (f->stream) stream_forget(f->stream); /* the agent ends it */
+  /* An end there could be taken for the flow's, should our answer be lost. */
+  if (f->stream) stream_reset(f->stream, REASON_REPLACED);
   tcpflow_begin_at(f, f->tx_next);
   stream_bind(s, &tcpflow_stream_ops, f);
   tcpflow_bind(f, s, flow_answer_write(f->head, &a, FLOW_MOVE));

@@ -281,7 +281,7 @@ void quic_close(struct quic_conn *c, enum reason why, const char *text) {
 
 void quic_forget(struct quic_conn *c) {
   c->ud = NULL;
-  if (c->state < CONN_ENDING) quic_close(c, REASON_SHUTTING_DOWN, NULL);
+  if (c->state < CONN_ENDING) quic_close(c, REASON_REPLACED, NULL);
 }
 
 /* The close frame was written, or there is none to write: tell the user, give

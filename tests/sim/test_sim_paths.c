@@ -363,6 +363,101 @@ static void the_relay_sees_only_keep_alives_of_a_direct_link(void **state) {
   done(w);
 }
 
+/* --- many events, from a seed --- */
+
+enum { EVENTS = 12, EVENT_EVERY = 10 };
+
+static unsigned moves(struct sim *w) {
+  char *text = ztna_agent_status(w->agents[0].core);
+  json_t *j = json_loads(text, 0, NULL);
+  unsigned n = (unsigned)json_integer_value(
+      json_object_get(json_array_get(json_object_get(j, "links"), 0), "moves"));
+
+  json_decref(j);
+  free(text);
+  return n;
+}
+
+/* What a network does to people; each is undone after some seconds. */
+static void mishap(struct sim *w, int what, bool on) {
+  struct vnet_host *a = w->agents[0].node.host, *c = w->connectors[0].node.host;
+
+  switch (what) {
+  case 0:
+    cut(w, on);
+    break;
+  case 1:
+    if (on) sim_nat_flush(a->behind->model);
+    break;
+  case 2:
+    if (on) sim_nat_flush(c->behind->model);
+    break;
+  case 3:
+  case 4:
+    if (on)
+      stop_relay(w, what == 4);
+    else
+      start_relay(w, what == 4);
+    break;
+  case 5:
+    a->up.loss = a->down.loss = on ? 0.05 : 0;
+    break;
+  }
+}
+
+static bool lives_through(uint64_t seed) {
+  struct sim_config cfg = {.seed = seed,
+                           .n_agents = 1,
+                           .n_connectors = 1,
+                           .n_relays = 2,
+                           .direct = true,
+                           .agent_class = "port-restricted-np",
+                           .connector_class = "port-restricted",
+                           .delay = 5 * MS,
+                           .tcp = true};
+  struct sim *w = ready(&cfg);
+  struct tcp_app *keys, *down;
+  bool ok;
+
+  app_steady(app_of(w), "echo", false, 20 * MS);
+  sim_run(w, 2 * SEC);
+  keys = tcp_keys(w, 0, "echo", 50 * MS);
+  down = open_to(w, TCP_PORT, TCP_TRICKLE, 0, EVENTS * EVENT_EVERY);
+  for (int i = 0; i < EVENTS; i++) {
+    int what = (int)(seeded_u64(&w->rnd) % 6);
+
+    mishap(w, what, true);
+    sim_run(w, seeded_u64(&w->rnd) % (5 * SEC));
+    mishap(w, what, false);
+    sim_run(w, EVENT_EVERY * SEC - seeded_u64(&w->rnd) % (4 * SEC));
+  }
+  tcp_keys_end(keys);
+  ok = sim_until(w, is_complete, keys, 90 * SEC) &&
+       sim_until(w, is_complete, down, 200 * SEC) && tcp_is_clean(w) &&
+       app_is_clean(app_of(w)) && longest_gap(app_of(w), 0) <= 2000 &&
+       moves(w) <= 2 + 2 * EVENTS;
+  if (!ok) {
+    print_error("seed %d: gap %u ms, %u moves\n", (int)seed,
+                longest_gap(app_of(w), 0), moves(w));
+    explain(keys);
+    explain(down);
+  }
+  sim_free(w);
+  return ok;
+}
+
+static void random_events_lose_no_flow(void **state) {
+  const char *seeds = getenv("ZTNA_SEEDS"), *one = getenv("ZTNA_SEED");
+  int n = seeds ? atoi(seeds) : 6, n_bad = 0;
+
+  if (one) {
+    assert_true(lives_through(strtoull(one, NULL, 10)));
+    return;
+  }
+  for (int i = 0; i < n; i++) n_bad += !lives_through(1000 + (uint64_t)i);
+  assert_int_equal(n_bad, 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_link_in_use_has_a_path_over_each_relay),
@@ -379,6 +474,7 @@ int main(void) {
       TEST(tcp_runs_through_every_change_of_path),
       TEST(an_agent_that_moves_is_direct_again_at_once),
       TEST(the_relay_sees_only_keep_alives_of_a_direct_link),
+      TEST(random_events_lose_no_flow),
   };
 
   if (getenv("ZTNA_TEST")) cmocka_set_test_filter(getenv("ZTNA_TEST"));
