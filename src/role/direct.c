@@ -28,6 +28,7 @@ static void ask_news(struct direct_common *c) {
     c->asks[i] = v->mapping == NAT_UNKNOWN || v->mapping_partial;
   }
   observer_tick(c->observer, c->now);
+  c->observer_is_hot = true;
 }
 
 void direct_observe(struct direct_common *c, uint64_t not_older_than) {
@@ -45,6 +46,12 @@ void direct_observe(struct direct_common *c, uint64_t not_older_than) {
   c->n_unanswered = observer_stats(c->observer)->n_unanswered;
   observer_set_local(c->observer, own, o->n_locals);
   observer_start(c->observer, c->now);
+  c->observer_is_hot = true;
+}
+
+void direct_refresh(struct direct_common *c) {
+  observer_refresh(c->observer, 4, c->now);
+  c->observer_is_hot = true;
 }
 
 static bool has_server(const struct direct_common *c, int family) {
@@ -83,6 +90,7 @@ void direct_relay(struct direct_common *c, size_t i,
     if (addr->family && !c->has_server[k][i]) c->has_news = true;
     c->has_server[k][i] = addr->family;
   }
+  c->observer_is_hot = true;
 }
 
 /* --- where packets may go --- */
@@ -148,8 +156,9 @@ static void packet_in(struct direct_common *c, const struct dgram *d,
 
   if (!stun_is(data, len) || stun_read(&m, data, len) < 0)
     c->stats.drops[REASON_MALFORMED]++;
-  else if (!observer_in(c->observer, c->now, d, &m) &&
-           !direct_rounds_in(c, d, data, len, &m))
+  else if (observer_in(c->observer, c->now, d, &m))
+    c->observer_is_hot = true;
+  else if (!direct_rounds_in(c, d, data, len, &m))
     c->stats.drops[REASON_WRONG_SOURCE]++;
 }
 
@@ -173,18 +182,33 @@ bool direct_udp_in(struct direct_common *c, uint64_t now,
   return true;
 }
 
+/* Asked for packets and for its deadline only after something happened to it:
+ * most of the time nothing does. */
+static int observer_some(struct direct_common *c, struct dgram *v, int max) {
+  int n = observer_next(c->observer, c->now, v, max);
+
+  if (n) return n;
+  c->observer_is_hot = false;
+  c->observer_at = observer_deadline(c->observer);
+  return 0;
+}
+
 int direct_next(struct direct_common *c, uint64_t now, struct dgram *v,
                 int max) {
   int n;
 
   c->now = now;
   n = close_some(c, v, max);
-  if (n < max) n += observer_next(c->observer, now, v + n, max - n);
+  if (c->observer_is_hot && n < max) n += observer_some(c, v + n, max - n);
   if (n < max) n += direct_rounds_next(c, v + n, max - n);
   return n;
 }
 
 /* --- time --- */
+
+static uint64_t observer_due(const struct direct_common *c) {
+  return c->observer_is_hot ? observer_deadline(c->observer) : c->observer_at;
+}
 
 /* The first observation waits for a server. */
 static bool observes_now(const struct direct_common *c) {
@@ -194,7 +218,10 @@ static bool observes_now(const struct direct_common *c) {
 void direct_tick(struct direct_common *c, uint64_t now) {
   c->now = now;
   if (observes_now(c)) direct_observe(c, 0);
-  if (now >= observer_deadline(c->observer)) observer_tick(c->observer, now);
+  if (now >= observer_due(c)) {
+    observer_tick(c->observer, now);
+    c->observer_is_hot = true;
+  }
   direct_rounds_tick(c);
   links_tick(c);
 }
@@ -203,7 +230,7 @@ uint64_t direct_deadline(const struct direct_common *c) {
   uint64_t at = time_min(c->links_at, c->rounds_at);
 
   if (observes_now(c)) return 0;
-  return time_min(at, observer_deadline(c->observer));
+  return time_min(at, observer_due(c));
 }
 
 void direct_network_changed(struct direct_common *c, uint64_t now) {
@@ -225,7 +252,7 @@ int direct_common_init(struct direct_common *c, const struct rng *rng,
   c->outside = outside;
   c->enabled = enabled;
   c->observe_due = true;
-  c->links_at = c->rounds_at = NEVER;
+  c->links_at = c->rounds_at = c->observer_at = NEVER;
   o.socks = &c->socks;
   c->observer = observer_new(&o);
   return c->observer ? 0 : ZTNA_ENOMEM;

@@ -44,6 +44,8 @@ struct direct_common {
   uint64_t n_unanswered;            /* the observer's, before that */
   uint8_t closing[DGRAM_SOCKS_MAX]; /* a bit per family */
   size_t n_closing;
+  bool observer_is_hot;
+  uint64_t observer_at;
   uint64_t links_at, rounds_at; /* when a link, a round has something to do */
   uint64_t now;
 };

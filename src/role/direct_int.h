@@ -18,6 +18,8 @@ enum direct_why {
   WHY_NO_ANSWER,
   WHY_UDP_BLOCKED,
   WHY_PEER_UDP_BLOCKED,
+  WHY_NO_STUN,
+  WHY_PEER_NO_STUN,
   WHY_BOTH_SYMMETRIC,
   WHY_NO_BUDGET,
   WHY_NO_HANDSHAKE,
@@ -80,6 +82,8 @@ const char *direct_peer(const struct direct *d);
 
 /* Observes unless what is known is young enough. */
 void direct_observe(struct direct_common *c, uint64_t not_older_than);
+/* Learns the newest port of a sequential NAT. */
+void direct_refresh(struct direct_common *c);
 /* Does the observer still ask, and is worth being waited for? */
 bool direct_is_observing(const struct direct_common *c);
 uint64_t direct_observed_by(const struct direct_common *c);

@@ -135,7 +135,7 @@ static bool has_sequential_nat(const struct direct_common *c) {
 static void refresh(struct direct *d) {
   d->refreshed = d->refreshing = true;
   d->until = d->common->now + REFRESH_AFTER;
-  observer_refresh(d->common->observer, 4, d->common->now);
+  direct_refresh(d->common);
 }
 
 void direct_link_observed(struct direct *d, int family) {

@@ -1,4 +1,5 @@
 /* direct_status.c - why a link is not direct, in words for people. */
+#include "role/direct_filter.h"
 #include "role/direct_int.h"
 
 #include <stdio.h>
@@ -8,6 +9,10 @@
   "or forward a UDP port"
 #define FIREWALL \
   "whoever runs the firewall: let UDP out to any address and its answers in"
+
+#define STUN                                                                   \
+  "whoever runs the relay: is its STUN switched on? Or the firewall: let UDP " \
+  "out to any port and its answers in"
 
 /* The words are stable: other programs may read them. */
 static const struct {
@@ -38,6 +43,14 @@ static const struct {
                               "the peer's network seems to let UDP out to its "
                               "relay only",
                               FIREWALL},
+    [WHY_NO_STUN] = {"no-stun",
+                     "no relay told this machine its outer address, and "
+                     "nobody answered",
+                     STUN},
+    [WHY_PEER_NO_STUN] = {"peer-no-stun",
+                          "no relay told the peer its outer address, and "
+                          "nobody answered",
+                          STUN},
     [WHY_BOTH_SYMMETRIC] = {"both-symmetric",
                             "both networks give every connection another "
                             "random port; a port mapping on either router "
@@ -60,23 +73,39 @@ const char *direct_why_word(enum direct_why why) { return whys[why].word; }
 
 /* --- what follows from a round --- */
 
-static bool has_kind(const struct punch_side *s, enum candidate_kind k) {
+/* IPv4 addresses; a reflexive one that is the machine's own is said as such. */
+static bool has_ipv4(const struct punch_side *s, bool is_private) {
   for (size_t i = 0; i < s->n; i++)
-    if (s->list[i].kind == k) return true;
+    if (s->list[i].addr.family == 4 &&
+        direct_filter_is_private(&s->list[i].addr) == is_private)
+      return true;
   return false;
 }
 
-/* No server ever answered. */
-static bool is_deaf(const struct punch_side *s) {
-  return s->nat.mapping == NAT_UNKNOWN && !has_kind(s, CANDIDATE_REFLEXIVE);
+/* It did not find out how its network maps addresses within the time that a
+ * round waits for that. */
+static bool is_dim(const struct punch_side *s) {
+  return s->nat.mapping == NAT_UNKNOWN;
 }
 
 /* Questions to other ports than those of control connections were lost. */
 static bool is_blocked(const struct direct *d) {
   const struct direct_common *c = d->common;
 
-  if (!is_deaf(&d->own) && !d->own.nat.mapping_partial) return false;
-  return observer_stats(c->observer)->n_unanswered > c->n_unanswered;
+  return is_dim(&d->own) ||
+         observer_stats(c->observer)->n_unanswered > c->n_unanswered;
+}
+
+/* It knows of private addresses only. */
+static bool is_deaf(const struct punch_side *s) {
+  return is_dim(s) && has_ipv4(s, true) && !has_ipv4(s, false);
+}
+
+static enum direct_why why_silent(const struct direct *d) {
+  if (is_deaf(&d->own)) return WHY_NO_STUN;
+  if (is_blocked(d)) return WHY_UDP_BLOCKED;
+  if (is_deaf(&d->peer)) return WHY_PEER_NO_STUN;
+  return is_dim(&d->peer) ? WHY_PEER_UDP_BLOCKED : WHY_NO_ANSWER;
 }
 
 enum direct_why direct_why_of(const struct direct *d, enum punch_end end) {
@@ -84,12 +113,11 @@ enum direct_why direct_why_of(const struct direct *d, enum punch_end end) {
   case PUNCH_BOTH_HARD:
     return WHY_BOTH_SYMMETRIC;
   case PUNCH_NO_CANDIDATES:
-    return WHY_NO_CANDIDATES;
+    return is_deaf(&d->peer) ? WHY_PEER_NO_STUN : WHY_NO_CANDIDATES;
   case PUNCH_NO_BUDGET:
     return WHY_NO_BUDGET;
   default:
-    if (is_blocked(d)) return WHY_UDP_BLOCKED;
-    return is_deaf(&d->peer) ? WHY_PEER_UDP_BLOCKED : WHY_NO_ANSWER;
+    return why_silent(d);
   }
 }
 

@@ -35,6 +35,7 @@ static void serve(struct dw *w, int i, const struct dgram *d) {
   uint8_t room[STUN_MAX];
   struct dgram out = *d;
 
+  if (d->sock && ztna_addr_same_ip(&d->remote, &w->deaf_to)) return;
   if (w->silent || stun_read(&m, d->data, d->len) < 0) return;
   memcpy(r.txid, m.txid, sizeof(r.txid));
   r.mapped = d->remote;

@@ -23,6 +23,7 @@ struct dw_end {
   struct direct_common c;
   struct direct *d;
   struct ztna_addr forbidden; /* by its owner; family 0: nothing is */
+  struct ztna_addr observed;  /* the peer, by relays; family 0: anywhere */
 
   bool mute;  /* no path: nothing can be said */
   bool wants; /* agent: as long as nothing has joined */
@@ -48,9 +49,10 @@ struct dw {
   struct vnet *net;
   struct vnet_host *servers[2];
   struct dw_end ends[2];
-  bool cut;    /* messages are lost */
-  bool no_way; /* what is found does not work */
-  bool silent; /* the servers do not answer */
+  bool cut;                 /* messages are lost */
+  bool no_way;              /* what is found does not work */
+  bool silent;              /* the servers do not answer */
+  struct ztna_addr deaf_to; /* whom their other ports do not answer */
   char log[1 << 14];
 };
 

@@ -46,14 +46,27 @@ static void silence_is_told_as_such(void **state) {
   dw_free(w);
 }
 
-/* Its relay may be asked, and nobody else answers. */
+/* Its relay may be asked at the port of the control connection, and nobody else
+ * answers. */
 static void blocked_udp_is_told_by_both_ends(void **state) {
   struct dw *w = dw_new("public", "public", 20);
+  struct dw_end *a = &w->ends[DW_AGENT], *c = &w->ends[DW_CONNECTOR];
+
+  w->deaf_to = a->host->outer[0];
+  a->host->blocked[c->host->number] = true;
+  dw_run(w, 14 * SEC);
+  dw_check_why(a, "udp-blocked");
+  dw_check_why(c, "peer-udp-blocked");
+  dw_free(w);
+}
+
+static void missing_stun_is_told_by_both_ends(void **state) {
+  struct dw *w = dw_new("port-restricted", "public", 45);
 
   w->ends[0].host->off = true;
   dw_run(w, 14 * SEC);
-  dw_check_why(&w->ends[DW_AGENT], "udp-blocked");
-  dw_check_why(&w->ends[DW_CONNECTOR], "peer-udp-blocked");
+  dw_check_why(&w->ends[DW_AGENT], "no-stun");
+  dw_check_why(&w->ends[DW_CONNECTOR], "peer-no-stun");
   dw_free(w);
 }
 
@@ -148,6 +161,7 @@ int main(void) {
       TEST(symmetric_ends_are_told_that_they_are),
       TEST(silence_is_told_as_such),
       TEST(blocked_udp_is_told_by_both_ends),
+      TEST(missing_stun_is_told_by_both_ends),
       TEST(ends_without_a_common_family_are_told),
       TEST(a_pair_without_a_handshake_failed),
       TEST(status_shows_what_each_end_said),
