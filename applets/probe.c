@@ -14,7 +14,7 @@ extern const struct applet applet_probe;
 struct probe_opts {
   char **stun;
   size_t n_stun;
-  bool json, lifetime, hairpin;
+  bool json, lifetime, hairpin, port_mapping;
   char *peer;
   uint64_t timeout;
 };
@@ -28,6 +28,8 @@ static const struct field fields[] = {
                   "minutes"),
     FIELD(probe_opts, hairpin, .type = F_BOOL,
           .help = "does the NAT send back in what goes to its own addresses"),
+    FIELD(probe_opts, port_mapping, .type = F_BOOL, .dflt = "true",
+          .help = "ask the router for a port, too, and give it back"),
     FIELD(probe_opts, peer, .type = F_STR, .min = 1, .meta = "SERVICE",
           .help = "rehearse reaching this service, step by step, in place of "
                   "an agent that runs with this certificate"),
@@ -144,8 +146,11 @@ static int probe_start(struct applet_call *c) {
   struct probe_options o = {.timeout = f->timeout,
                             .lifetime = f->lifetime,
                             .hairpin = f->hairpin,
+                            .port_mapping = f->port_mapping,
                             .on_progress = on_progress};
   int code = may_rehearse(c);
+  /* What a role would log is in the report. */
+  if (log_get_level() == LOG_LEVEL_INFO) log_set_level(LOG_LEVEL_WARN);
   if (!code) code = choose(c, &o);
   if (!code) code = load_tls(c, &o);
   if (!code) code = probe(c, &o);
@@ -166,7 +171,8 @@ const struct applet applet_probe = {
         "With --config it makes real control connections, beside an agent "
         "that\n"
         "runs; without a certificate it asks by STUN alone. Needs no root and\n"
-        "sends to nobody but the servers given.\n",
+        "sends to nobody but the servers given, and asks the router whether it "
+        "maps\nports.\n",
     .example = "  ztna probe --config /etc/ztna/agent.json\n"
                "  ztna probe relay.example.org:4433\n"
                "  ztna probe --stun stun.example.org:3478 --json\n",

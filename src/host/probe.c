@@ -77,6 +77,31 @@ static void look_up(struct probe *p) {
   }
 }
 
+/* --- port mapping */
+
+/* Routers that have it answer in a few milliseconds. */
+#define ROUTER_WITHIN (1500 * MS)
+
+static void on_mapped(void *ctx, uint64_t now, const struct ztna_addr *v,
+                      size_t n) {}
+
+static void ask_router(struct probe *p) {
+  struct ztna_addr any = {.family = 4};
+  if (!p->o->port_mapping || !p->has[0]) return;
+  p->mapped_udp = udp_new();
+  if (p->mapped_udp && udp_bind(p->mapped_udp, &any) >= 0)
+    p->portmap = portmap_new(p->role, p->mapped_udp, on_mapped, p);
+}
+
+static bool router_is_over(const struct probe *p, uint64_t now) {
+  if (!p->portmap || now >= p->begun_at + ROUTER_WITHIN) return true;
+  json_t *status = portmap_status(p->portmap);
+  const char *state = json_string_value(json_object_get(status, "state"));
+  bool over = !state || strcmp(state, "asking");
+  json_decref(status);
+  return over;
+}
+
 /* --- the run */
 
 static void begin_observing(struct probe *p, uint64_t now) {
@@ -92,7 +117,7 @@ static bool is_over(const struct probe *p, uint64_t now) {
     return now >= p->end_at;
   for (size_t i = 0; i < n_paths(p); i++)
     if (!path_is_over(&p->paths[i], now)) return now >= p->end_at;
-  return true;
+  return router_is_over(p, now);
 }
 
 static void on_result(void *ud, const struct observer_result *r) {
@@ -121,6 +146,7 @@ static void tick(void *ctx, uint64_t now) {
     begin_observing(p, now);
   if (p->observed) observer_tick(p->observer, now);
   probe_hole_tick(p, now);
+  portmap_tick(p->portmap, now);
   for (size_t i = 0; i < n_paths(p); i++) probe_control_look(&p->paths[i]);
   if (!p->stopping && is_over(p, now)) host_stop(p->host, 0);
 }
@@ -130,9 +156,12 @@ static uint64_t deadline(const void *ctx) {
   uint64_t at =
       p->observed ? observer_deadline(p->observer) : p->begun_at + NAMES_WITHIN;
   if (p->quic) at = time_min(at, quic_deadline(p->quic));
+  at = time_min(at, portmap_deadline(p->portmap));
   if (p->stopping) return at;
   if (is_over(p, clock_now())) return 0;
   at = time_min(at, probe_hole_deadline(p));
+  if (!router_is_over(p, clock_now()))
+    at = time_min(at, p->begun_at + ROUTER_WITHIN);
   /* Once it is past, only tests without it are waited for. */
   if (!p->lifetime.running && !p->hairpin.running) at = time_min(at, p->end_at);
   for (size_t i = 0; i < n_paths(p); i++) {
@@ -185,6 +214,8 @@ static int next(void *ctx, uint64_t now, struct dgram *v, int max) {
 static void stop(void *ctx, uint64_t now) {
   struct probe *p = ctx;
   p->stopping = true;
+  p->mapping = portmap_status(p->portmap);
+  portmap_stop(p->portmap, now);
   for (size_t i = 0; i < n_paths(p); i++) probe_control_close(&p->paths[i]);
 }
 
@@ -192,7 +223,7 @@ static bool stopped(const void *ctx) {
   const struct probe *p = ctx;
   for (size_t i = 0; i < n_paths(p); i++)
     if (p->paths[i].control.session) return false;
-  return true;
+  return portmap_stopped(p->portmap);
 }
 
 static const struct loop_role verbs = {
@@ -249,8 +280,10 @@ static int make(struct probe *p) {
   if (!udp_count(p->udp)) return ZTNA_EIO;
   tell_locals(p);
   p->role = host_add(p->host, &verbs, p, p->udp);
-  if (p->role) p->udp = NULL;
-  return p->role ? 0 : ZTNA_EIO;
+  if (!p->role) return ZTNA_EIO;
+  p->udp = NULL;
+  ask_router(p);
+  return 0;
 }
 
 static void unmake(struct probe *p) {
@@ -260,6 +293,9 @@ static void unmake(struct probe *p) {
   net_free(p->net);
   udp_free(p->udp);
   if (p->host) host_free(p->host);
+  portmap_free(p->portmap);
+  udp_free(p->mapped_udp);
+  json_decref(p->mapping);
   free(p);
 }
 

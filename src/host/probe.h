@@ -23,6 +23,7 @@ struct probe_options {
   size_t n_targets;
   uint64_t timeout; /* ns, without lifetime */
   bool lifetime, hairpin;
+  bool port_mapping; /* ask the router, too */
   /* Lifetime takes minutes: told what goes on. May be NULL. */
   void (*on_progress)(const char *text);
 };

@@ -8,6 +8,7 @@
 
 #include "../../platform/net.h"
 #include "host/loop.h"
+#include "host/portmap.h"
 #include "host/probe_ping.h"
 #include "part/punch.h"
 #include "role/observer.h"
@@ -102,6 +103,11 @@ struct probe {
   bool stopping;
   struct probe_hairpin hairpin;
   struct probe_lifetime lifetime;
+  /* A router is asked for the port of a socket of its own: how it treats the
+   * main one shall stay as it is. */
+  struct udp *mapped_udp;
+  struct portmap *portmap; /* NULL: not asked */
+  json_t *mapping;         /* portmap_status at the end */
 };
 
 /* --- probe_control.c */

@@ -50,15 +50,44 @@ static const struct probe_path *heard_path(const struct probe *p, int family) {
   return NULL;
 }
 
-static void report_carrier(json_t *o, const struct nat_view *v,
+/* The outer address of a port that the router maps; family 0: none. */
+static struct ztna_addr router_outer(const struct probe *p) {
+  struct ztna_addr a = {0};
+  const char *s = json_string_value(json_object_get(p->mapping, "outer"));
+  if (s) ztna_addr_parse(&a, s);
+  return a;
+}
+
+static const char *router_why(const struct probe *p) {
+  const char *why = json_string_value(json_object_get(p->mapping, "why"));
+  if (!p->o->port_mapping) return "not asked for: --no-port-mapping";
+  return why ? why : "no router answered in the time there was";
+}
+
+static void report_mapping(json_t *o, const struct probe *p) {
+  struct ztna_addr outer = router_outer(p);
+  const char *name = json_string_value(json_object_get(p->mapping, "protocol"));
+  fact(o, "port_mapping", name ? json_string(name) : NULL,
+       name ? NULL : router_why(p));
+  if (name) fact(o, "port_mapping_outer", fact_addr(&outer), NULL);
+}
+
+static void report_carrier(json_t *o, const struct probe *p,
+                           const struct nat_view *v,
                            const struct ztna_addr *own) {
   const char *key = "carrier_grade_nat";
+  struct ztna_addr outer = router_outer(p);
   if (v->mapping == NAT_UNKNOWN)
     fact(o, key, NULL, "no server told the address seen");
   else if (v->mapping == NAT_NONE)
     fact(o, key, json_false(), "there is no NAT");
   else if (is_within(own, "100.64.0.0/10"))
     fact(o, key, json_true(), "the own address is of 100.64.0.0/10");
+  else if (strstr(router_why(p), "double NAT"))
+    fact(o, key, json_true(), router_why(p));
+  else if (outer.family)
+    fact(o, key, json_boolean(!ztna_addr_same_ip(&outer, &v->mapped)),
+         "by the outer address that the router tells");
   else if (is_private(&v->mapped) || is_within(&v->mapped, "100.64.0.0/10"))
     fact(o, key, NULL, "the server is inside, too");
   else
@@ -169,6 +198,12 @@ static void report_ports_out(json_t *o, const struct probe *p, int family) {
              : NULL);
 }
 
+/* By a port mapping that the Internet reaches. */
+static bool is_opened(const struct probe *p, const struct nat_view *v) {
+  struct ztna_addr outer = router_outer(p);
+  return outer.family && ztna_addr_same_ip(&outer, &v->mapped);
+}
+
 static bool was_tried_at_all(const struct probe *p, int family) {
   const char *why;
   for (size_t i = family == 6; i < 2 * p->o->n_targets; i += 2)
@@ -197,11 +232,13 @@ json_t *probe_report_family(const struct probe *p, int family,
   report_behaviour(o, p, family, v);
   report_ports(o, v, p->port[family == 6]);
   if (family == 4) {
-    report_carrier(o, v, &source);
+    report_mapping(o, p);
+    report_carrier(o, p, v, &source);
     report_hairpin(o, p, v);
     report_lifetime(o, p);
   }
-  *own = probe_class_of(v, q && !is_confined(p, family), false);
+  *own = probe_class_of(v, q && !is_confined(p, family),
+                        family == 4 && is_opened(p, v));
   fact(o, "class",
        *own == PROBE_UNKNOWN ? NULL : json_string(probe_class_name(*own)),
        *own == PROBE_UNKNOWN ? why_no_view(p, family) : NULL);

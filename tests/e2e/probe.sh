@@ -39,7 +39,8 @@ table inet filter {
 }
 END
 }
-# What the agent's host sends to others than the relay, in all of this.
+# What the agent's host sends to others than the relay, in all of this; the router
+# may be asked for a port.
 count_strays() {
   on gate nft -f - <<END
 table inet strays {
@@ -49,6 +50,7 @@ table inet strays {
     iifname "v1b" meta l4proto != udp accept
     iifname "v1b" ip daddr { 192.168.3.2, 192.168.3.9 } accept
     iifname "v1b" ip6 daddr fd00:3::2 accept
+    ip daddr . udp dport { 192.168.1.2 . 5351, 192.168.1.2 . 1900, 239.255.255.250 . 1900 } accept
     iifname "v1b" counter name strays
   }
 }

@@ -8,10 +8,10 @@ cd "$(dirname "$0")/../../.." || exit 1
 # What peers may expect of a class.
 kind_of() {
   case $1 in
-  public | full-cone* | hairpin | no-hairpin) echo open ;;
+  public | full-cone* | hairpin | no-hairpin | upnp) echo open ;;
   addr-restricted*) echo restricted ;;
   sym-seq) echo symmetric-sequential ;;
-  sym-random | upnp) echo symmetric-random ;;
+  sym-random) echo symmetric-random ;;
   udp-*) echo udp-blocked ;;
   *) echo port-restricted ;;
   esac
