@@ -121,6 +121,10 @@ struct punch_options {
   /* May packets go there? False for addresses that are not a peer's to choose
    * (loopback, own, relays'). Asked of everything before it is sent. */
   bool (*may_send)(void *ud, const struct ztna_addr *to);
+  /* Did a relay see the peer there (compared without port)? Only such an
+   * address is searched by port, or gets more ports than the peer named. NULL:
+   * what the peer says is taken for it. */
+  bool (*is_observed)(void *ud, const struct ztna_addr *a);
   const struct punch_ops *ops;
   void *ud;
 };

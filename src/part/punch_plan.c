@@ -199,6 +199,12 @@ static struct ztna_addr observed_of(const struct punch_side *s) {
   return (struct ztna_addr){0};
 }
 
+/* A peer could else have somebody else's ports searched. */
+static bool may_search(const struct punch *p, const struct ztna_addr *a) {
+  if (!a->family || !may_probe(p, a)) return false;
+  return !p->o.is_observed || p->o.is_observed(p->o.ud, a);
+}
+
 static uint64_t lead_of(uint64_t rtt) {
   uint64_t lead = rtt / 2;
 
@@ -213,8 +219,7 @@ void plan_begin(struct punch *p) {
 
   p->lead = lead_of(p->o.rtt);
   p->observed = observed_of(&p->o.peer);
-  if (p->observed.family && !may_probe(p, &p->observed))
-    p->observed = (struct ztna_addr){0};
+  if (!may_search(p, &p->observed)) p->observed = (struct ztna_addr){0};
   p->has_observed = observed_of(&p->o.own).family != 0;
   p->both_hard =
       nat_is_hard(own) && nat_is_hard(peer) && !(own_seq && peer_seq);

@@ -90,11 +90,12 @@ struct agent_way {
   char route[ID_TEXT]; /* empty: none */
   char gone[ID_TEXT];  /* the one before: given back or closed */
   char *ticket;
-  bool asked;          /* a request for a route of its own is under way */
-  bool stale;          /* its relay was away: does it still know the route? */
-  uint64_t ask_at;     /* not before */
-  uint64_t heard;      /* packets of the relay when our address changed */
-  uint64_t held_until; /* 0: its packets leave */
+  bool asked;      /* a request for a route of its own is under way */
+  bool stale;      /* its relay was away: does it still know the route? */
+  uint64_t ask_at; /* not before */
+  struct ztna_addr observed; /* where the relay sees the connector */
+  uint64_t heard;            /* packets of the relay when our address changed */
+  uint64_t held_until;       /* 0: its packets leave */
   /* direct */
   struct ztna_addr remote;
   uint16_t sock;
@@ -267,6 +268,8 @@ void agent_way_dial(struct agent_way *w);
 struct agent_way *agent_route_take(struct link *l, size_t relay, json_t *j);
 /* The answer is about a route that ended while it was on its way; true once. */
 bool agent_route_is_gone(struct ztna_agent *a, json_t *granted);
+/* The relay sees the connector at another address. */
+void agent_route_observed(struct ztna_agent *a, size_t relay, json_t *e);
 void agent_route_closed(struct ztna_agent *a, size_t relay, json_t *e);
 /* What resumes it at this relay; NULL: nothing. */
 const char *agent_route_ticket(const struct link *l, size_t relay);

@@ -109,6 +109,8 @@ static void on_event(struct uplink *u, void *ud, const char *name, json_t *e) {
     if (relay == a->current) take_list(a, relay);
   } else if (!strcmp(name, "route-closed")) {
     agent_route_closed(a, relay, e);
+  } else if (!strcmp(name, "peer-observed")) {
+    agent_route_observed(a, relay, e);
   } else if (!strcmp(name, "grant-closed")) {
     on_grant_closed(a, e);
   }

@@ -61,6 +61,12 @@ static struct agent_way *way_over(struct link *l, size_t relay) {
   return room;
 }
 
+static void take_observed(struct agent_way *w, json_t *j) {
+  const char *text = json_string_value(json_object_get(j, "observed"));
+
+  if (text) ztna_addr_parse(&w->observed, text);
+}
+
 struct agent_way *agent_route_take(struct link *l, size_t relay, json_t *j) {
   const char *route = json_string_value(json_object_get(j, "route"));
   const char *ticket = json_string_value(json_object_get(j, "ticket"));
@@ -77,6 +83,7 @@ struct agent_way *agent_route_take(struct link *l, size_t relay, json_t *j) {
   w = way_over(l, relay);
   if (!w) return NULL;
   w->rtt = ms_json_read(json_object_get(j, "rtt"));
+  take_observed(w, j);
   w->stale = false;
   if (ticket) {
     free(w->ticket);
@@ -112,6 +119,18 @@ bool agent_route_is_gone(struct ztna_agent *a, json_t *j) {
       return true;
     }
   return false;
+}
+
+void agent_route_observed(struct ztna_agent *a, size_t relay, json_t *e) {
+  const char *route = json_string_value(json_object_get(e, "route"));
+
+  for (int i = 0; route && i < LINKS_MAX; i++)
+    for (int k = 0; a->links[i] && k < LINK_RELAYED; k++) {
+      struct agent_way *w = &a->links[i]->relayed[k];
+
+      if (w->way.path && w->relay == relay && !strcmp(w->route, route))
+        take_observed(w, e);
+    }
 }
 
 void agent_route_closed(struct ztna_agent *a, size_t relay, json_t *e) {

@@ -94,6 +94,8 @@ static void on_event(struct uplink *u, void *ud, const char *name, json_t *e) {
     link_request(c, u, e);
   else if (!strcmp(name, "route-closed"))
     link_route_closed(c, u, e);
+  else if (!strcmp(name, "peer-observed"))
+    link_observed(c, u, e);
   else if (!strncmp(name, "grant-", 6))
     grant_event(c, u, name, e);
 }

@@ -122,6 +122,7 @@ struct link_way {
   char route[ID_TEXT];
   char *ticket;                /* hex, as the relay gave it */
   struct ztna_addr allowed[2]; /* tunnel addresses by the relay */
+  struct ztna_addr observed;   /* where the relay sees the agent */
   unsigned n_grants;           /* that came by it */
   uint64_t held_until;         /* 0: its packets leave */
   uint64_t heard;              /* of its relay, when that began */
@@ -273,6 +274,7 @@ json_t *link_direct_status(const struct link *l);
 
 /* connector_route.c */
 void link_request(struct connector *c, struct uplink *u, json_t *e);
+void link_observed(struct connector *c, const struct uplink *u, json_t *e);
 void link_route_closed(struct connector *c, const struct uplink *u, json_t *e);
 /* The relay is at this address now: its paths come from there. */
 void link_follow(struct connector *c, const struct uplink *u);

@@ -151,6 +151,12 @@ static struct link_way *way_take(struct connector *c, struct uplink *u,
   return w;
 }
 
+static void take_observed(struct link_way *w, json_t *e) {
+  const char *text = json_string_value(json_object_get(e, "observed"));
+
+  if (text) ztna_addr_parse(&w->observed, text);
+}
+
 static enum reason admit(struct connector *c, struct uplink *u, json_t *e) {
   struct request r;
   struct link_way *w;
@@ -171,6 +177,7 @@ static enum reason admit(struct connector *c, struct uplink *u, json_t *e) {
   if (w && !way_is(w, &r)) return REASON_MALFORMED;
   if (!w && !(w = way_take(c, u, &r))) return REASON_TOO_MANY_ROUTES;
   memcpy(w->allowed, r.addrs, sizeof(w->allowed));
+  take_observed(w, e);
   if (r.ticket) {
     free(w->ticket);
     w->ticket = strdup(r.ticket);
@@ -205,6 +212,13 @@ void link_request(struct connector *c, struct uplink *u, json_t *e) {
 }
 
 /* --- what becomes of them --- */
+
+void link_observed(struct connector *c, const struct uplink *u, json_t *e) {
+  struct link_way *w = way_find(c, connector_relay_index(c, u),
+                                json_string_value(json_object_get(e, "route")));
+
+  if (w) take_observed(w, e);
+}
 
 void link_route_closed(struct connector *c, const struct uplink *u, json_t *e) {
   const char *reason = json_string_value(json_object_get(e, "reason"));
