@@ -191,7 +191,8 @@ static void page_status(void *ctx, struct sbuf *out) {
 
   free(text);
   json_object_set_new(o, "port_mapping", portmap_status(p->a.portmap));
-  role_page_json(out, o);
+  role_page_text(out, json_dumps(o, JSON_INDENT(2)));
+  json_decref(o);
 }
 
 static const struct http_pages pages = {page_ready, page_metrics, page_status};
