@@ -206,10 +206,6 @@ int direct_next(struct direct_common *c, uint64_t now, struct dgram *v,
 
 /* --- time --- */
 
-static uint64_t observer_due(const struct direct_common *c) {
-  return c->observer_is_hot ? observer_deadline(c->observer) : c->observer_at;
-}
-
 /* The first observation waits for a server. */
 static bool observes_now(const struct direct_common *c) {
   return c->enabled && c->observe_due && (has_server(c, 0) || has_server(c, 1));
@@ -218,7 +214,7 @@ static bool observes_now(const struct direct_common *c) {
 void direct_tick(struct direct_common *c, uint64_t now) {
   c->now = now;
   if (observes_now(c)) direct_observe(c, 0);
-  if (now >= observer_due(c)) {
+  if (now >= c->observer_at) {
     observer_tick(c->observer, now);
     c->observer_is_hot = true;
   }
@@ -230,7 +226,7 @@ uint64_t direct_deadline(const struct direct_common *c) {
   uint64_t at = time_min(c->links_at, c->rounds_at);
 
   if (observes_now(c)) return 0;
-  return time_min(at, observer_due(c));
+  return time_min(at, c->observer_at);
 }
 
 void direct_network_changed(struct direct_common *c, uint64_t now) {

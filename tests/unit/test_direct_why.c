@@ -60,14 +60,34 @@ static void blocked_udp_is_told_by_both_ends(void **state) {
   dw_free(w);
 }
 
-static void missing_stun_is_told_by_both_ends(void **state) {
-  struct dw *w = dw_new("port-restricted", "public", 45);
+/* It had the time to find out how it is mapped, from two relays. */
+static void blocked_udp_is_told_though_the_mapping_is_known(void **state) {
+  struct dw *w = dw_new("public", "public", 46);
+  struct dw_end *a = &w->ends[DW_AGENT];
 
-  w->ends[0].host->off = true;
-  dw_run(w, 14 * SEC);
-  dw_check_why(&w->ends[DW_AGENT], "no-stun");
-  dw_check_why(&w->ends[DW_CONNECTOR], "peer-no-stun");
+  w->deaf_to = a->host->outer[0];
+  a->host->blocked[w->ends[DW_CONNECTOR].host->number] = true;
+  a->wants = false;
+  dw_run(w, SEC);
+  a->wants = true;
+  dw_run(w, 4 * SEC);
+  dw_check_why(a, "udp-blocked");
   dw_free(w);
+}
+
+/* Whether the connector may try the agent's private address or not. */
+static void missing_stun_is_told_by_both_ends(void **state) {
+  static const char *const connectors[] = {"public", "port-restricted"};
+
+  for (size_t i = 0; i < N_OF(connectors); i++) {
+    struct dw *w = dw_new("port-restricted", connectors[i], 45);
+
+    w->ends[0].host->off = true;
+    dw_run(w, 14 * SEC);
+    dw_check_why(&w->ends[DW_AGENT], "no-stun");
+    dw_check_why(&w->ends[DW_CONNECTOR], "peer-no-stun");
+    dw_free(w);
+  }
 }
 
 static void ends_without_a_common_family_are_told(void **state) {
@@ -161,6 +181,7 @@ int main(void) {
       TEST(symmetric_ends_are_told_that_they_are),
       TEST(silence_is_told_as_such),
       TEST(blocked_udp_is_told_by_both_ends),
+      TEST(blocked_udp_is_told_though_the_mapping_is_known),
       TEST(missing_stun_is_told_by_both_ends),
       TEST(ends_without_a_common_family_are_told),
       TEST(a_pair_without_a_handshake_failed),
