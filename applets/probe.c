@@ -29,7 +29,8 @@ static const struct field fields[] = {
     FIELD(probe_opts, hairpin, .type = F_BOOL,
           .help = "does the NAT send back in what goes to its own addresses"),
     FIELD(probe_opts, port_mapping, .type = F_BOOL, .dflt = "true",
-          .help = "ask the router for a port, too, and give it back"),
+          .help = "leave the router alone, which else is asked for a port for "
+                  "a second or two"),
     FIELD(probe_opts, peer, .type = F_STR, .min = 1, .meta = "SERVICE",
           .help = "rehearse reaching this service, step by step, in place of "
                   "an agent that runs with this certificate"),
@@ -176,7 +177,7 @@ const struct applet applet_probe = {
     .example = "  ztna probe --config /etc/ztna/agent.json\n"
                "  ztna probe relay.example.org:4433\n"
                "  ztna probe --stun stun.example.org:3478 --json\n",
-    .exits = "0 direct possible, 1 relayed only or degraded, 3 wrong "
+    .exits = "also 1 when paths are relayed only or degraded; 3 wrong "
              "configuration, 4 no relay reachable",
     .fields = fields,
     .opts_size = sizeof(struct probe_opts),
