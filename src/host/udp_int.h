@@ -21,6 +21,7 @@ enum {
   /* Of an extra socket, which is one of hundreds that wait for one packet. */
   RX_EXTRA_BUFFER = 64 << 10,
   TX_SOCKET_BUFFER = 2 << 20, /* a few trains; more would only be delay */
+  GONE_MAX = 8,               /* those that came first are told of again */
   TX_BATCH = 32,              /* messages of one sendmmsg */
   TX_PIECES = 256,            /* buffers of all of them */
 };
@@ -60,7 +61,8 @@ struct udp {
   int blocked;           /* index or -1 */
   struct extras *extras; /* NULL until the first is opened */
   bool changed;
-  struct ztna_addr gone; /* whose end has been told */
+  struct ztna_addr gone[GONE_MAX]; /* local ones, whose end has been told */
+  unsigned n_gone;
   struct udp_counters counters;
 
   uint8_t *rx_room; /* UDP_BATCH * RX_ROOM */

@@ -74,7 +74,6 @@ static bool rx_parse(struct udp *u, const struct sock *s, struct mmsghdr *m,
   if (ztna_addr_from_sockaddr(&d->remote, h->msg_name) < 0) return false;
   for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c))
     rx_control(d, s->local.port, c);
-  if (ztna_addr_same_ip(&u->gone, &d->local)) u->gone.family = 0;
   u->counters.rx_trains++;
   u->counters.rx_packets += (d->len + d->seg - 1) / d->seg;
   u->counters.rx_bytes += d->len;

@@ -220,6 +220,15 @@ static bool may_be_source(int err) {
          err == ENODEV;
 }
 
+/* Who is told that a local address is gone probes all paths, those from that
+ * address, too: once is enough, else it would not end. */
+static bool is_news(struct udp *u, const struct ztna_addr *gone) {
+  for (int i = 0; i < GONE_MAX; i++)
+    if (ztna_addr_same_ip(&u->gone[i], gone)) return false;
+  u->gone[u->n_gone++ % GONE_MAX] = *gone;
+  return true;
+}
+
 /* The train failed with err: save what can be saved, count the rest. */
 static void send_failed(struct udp *u, struct sock *s, const struct dgram *d,
                         struct train *t, struct msghdr *h, union control *room,
@@ -229,9 +238,7 @@ static void send_failed(struct udp *u, struct sock *s, const struct dgram *d,
     tx_control(h, room, s, d, t);
     err = send_one(s, h);
     if (err == 0 || err == EMSGSIZE || err == EIO) {
-      /* Once: who is told probes its paths, from that address, too. */
-      u->changed |= !ztna_addr_same_ip(&u->gone, &d->local);
-      u->gone = d->local;
+      u->changed |= is_news(u, &d->local);
       u->counters.source_gone++;
     }
     if (err == 0) {

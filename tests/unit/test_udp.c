@@ -292,6 +292,9 @@ static void lost_source_address_is_reported_and_survived(void **state) {
   d.local = addr("192.0.2.78");
   send_all(&d, 1);
   assert_true(udp_network_changed(tx));
+  d.local = addr("192.0.2.77");
+  send_all(&d, 1);
+  assert_false(udp_network_changed(tx));
 }
 
 static void bind_names_what_is_wrong(void **state) {
