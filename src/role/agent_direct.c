@@ -94,6 +94,18 @@ void agent_direct_suspect(struct link *l) {
   l->owner->sweep_at = l->owner->now;
 }
 
+/* A NAT that forgot this path may have forgotten the relays, too, over which
+ * packets go next: they hear of us first. */
+void agent_direct_check_silence(struct agent_way *w, bool quiet, uint64_t now) {
+  struct link *l = w->link;
+
+  if (!quiet && !path_is_silent(w->way.path, now)) return;
+  if (quiet) path_probe(w->way.path, now);
+  for (int i = 0; i < LINK_RELAYED; i++)
+    if (l->relayed[i].way.path)
+      uplink_probe(l->owner->uplinks[l->relayed[i].relay], now);
+}
+
 void agent_direct_free(struct link *l) {
   if (l->search) direct_free(l->search);
   l->search = NULL;

@@ -287,6 +287,8 @@ int agent_direct_message(struct link *l, json_t *m);
 void agent_direct_joined(struct link *l, struct agent_way *w);
 void agent_direct_suspect(struct link *l);
 void agent_direct_ended(struct link *l, struct agent_way *w);
+/* quiet: nothing has come for a while, though it had before. */
+void agent_direct_check_silence(struct agent_way *w, bool quiet, uint64_t now);
 void agent_direct_free(struct link *l);
 
 /* agent_packet.c */

@@ -240,7 +240,8 @@ static void on_chosen(void *ud, struct way *from, struct way *to,
     path_take_queue(to->path, from->path, a->now);
   if (!planned && !asked_there) reopen(l, to->path, false);
   agent_flows_follow(a, l, planned);
-  if (to->kind == WAY_DIRECT) agent_direct_joined(l, (struct agent_way *)to);
+  if (to->kind == WAY_DIRECT && way_works(to))
+    agent_direct_joined(l, (struct agent_way *)to);
   a->sweep_at = a->now;
 }
 

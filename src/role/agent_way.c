@@ -205,12 +205,17 @@ static bool may_dial(const struct agent_way *w, uint64_t now) {
 
 void agent_way_tick(struct agent_way *w, uint64_t now) {
   struct ztna_agent *a = w->link->owner;
+  bool quiet;
 
   if (may_dial(w, now)) agent_way_dial(w);
   path_tick(w->way.path, now);
-  if (path_fell_quiet(w->way.path) && w->way.kind == WAY_RELAY)
-    uplink_probe(a->uplinks[w->relay], now);
-  if (w->way.kind == WAY_RELAY) agent_route_check_silence(w, now);
+  quiet = path_fell_quiet(w->way.path);
+  if (w->way.kind == WAY_DIRECT) {
+    agent_direct_check_silence(w, quiet, now);
+  } else {
+    if (quiet) uplink_probe(a->uplinks[w->relay], now);
+    agent_route_check_silence(w, now);
+  }
   if (w->dial_due && now < w->dial_at)
     a->sweep_at = time_min(a->sweep_at, w->dial_at);
   a->sweep_at = time_min(a->sweep_at, path_deadline(w->way.path));

@@ -105,6 +105,17 @@ void link_direct_left(struct link *l) {
     direct_lost(l->direct, l->owner->now);
 }
 
+/* What forgot us before this machine may have forgotten the relays, too, over
+ * which the agent goes on: they and it hear of us again. */
+void link_direct_silent(struct link_way *w, bool quiet, uint64_t now) {
+  struct link *l = w->link;
+
+  if (quiet) path_probe(w->way.path, now);
+  for (size_t i = 0; i < l->ways.n; i++)
+    if (l->ways.v[i]->kind == WAY_RELAY)
+      uplink_probe(l->owner->uplinks[link_way_at(l, i)->relay], now);
+}
+
 void link_direct_release(struct link_way *w) {
   if (w->sock) direct_release(&w->link->owner->direct, w->sock, w->family);
   w->sock = 0;

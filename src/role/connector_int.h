@@ -269,6 +269,8 @@ int link_direct_message(struct link *l, json_t *m);
 void link_direct_live(struct link_way *w);
 void link_direct_joined(struct link_way *w);
 void link_direct_left(struct link *l);
+/* It does not answer; or, quiet, nothing has come for a while. */
+void link_direct_silent(struct link_way *w, bool quiet, uint64_t now);
 void link_direct_release(struct link_way *w);
 json_t *link_direct_status(const struct link *l);
 

@@ -234,13 +234,15 @@ void link_ways_free(struct link *l) {
   }
 }
 
-/* A direct path has no relay that could tell whether it is there. */
 static void ask_relay(struct link_way *w, uint64_t now) {
   struct path *p = w->way.path;
   bool quiet = path_fell_quiet(p);
 
-  if (is_relayed(w) && (quiet || path_is_silent(p, now)))
+  if (!quiet && !path_is_silent(p, now)) return;
+  if (is_relayed(w))
     uplink_probe(owner_of(w)->uplinks[w->relay], now);
+  else
+    link_direct_silent(w, quiet, now);
 }
 
 /* Until its relay has answered from where we are now. */
