@@ -6,8 +6,9 @@
  *   tool_udp tagged ADDR PORT N TAG  N requests "TAG number noise" from source
  *                                    port PORT; whose replies come back?
  *   tool_udp count ADDR N MICROS     N numbered echoes, one every MICROS
- *   tool_udp stream ADDR MICROS      numbered echoes until killed, and a line
- *                                    "sent-ms received-ms" of each reply
+ *   tool_udp stream ADDR MICROS [numbers]
+ *                                    numbered echoes until killed; a line of
+ *                                    each reply: [number] sent-ms received-ms
  *
  * Those that end print a line of results; code 0: nothing lost or wrong. */
 #include <errno.h>
@@ -192,19 +193,22 @@ static int tagged(int argc, char **argv) {
 
 /* --- count and stream --- */
 
-static void take_reply(int fd, unsigned *got, bool tell) {
+enum tell { NOTHING, TIMES, NUMBERS };
+
+static void take_reply(int fd, unsigned *got, enum tell tell) {
   uint64_t v[2];
 
   while (recv(fd, v, sizeof(v), MSG_DONTWAIT) == sizeof(v)) {
     ++*got;
-    if (!tell) continue;
+    if (tell == NOTHING) continue;
+    if (tell == NUMBERS) printf("%llu ", (unsigned long long)v[0]);
     printf("%llu %llu\n", (unsigned long long)v[1] / 1000,
            (unsigned long long)now_us() / 1000);
     fflush(stdout);
   }
 }
 
-static void wait_until(int fd, uint64_t at, unsigned *got, bool tell) {
+static void wait_until(int fd, uint64_t at, unsigned *got, enum tell tell) {
   uint64_t now;
 
   while ((now = now_us()) < at) {
@@ -222,9 +226,9 @@ static int count(int argc, char **argv) {
     uint64_t v[2] = {i, now_us()};
 
     send(fd, v, sizeof(v), 0);
-    wait_until(fd, next += every, &got, false);
+    wait_until(fd, next += every, &got, NOTHING);
   }
-  wait_until(fd, next + 1000000, &got, false);
+  wait_until(fd, next + 1000000, &got, NOTHING);
   printf("sent %u got %u\n", n, got);
   return got != n;
 }
@@ -235,6 +239,7 @@ static int stream(int argc, char **argv) {
   uint64_t every = strtoul(argv[1], NULL, 10), next = now_us();
   struct sockaddr_storage ss;
   size_t len = ztna_addr_to_sockaddr(&to, &ss);
+  enum tell tell = argc > 2 ? NUMBERS : TIMES;
   unsigned got = 0;
   int fd = bound_to(&any);
 
@@ -242,7 +247,7 @@ static int stream(int argc, char **argv) {
     uint64_t v[2] = {i, now_us()};
 
     sendto(fd, v, sizeof(v), 0, (struct sockaddr *)&ss, (socklen_t)len);
-    wait_until(fd, next += every, &got, true);
+    wait_until(fd, next += every, &got, tell);
   }
   return 2;
 }
