@@ -59,7 +59,10 @@ void probe_hairpin_start(struct probe *p, uint64_t now) {
   struct probe_hairpin *h = &p->hairpin;
   const struct nat_view *v = observer_view(p->observer, 4);
   h->done = true;
-  if (v->mapping <= NAT_NONE || !server_of(p)) return;
+  /* It is a server that names the address. */
+  if (v->mapping <= NAT_NONE || !server_of(p) ||
+      ztna_addr_is_loopback(&v->mapped) || ztna_addr_is_link_local(&v->mapped))
+    return;
   h->sock = punch_sock_take(&p->socks);
   if (!h->sock) return;
   h->done = false;

@@ -83,13 +83,13 @@ static void report_carrier(json_t *o, const struct probe *p,
     fact(o, key, json_false(), "there is no NAT");
   else if (is_within(own, "100.64.0.0/10"))
     fact(o, key, json_true(), "the own address is of 100.64.0.0/10");
+  else if (is_private(&v->mapped) || is_within(&v->mapped, "100.64.0.0/10"))
+    fact(o, key, NULL, "the server is inside, too");
   else if (strstr(router_why(p), "double NAT"))
     fact(o, key, json_true(), router_why(p));
   else if (outer.family)
     fact(o, key, json_boolean(!ztna_addr_same_ip(&outer, &v->mapped)),
          "by the outer address that the router tells");
-  else if (is_private(&v->mapped) || is_within(&v->mapped, "100.64.0.0/10"))
-    fact(o, key, NULL, "the server is inside, too");
   else
     fact(o, key, NULL, "the router does not tell its outer address");
 }

@@ -55,7 +55,8 @@ static void report_rtt(json_t *o, const struct probe_path *q) {
   const char *why = "it answers no STUN";
   fact(o, "rtt_min_ms", c->ready ? fact_ms(c->info.min_rtt) : NULL,
        c->ready ? "of the control connection, for it answers no STUN" : why);
-  fact(o, "rtt_avg_ms", c->ready ? fact_ms(c->info.srtt) : NULL, NULL);
+  fact(o, "rtt_avg_ms", c->ready ? fact_ms(c->info.srtt) : NULL,
+       c->ready ? NULL : why);
   fact(o, "rtt_p95_ms", NULL, why);
   fact(o, "loss_percent", NULL, why);
 }
