@@ -88,6 +88,17 @@ rehearses() { # CLASS
     grep -q '^peer.result: *not reached (no service of this name' "$T/probe.out"
 }
 
+# The nearest router names an outer address that is not the one servers see.
+shows_the_carrier() {
+  probe --config "$T/agent-a1.json"
+  same "without a word of the router" "$(fact ipv4.carrier_grade_nat)" unknown || return
+  upnp_rules | on nat-agent nft -f -
+  { upnp_conf 10.0.0.0/8 && echo ext_ip=11.9.9.9; } >"$T/upnp.conf"
+  start upnp nat-agent miniupnpd -d -f "$T/upnp.conf" -P "$T/upnp.pid"
+  wait_for 5 eval 'probe --config "$T/agent-a1.json"; [ "$(fact ipv4.port_mapping)" != unknown ]'
+  same "$1" "$(fact ipv4.carrier_grade_nat) $(fact ipv4.class)" "yes port-restricted"
+}
+
 one() {
   lab_up "$1" public && lab_pki && lab_json && start_relay &&
     wait_for 5 is_ready relay || { not_ok "lab_is_up: $1"; return; }
@@ -95,6 +106,13 @@ one() {
   case $1 in
   port-restricted | udp-relay-only)
     check "a_rehearsal_shows_what_comes_of_it: $1" rehearses "$1" ;;
+  cgn)
+    if command -v miniupnpd >/dev/null; then
+      check "a_carriers_nat_shows_by_the_routers_address" shows_the_carrier "$1"
+    else
+      echo "skip a_carriers_nat_shows_by_the_routers_address needs miniupnpd"
+    fi
+    ;;
   esac
   if is_confined "$1" || is_v6_class "$1"; then return; fi
   if command -v turnserver >/dev/null; then
