@@ -57,8 +57,21 @@ static void found(void *ud, int family, const struct ztna_addr *remote,
 
 static const char *name(void *ud) { return ((struct link *)ud)->connector; }
 
-static const struct direct_ops ops = {
-    .say = say, .rtt = rtt, .found = found, .name = name};
+/* By any relay that introduced us. */
+static bool is_observed(void *ud, const struct ztna_addr *a) {
+  const struct link *l = ud;
+
+  for (int i = 0; i < LINK_RELAYED; i++)
+    if (l->relayed[i].way.path && ztna_addr_same_ip(a, &l->relayed[i].observed))
+      return true;
+  return false;
+}
+
+static const struct direct_ops ops = {.say = say,
+                                      .rtt = rtt,
+                                      .found = found,
+                                      .name = name,
+                                      .is_observed = is_observed};
 
 /* --- what the link tells it --- */
 

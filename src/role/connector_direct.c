@@ -71,8 +71,22 @@ static void listen(void *ud, uint8_t handles[DIRECT_FAMILIES][HANDLE_LEN],
 
 static const char *name(void *ud) { return ((struct link *)ud)->agent; }
 
-static const struct direct_ops ops = {
-    .say = say, .rtt = rtt, .listen = listen, .name = name};
+/* By any relay that introduced us. */
+static bool is_observed(void *ud, const struct ztna_addr *a) {
+  struct link *l = ud;
+
+  for (size_t i = 0; i < l->ways.n; i++)
+    if (l->ways.v[i]->kind == WAY_RELAY &&
+        ztna_addr_same_ip(a, &link_way_at(l, i)->observed))
+      return true;
+  return false;
+}
+
+static const struct direct_ops ops = {.say = say,
+                                      .rtt = rtt,
+                                      .listen = listen,
+                                      .name = name,
+                                      .is_observed = is_observed};
 
 /* --- what a link tells it --- */
 

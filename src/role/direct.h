@@ -67,6 +67,9 @@ struct direct_ops {
                 const uint8_t peer[HANDLE_LEN]);
   /* The peer's, for the log. May be NULL. */
   const char *(*name)(void *ud);
+  /* Did a relay see the peer there (ports apart)? Only such an address is
+   * searched by port (punch.h). May be NULL: the peer is believed. */
+  bool (*is_observed)(void *ud, const struct ztna_addr *a);
 };
 
 /* Makes the observer. c stays where it is; is_forbidden and ud are set after

@@ -90,6 +90,12 @@ static bool may_send(void *ud, const struct ztna_addr *to) {
   return direct_may_send(r->common, to);
 }
 
+static bool is_observed(void *ud, const struct ztna_addr *a) {
+  const struct direct *d = ((const struct direct_round *)ud)->link;
+
+  return d->ops->is_observed(d->ud, a);
+}
+
 static void log_pair(const struct direct_round *r,
                      const struct ztna_addr *remote, uint16_t sock,
                      uint64_t rtt) {
@@ -169,6 +175,7 @@ static struct punch *make_punch(struct direct_round *r, uint64_t at) {
       .socks = &c->socks,
       .stats = &c->stats,
       .may_send = may_send,
+      .is_observed = d->ops->is_observed ? is_observed : NULL,
       .ops = &punch_ops,
       .ud = r,
   };

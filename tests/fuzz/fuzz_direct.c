@@ -88,7 +88,8 @@ static void found(void *ud, int family, const struct ztna_addr *remote,
   e->sock = sock;
 }
 
-static const struct direct_ops ops = {say, rtt, listen_on, found, NULL};
+static const struct direct_ops ops = {
+    .say = say, .rtt = rtt, .listen = listen_on, .found = found};
 
 /* --- one end --- */
 

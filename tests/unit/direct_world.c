@@ -138,7 +138,14 @@ static void found(void *ud, int family, const struct ztna_addr *remote,
   send_hello(e, remote, sock);
 }
 
-static const struct direct_ops ops = {say, rtt, listen_on, found, name};
+static bool is_observed(void *ud, const struct ztna_addr *a) {
+  const struct dw_end *e = ud;
+
+  return !e->observed.family || ztna_addr_same_ip(a, &e->observed);
+}
+
+static const struct direct_ops ops = {say,   rtt,  listen_on,
+                                      found, name, is_observed};
 
 static bool is_forbidden(void *ud, const struct ztna_addr *a) {
   const struct dw_end *e = ud;

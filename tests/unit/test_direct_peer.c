@@ -89,20 +89,40 @@ static void pairs_of_a_former_round_are_not_dialled(void **state) {
   dw_free(w);
 }
 
-/* Else it could have a victim's ports searched beside its own. */
-static void only_one_reflexive_address_is_searched(void **state) {
-  struct dw *w = dw_new("public", "port-restricted", 25);
-  struct dw_end *c = &w->ends[DW_CONNECTOR];
+/* How many packets went to other ports of an address than 4000. */
+static size_t searched(const struct dw_end *e, const char *ip) {
+  struct ztna_addr a = test_addr(ip);
   size_t n = 0;
 
-  w->ends[DW_AGENT].wants = false;
-  dw_run(w, SEC);
-  dw_hear(c, DW_OFFER(1, DW_AT("203.0.113.50:4000", "reflexive") "," DW_AT(
-                             "203.0.113.51:4000", "reflexive")));
-  dw_run(w, 14 * SEC);
-  for (size_t i = 0; i < c->n_sent; i++) n += c->sent[i].ip[3] == 51;
-  assert_in_range(n, 1, 3 * PUNCH_PROBES);
-  dw_free(w);
+  for (size_t i = 0; i < e->n_sent; i++)
+    n += ztna_addr_same_ip(&a, &e->sent[i]) && e->sent[i].port != 4000;
+  return n;
+}
+
+/* Else it could have a victim's ports searched. */
+static void only_an_observed_address_is_searched(void **state) {
+  static const char offer[] =
+      DW_OFFER(1, DW_AT("203.0.113.50:4000", "reflexive") "," DW_AT(
+                      "203.0.113.51:4000", "reflexive"));
+  static const char *const observed[] = {"203.0.113.50", "203.0.113.60"};
+
+  for (size_t i = 0; i < N_OF(observed); i++) {
+    struct dw *w = dw_new("public", "port-restricted", 25);
+    struct dw_end *c = &w->ends[DW_CONNECTOR];
+
+    w->ends[DW_AGENT].wants = false;
+    c->observed = test_addr(observed[i]);
+    dw_run(w, SEC);
+    assert_int_equal(dw_hear(c, offer), 0);
+    dw_run(w, 14 * SEC);
+    if (i == 0)
+      assert_true(searched(c, "203.0.113.50") > 100);
+    else
+      assert_int_equal(searched(c, "203.0.113.50"), 0);
+    assert_int_equal(searched(c, "203.0.113.51"), 0);
+    assert_in_range(dw_sent_to(c, "203.0.113.51:4000"), 1, 3 * PUNCH_PROBES);
+    dw_free(w);
+  }
 }
 
 static void messages_that_break_the_format_are_refused(void **state) {
@@ -234,7 +254,7 @@ int main(void) {
       TEST(forbidden_addresses_get_nothing),
       TEST(checks_from_forbidden_addresses_get_nothing),
       TEST(pairs_of_a_former_round_are_not_dialled),
-      TEST(only_one_reflexive_address_is_searched),
+      TEST(only_an_observed_address_is_searched),
       TEST(messages_that_break_the_format_are_refused),
       TEST(unknown_members_and_kinds_are_passed_over),
       TEST(old_and_repeated_rounds_are_passed_over),
