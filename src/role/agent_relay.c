@@ -153,6 +153,7 @@ static void on_down(struct uplink *u, void *ud, enum reason why,
            uplink_name(u), reason_name(why), text, reason_text(why),
            reason_fix(why));
   direct_relay(&a->direct, relay, &none);
+  agent_routes_doubt(a, relay);
   hold_another(a, relay);
   if (relay == a->current) find_current(a);
 }

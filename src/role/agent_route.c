@@ -252,6 +252,17 @@ void agent_routes_calm(struct ztna_agent *a, size_t relay) {
     }
 }
 
+void agent_routes_doubt(struct ztna_agent *a, size_t relay) {
+  for (int i = 0; i < LINKS_MAX; i++)
+    for (int k = 0; a->links[i] && k < LINK_RELAYED; k++) {
+      struct agent_way *w = &a->links[i]->relayed[k];
+
+      if (w->way.path && w->relay == relay)
+        ways_suspect(&a->links[i]->ways, &w->way, a->now);
+    }
+  a->sweep_at = a->now;
+}
+
 void agent_routes_hold(struct ztna_agent *a, uint64_t now) {
   for (int i = 0; i < LINKS_MAX; i++)
     for (int k = 0; a->links[i] && k < LINK_RELAYED; k++) {

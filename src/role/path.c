@@ -258,5 +258,9 @@ void path_status(const struct path *p, json_t *into) {
   json_object_set_new(into, "sent", json_integer((json_int_t)i.n_sent));
   json_object_set_new(into, "received", json_integer((json_int_t)i.n_recv));
   json_object_set_new(into, "lost", json_integer((json_int_t)i.n_lost));
+  json_object_set_new(into, "bytes_sent",
+                      json_integer((json_int_t)i.bytes_sent));
+  json_object_set_new(into, "bytes_received",
+                      json_integer((json_int_t)i.bytes_recv));
   json_object_set_new(into, "mtu", json_integer((json_int_t)path_mtu(p)));
 }
