@@ -50,6 +50,10 @@ struct ztna_agent_config {
                                          relay */
   size_t n_networks;
   bool direct;  /* look for direct paths to connectors */
+  /* Private networks where connectors may be looked for, besides those of this
+   * machine's interfaces; 16 at most. */
+  const struct ztna_prefix *direct_networks;
+  size_t n_direct_networks;
   bool cubic;   /* congestion control instead of BBR */
   uint16_t mtu; /* of the tunnel; 0: 1280 */
   /* The TUN takes TCP super-packets and partial checksums; and of UDP. */

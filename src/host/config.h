@@ -114,6 +114,8 @@ struct connector_config {
   size_t n_listen;
   enum config_congestion congestion;
   bool direct, port_mapping; /* paths without a relay; ports of the router */
+  struct ztna_prefix *direct_networks; /* private ones where peers may be */
+  size_t n_direct_networks;
   uint32_t max_flows, max_flows_per_agent;
   uint64_t udp_idle_after; /* ns */
   uint32_t max_tcp_flows, max_tcp_flows_per_agent;
@@ -138,6 +140,8 @@ struct agent_config {
   size_t n_listen;
   enum config_congestion congestion;
   bool direct, port_mapping; /* paths without a relay; ports of the router */
+  struct ztna_prefix *direct_networks; /* private ones where peers may be */
+  size_t n_direct_networks;
 };
 
 struct config {

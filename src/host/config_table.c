@@ -130,6 +130,9 @@ const struct field config_common_fields[] = {COMMON_FIELDS, FIELD_END};
 static const char help_direct[] =
     "let packets go between agent and connector directly, where networks let "
     "them; else all go through a relay";
+static const char help_direct_networks[] =
+    "private networks where the other end may be looked for directly, besides "
+    "those of this machine's interfaces: 10.20.0.0/16";
 static const char help_port_mapping[] =
     "ask the router for a port that leads here, by NAT-PMP and UPnP, which "
     "makes direct paths likelier; it is given back at the end";
@@ -260,6 +263,8 @@ const struct field config_connector_fields[] = {
           .dflt = "bbr", .help = "congestion control of paths"),
     FIELD(connector_config, direct, .type = F_BOOL, .dflt = "true",
           .help = help_direct),
+    FIELD_LIST(connector_config, direct_networks, .type = F_PREFIXES, .max = 16,
+               .help = help_direct_networks),
     FIELD(connector_config, port_mapping, .type = F_BOOL, .dflt = "true",
           .help = help_port_mapping),
     FIELD(connector_config, drain_timeout, .type = F_NS, .max = 86400 * SEC,
@@ -322,6 +327,8 @@ const struct field config_agent_fields[] = {
           .dflt = "bbr", .help = "congestion control of paths"),
     FIELD(agent_config, direct, .type = F_BOOL, .dflt = "true",
           .help = help_direct),
+    FIELD_LIST(agent_config, direct_networks, .type = F_PREFIXES, .max = 16,
+               .help = help_direct_networks),
     FIELD(agent_config, port_mapping, .type = F_BOOL, .dflt = "true",
           .help = help_port_mapping),
     FIELD_END,

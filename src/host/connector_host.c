@@ -373,6 +373,8 @@ static int make_core(struct connector_host *p, struct tls *tls) {
       .max_flows_per_agent = c->max_flows_per_agent,
       .udp_idle_after = c->udp_idle_after,
       .direct = c->direct,
+      .direct_networks = c->direct_networks,
+      .n_direct_networks = c->n_direct_networks,
       .max_tcp_flows = c->max_tcp_flows,
       .max_tcp_flows_per_agent = c->max_tcp_flows_per_agent,
       .max_buffered = c->max_buffered,

@@ -42,8 +42,11 @@ static int copy_config(struct ztna_agent *a,
   a->mtu = cfg->mtu ? cfg->mtu : ZTNA_AGENT_MTU_MIN;
   a->offload = cfg->offload;
   a->offload_udp = cfg->offload_udp;
-  if (cfg->n_networks > NETWORKS_MAX || cfg->n_services > PATTERNS_MAX)
+  if (cfg->n_networks > NETWORKS_MAX || cfg->n_services > PATTERNS_MAX ||
+      cfg->n_direct_networks > OUTSIDE_NETWORKS)
     return ZTNA_EINVAL;
+  for (size_t i = 0; i < cfg->n_direct_networks; i++)
+    a->outside.networks[a->outside.n_networks++] = cfg->direct_networks[i];
   for (size_t i = 0; i < cfg->n_networks; i++)
     a->networks[a->n_networks++] = cfg->networks[i];
   for (size_t i = 0; i < cfg->n_services; i++)

@@ -49,6 +49,10 @@ struct connector_options {
   uint64_t udp_idle_after;  /* ns */
   bool cubic;               /* congestion control instead of BBR */
   bool direct;              /* paths without a relay, too */
+  /* Private networks where agents may be looked for, besides those of this
+   * machine's interfaces; copied, the first 16. */
+  const struct ztna_prefix *direct_networks;
+  size_t n_direct_networks;
 };
 
 struct connector *connector_new(const struct connector_options *o,

@@ -169,9 +169,18 @@ static bool is_forbidden(void *ud, const struct ztna_addr *a) {
   return false;
 }
 
+static void copy_networks(struct outside *o, const struct ztna_prefix *v,
+                          size_t n) {
+  while (o->n_networks < n && o->n_networks < OUTSIDE_NETWORKS) {
+    o->networks[o->n_networks] = v[o->n_networks];
+    o->n_networks++;
+  }
+}
+
 int connector_direct_init(struct connector *c) {
   int rv = direct_common_init(&c->direct, c->o.rng, &c->outside, c->o.direct);
 
+  copy_networks(&c->outside, c->o.direct_networks, c->o.n_direct_networks);
   c->direct.is_forbidden = is_forbidden;
   c->direct.ud = c;
   return rv;

@@ -74,5 +74,7 @@ bool direct_filter_passes(const struct outside *o, const struct ztna_addr *a) {
     if (is_broadcast(net, a) || is_network(net, a)) return false;
     if (ztna_prefix_has(net, a)) is_near = true;
   }
+  for (size_t i = 0; i < o->n_networks; i++)
+    if (ztna_prefix_has(&o->networks[i], a)) is_near = true;
   return is_near || !direct_filter_is_private(a);
 }

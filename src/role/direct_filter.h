@@ -15,7 +15,8 @@ bool direct_filter_is_host(const struct ztna_addr *a);
  * machine in every network. */
 bool direct_filter_is_private(const struct ztna_addr *a);
 /* A peer's: is_host, not this machine's own, and when private inside a network
- * that an interface of this machine is in, nor that network's broadcast. */
+ * that an interface of this machine is in, nor that network's broadcast, or
+ * inside one that the configuration names. */
 bool direct_filter_passes(const struct outside *o, const struct ztna_addr *a);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include <ztna/addr.h>
 
-enum { OUTSIDE_LOCALS = 32, OUTSIDE_MAPPED = 4 };
+enum { OUTSIDE_LOCALS = 32, OUTSIDE_MAPPED = 4, OUTSIDE_NETWORKS = 16 };
 
 struct outside {
   struct ztna_local locals[OUTSIDE_LOCALS];
@@ -13,6 +13,10 @@ struct outside {
                                               forwards to our v4 socket */
   size_t n_mapped;
   uint32_t changes; /* grows when one of these became another */
+  /* By configuration: private networks, besides those of own interfaces, where
+   * a peer may be looked for directly. */
+  struct ztna_prefix networks[OUTSIDE_NETWORKS];
+  size_t n_networks;
 };
 
 /* Copies at most as many as there is room for. */

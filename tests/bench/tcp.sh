@@ -195,17 +195,22 @@ relay: {am_relay: true, use_relays: false}'
 
 # --- ours
 
-way_ztna() {
-  local p
+ours() { # FURTHER MEMBERS OF THE CONNECTOR
   sed -i 's/"udp", "icmp"/"udp", "tcp", "icmp"/' "$T/policy.json"
   cat >"$T/connector.json" <<END
 {$(identity connector-c1), "http": {"listen": "127.0.0.1:9090"},
- "connector": {"relays": ["192.168.2.2:4433"], "services": [{"id": "echo", "backends": [
+ "connector": {${1:-} "relays": ["192.168.2.2:4433"], "services": [{"id": "echo", "backends": [
   {"protocol": "tcp", "port": $ECHO, "to": "127.0.0.1:$ECHO"},
   {"protocol": "tcp", "port": $FLOOD, "to": "127.0.0.1:$FLOOD"},
   {"protocol": "udp", "port": 9999, "to": "127.0.0.1:9999"},
   {"protocol": "tcp", "port": $DISCARD, "to": "127.0.0.1:$DISCARD"}]}]}}
 END
+}
+uses_direct() { ready agent | tr -d ' \n' | grep -q '"kind":"direct","chosen":true'; }
+
+way_ztna() {
+  local p
+  ours
   chain_up
   if measure ztna 10.100.0.2 "agent:$PID_agent" "relay:$PID_relay" "connector:$PID_connector"; then
     for p in agent relay connector; do
@@ -213,6 +218,19 @@ END
         "/proc/$(pid_of $p)/status" >>"$ROWS"
     done
   fi
+  for p in agent connector relay echo; do stop $p; done
+  bench_configs
+}
+
+# The same packets, but the relay's host only routes them.
+way_ztdirect() {
+  local near='"direct_networks": ["192.168.0.0/16"],'
+  plain_routes
+  ours "$near"
+  sed -i "s|\"agent\": {|&$near |" "$T/agent-a1.json"
+  chain_up
+  wait_for 5 uses_direct || { say "tcp: no direct path"; return 1; }
+  measure ztdirect 10.100.0.2 "agent:$PID_agent" "connector:$PID_connector"
   for p in agent connector relay echo; do stop $p; done
   bench_configs
 }
@@ -226,7 +244,7 @@ part_tcp() {
   done
   plain_routes
   start tool conn "$TCP" serve $ECHO=echo $FLOOD=flood $DISCARD=discard
-  for way in ${WAYS:-raw haproxy wireguard wghub nebula nebrelay ztna}; do
+  for way in ${WAYS:-raw haproxy wireguard wghub nebula nebrelay ztna ztdirect}; do
     case $way in nebrelay | ztna) may_forward 0 ;; *) may_forward 1 ;; esac
     case $way in raw) measure raw 192.168.2.1 ;; *) way_$way ;; esac
   done

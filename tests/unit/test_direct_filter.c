@@ -94,6 +94,19 @@ static void an_unknown_network_holds_nobody(void **state) {
   assert_false(direct_filter_passes(&o, &a));
 }
 
+static void private_networks_of_the_configuration_are_own(void **state) {
+  struct outside o = {.n_networks = 1};
+  struct ztna_addr in = test_addr("10.20.3.4:4000"),
+                   out = test_addr("10.21.3.4:4000"),
+                   loop = test_addr("127.0.0.1:4000");
+
+  ztna_prefix_parse(&o.networks[0], "10.20.0.0/16");
+  assert_true(direct_filter_passes(&o, &in));
+  assert_false(direct_filter_passes(&o, &out));
+  ztna_prefix_parse(&o.networks[0], "127.0.0.0/8");
+  assert_false(direct_filter_passes(&o, &loop));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(machines_of_the_internet_may_be_sent_to),
@@ -104,6 +117,7 @@ int main(void) {
       TEST(private_addresses_are_only_those_of_own_networks),
       TEST(neighbours_in_a_public_network_may_be_sent_to),
       TEST(an_unknown_network_holds_nobody),
+      TEST(private_networks_of_the_configuration_are_own),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
