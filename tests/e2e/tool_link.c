@@ -2,12 +2,12 @@
  * line for scripts:
  *
  *   tool_link HTTP
- *   used=direct at=203.0.113.2:41641 live=3 moves=2 failovers=1 rounds=2
+ *   used=direct at=203.0.113.2:41641 well=3 moves=2 failovers=1 rounds=2
  *   state=waiting why=-
  *
  * (one line.) at: the other end of a direct path, the relay of a relayed one;
- * live: paths that are there; the last three are of the search for a direct
- * one. Code 1: there is no status, or no link. */
+ * well: paths that are there and not suspect; the last three are of the search
+ * for a direct one. Code 1: there is no status, or no link. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -31,18 +31,19 @@ static void print_number(const char *name, const json_t *j) {
 static void print_paths(const json_t *paths) {
   const json_t *p, *used = NULL;
   const char *kind = "none";
-  unsigned live = 0;
+  unsigned well = 0;
   size_t i;
 
   json_array_foreach(paths, i, p) {
-    live += json_is_true(json_object_get(p, "live"));
+    well += json_is_true(json_object_get(p, "joined")) &&
+            !json_is_true(json_object_get(p, "suspect"));
     if (json_is_true(json_object_get(p, "chosen"))) used = p;
   }
   if (used) kind = json_string_value(json_object_get(used, "kind"));
   printf("used=%s", kind ? kind : "none");
   p = json_object_get(used, "relay");
   print_word("at", p ? p : json_object_get(used, "remote"));
-  printf(" live=%u", live);
+  printf(" well=%u", well);
 }
 
 static void print_link(const json_t *link) {
