@@ -64,14 +64,12 @@ static int check_identity(const char *file, const struct config *c) {
 /* --- policy */
 
 static int check_policy(const char *file) {
-  struct policy_config cfg;
   struct policy *policy;
-  char why[512];
-  if (policy_file_load(&cfg, file) < 0) return 1;
-  int rc = policy_new(&policy, &cfg, why, sizeof(why));
-  policy_file_free(&cfg);
-  if (rc == 0) policy_free(policy);
-  if (rc < 0) fprintf(stderr, "%s: %s\n", file, why);
+  struct sbuf out = {0};
+  int rc = policy_file_policy(&policy, file, &out);
+  if (out.len) fputs(out.s, stderr);
+  sbuf_done(&out);
+  policy_free(policy);
   return rc < 0;
 }
 

@@ -32,15 +32,12 @@ struct program {
 
 /* *policy NULL: there is no file, nothing is allowed. */
 static int load_policy(const char *file, struct policy **policy) {
-  struct policy_config cfg;
-  char why[512];
+  struct sbuf out = {0};
   *policy = NULL;
   if (!file) return 0;
-  int rc = policy_file_load(&cfg, file);
-  if (rc < 0) return rc;
-  rc = policy_new(policy, &cfg, why, sizeof(why));
-  policy_file_free(&cfg);
-  if (rc < 0) fprintf(stderr, "%s: %s\n", file, why);
+  int rc = policy_file_policy(policy, file, &out);
+  if (out.len) fputs(out.s, stderr);
+  sbuf_done(&out);
   return rc;
 }
 

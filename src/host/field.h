@@ -28,6 +28,8 @@ enum field_type {
   F_INT,      /* any integer; 5 */
   F_SIZE,     /* uint64_t bytes; "64KiB", 65536 */
   F_NS,       /* uint64_t ns; "250ms", "10s", "5m" */
+  F_TIME,     /* int64_t seconds since 1970, never 0; "2026-12-31T18:00:00Z",
+                 "2026-12-31" */
   F_STR,      /* char *; "text" */
   F_FILE,     /* char *; a file name, relative to the configuration file */
   F_ENUM,     /* an enum, numbered like .names; "name" */

@@ -5,6 +5,7 @@
 
 #include <ztna/err.h>
 
+#include "base/utc.h"
 #include "host/field_list.h"
 #include "host/value.h"
 #include "part/policy_config.h"
@@ -55,6 +56,8 @@ static const char *want_plain(enum field_type type) {
     return "a size like \"64KiB\"";
   case F_NS:
     return "a duration like \"250ms\", \"10s\" or \"5m\"";
+  case F_TIME:
+    return "a UTC time like \"2026-12-31T18:00:00Z\", or a date";
   case F_FILE:
     return "a file name";
   case F_ADDR:
@@ -117,7 +120,7 @@ char *field_meta(const struct field *f, char *buf) {
       [F_STR] = "TEXT",     [F_FILE] = "FILE",
       [F_ADDR] = "IP:PORT", [F_HOSTPORT] = "HOST:PORT",
       [F_IP] = "IP",        [F_PREFIX] = "PREFIX",
-      [F_PORT] = "PORT",
+      [F_PORT] = "PORT",    [F_TIME] = "TIME",
   };
   enum field_type element = field_element(f->type);
   if (f->meta)
@@ -288,6 +291,13 @@ static int ports_text(void *to, const char *text) {
   return 0;
 }
 
+static int time_text(void *to, const char *text) {
+  int64_t t;
+  if (utc_parse(&t, text) < 0 || !t) return ZTNA_EMALFORMED;
+  memcpy(to, &t, sizeof(t));
+  return 0;
+}
+
 static int string_text(const struct field *f, enum field_type type, void *to,
                        const char *text, const char *dir, char *why) {
   char quoted[VALUE_STRLEN];
@@ -317,6 +327,8 @@ static int store_text(const struct field *f, enum field_type type, void *to,
   case F_SIZE:
   case F_NS:
     return number_text(f, type, to, text);
+  case F_TIME:
+    return time_text(to, text);
   case F_ENUM:
     return enum_text(f, to, text, why);
   case F_BIT:

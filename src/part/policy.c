@@ -2,7 +2,7 @@
  * and not touching, so that two rules' union compares equal to one rule that
  * says the same. Whatever does not fit is left out: fewer rights, never more.
  */
-#include "part/policy.h"
+#include "part/policy_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +14,6 @@
 #include "base/log.h"
 
 enum { PROTO_ALL = PROTO_UDP | PROTO_TCP | PROTO_ICMP };
-
-struct policy {
-  struct policy_rule *rules;
-  size_t n_rules;
-};
 
 /* Ports of one protocol: sorted, no two touch. */
 struct ranges {
@@ -91,18 +86,44 @@ static bool any_matches(char *const *patterns, size_t n, const char *text) {
   return false;
 }
 
-enum reason policy_grant(const struct policy *p, const char *agent_spiffe,
-                         const char *service, struct permission *out) {
+bool rule_is_for(const struct policy_rule *r, const char *agent) {
+  return any_matches(r->agents, r->n_agents, agent);
+}
+
+bool rule_has_service(const struct policy_rule *r, const char *service) {
+  return any_matches(r->services, r->n_services, service);
+}
+
+bool rule_has_ended(const struct policy_rule *r, int64_t now) {
+  return r->until && now >= r->until;
+}
+
+static void add_limits(struct permission *out, const struct policy_rule *r) {
+  const struct policy_limits *l = &r->limits;
+  if (l->rate && (!out->limits.rate || l->rate < out->limits.rate))
+    out->limits.rate = l->rate;
+  if (!l->routes || (out->limits.routes && out->limits.routes <= l->routes))
+    return;
+  out->limits.routes = l->routes;
+  out->routes_rule = r->name;
+}
+
+enum reason policy_grant(const struct policy *p, int64_t now,
+                         const char *agent_spiffe, const char *service,
+                         struct permission *out) {
   *out = (struct permission){0};
   struct ranges tcp = {.n = 0}, udp = {.n = 0};
+  if (p && policy_revoking(p, agent_spiffe)) return REASON_REVOKED;
   for (size_t i = 0; p && i < p->n_rules; i++) {
     const struct policy_rule *r = &p->rules[i];
-    if (!any_matches(r->services, r->n_services, service)) continue;
-    if (!any_matches(r->agents, r->n_agents, agent_spiffe)) continue;
+    if (rule_has_ended(r, now) || !rule_has_service(r, service) ||
+        !rule_is_for(r, agent_spiffe))
+      continue;
     if (!out->rule) out->rule = r->name;
     out->protocols |= r->protocols;
     if (r->protocols & PROTO_TCP) ranges_add_rule(&tcp, r);
     if (r->protocols & PROTO_UDP) ranges_add_rule(&udp, r);
+    add_limits(out, r);
   }
   if (!out->protocols) return REASON_NOT_ALLOWED;
   if (!ranges_merge(out, &tcp, &udp))
@@ -111,6 +132,38 @@ enum reason policy_grant(const struct policy *p, const char *agent_spiffe,
              GRANT_MAX_RANGES, agent_spiffe, service);
   return REASON_NONE;
 }
+
+int64_t policy_next_end(const struct policy *p, int64_t now) {
+  int64_t next = POLICY_NEVER;
+  for (size_t i = 0; p && i < p->n_rules; i++) {
+    int64_t until = p->rules[i].until;
+    if (until > now && until && until < next) next = until;
+  }
+  return next;
+}
+
+size_t policy_n_rules(const struct policy *p) { return p ? p->n_rules : 0; }
+
+/* --- revoked */
+
+const char *policy_revoking(const struct policy *p, const char *spiffe) {
+  for (size_t i = 0; i < p->n_revoked; i++) {
+    const char *pattern = p->revoked[i].pattern;
+    if (pattern && glob_matches(pattern, spiffe)) return pattern;
+  }
+  return NULL;
+}
+
+bool policy_revokes(const struct policy *p, const char *spiffe,
+                    const struct policy_serial *serial) {
+  if (!p) return false;
+  if (policy_revoking(p, spiffe)) return true;
+  for (size_t i = 0; serial && i < p->n_revoked; i++)
+    if (policy_serial_equal(&p->revoked[i].serial, serial)) return true;
+  return false;
+}
+
+/* --- permissions */
 
 enum reason permission_check(const struct permission *perm, unsigned protocol,
                              uint16_t port) {
@@ -124,7 +177,9 @@ enum reason permission_check(const struct permission *perm, unsigned protocol,
 }
 
 bool permission_equal(const struct permission *a, const struct permission *b) {
-  if (a->protocols != b->protocols || a->n_ranges != b->n_ranges) return false;
+  if (a->protocols != b->protocols || a->n_ranges != b->n_ranges ||
+      a->limits.rate != b->limits.rate || a->limits.routes != b->limits.routes)
+    return false;
   for (size_t i = 0; i < a->n_ranges; i++)
     if (a->range_protocols[i] != b->range_protocols[i] ||
         range_cmp(&a->ranges[i], &b->ranges[i]) != 0)
@@ -171,10 +226,43 @@ static int rule_copy(struct policy_rule *to, const struct policy_rule *from) {
   return 0;
 }
 
+static int rules_copy(struct policy *p, const struct policy_config *cfg) {
+  p->rules = calloc(cfg->n_rules + 1, sizeof(*p->rules));
+  if (!p->rules) return ZTNA_ENOMEM;
+  for (; p->n_rules < cfg->n_rules; p->n_rules++)
+    if (rule_copy(&p->rules[p->n_rules], &cfg->rules[p->n_rules]) < 0)
+      return ZTNA_ENOMEM;
+  return 0;
+}
+
+static bool is_pattern(const char *text) {
+  return *text == '*' || !strncmp(text, "spiffe://", 9);
+}
+
+static int revoked_copy(struct policy *p, const struct policy_config *cfg,
+                        char *why, size_t room) {
+  p->revoked = calloc(cfg->n_revoked + 1, sizeof(*p->revoked));
+  if (!p->revoked) return ZTNA_ENOMEM;
+  for (; p->n_revoked < cfg->n_revoked; p->n_revoked++) {
+    struct policy_revoked *v = &p->revoked[p->n_revoked];
+    const char *text = cfg->revoked[p->n_revoked];
+    if (is_pattern(text)) {
+      if (!(v->pattern = strdup(text))) return ZTNA_ENOMEM;
+    } else if (!policy_serial_parse(&v->serial, text)) {
+      snprintf(why, room, "revoked: neither SPIFFE ID nor serial number: %s",
+               text);
+      return ZTNA_ECONFIG;
+    }
+  }
+  return 0;
+}
+
 void policy_free(struct policy *p) {
   if (!p) return;
   for (size_t i = 0; i < p->n_rules; i++) rule_free(&p->rules[i]);
+  for (size_t i = 0; i < p->n_revoked; i++) free(p->revoked[i].pattern);
   free(p->rules);
+  free(p->revoked);
   free(p);
 }
 
@@ -182,25 +270,36 @@ static const char *verdict_name(enum reason r) {
   return r == REASON_NONE ? "allowed" : reason_name(r);
 }
 
-static const char *proto_name(unsigned protocol) {
+const char *policy_protocol_name(unsigned protocol) {
   return protocol == PROTO_TCP ? "tcp" : protocol == PROTO_UDP ? "udp" : "icmp";
 }
 
-static int test_run(const struct policy *p, const struct policy_test *test,
-                    size_t number, char *why, size_t room) {
+int policy_test_run(const struct policy *p, const struct policy_test *test,
+                    char *why, size_t room) {
   struct permission perm;
-  enum reason got = policy_grant(p, test->agent, test->service, &perm);
+  enum reason got = policy_grant(p, test->at ? test->at : POLICY_BEFORE_ALL,
+                                 test->agent, test->service, &perm);
   if (got == REASON_NONE)
     got = permission_check(&perm, test->protocol, test->port);
   if (got == test->expect) return 0;
   char rule[128] = "";
   if (perm.rule) snprintf(rule, sizeof(rule), " (rule \"%.100s\")", perm.rule);
-  snprintf(why, room,
-           "test %zu failed: agent %s, service %s, %s port %u: expected %s, "
-           "got %s%s",
-           number, test->agent, test->service, proto_name(test->protocol),
+  snprintf(why, room, "agent %s, service %s, %s port %u: expected %s, got %s%s",
+           test->agent, test->service, policy_protocol_name(test->protocol),
            test->port, verdict_name(test->expect), verdict_name(got), rule);
   return ZTNA_ECONFIG;
+}
+
+static int tests_run(const struct policy *p, const struct policy_config *cfg,
+                     char *why, size_t room) {
+  for (size_t i = 0; i < cfg->n_tests; i++) {
+    int n = snprintf(why, room, "test %zu failed: ", i + 1);
+    size_t used = (size_t)n < room ? (size_t)n : room;
+    if (policy_test_run(p, &cfg->tests[i], why + used, room - used) < 0)
+      return ZTNA_ECONFIG;
+  }
+  if (room) *why = '\0';
+  return 0;
 }
 
 int policy_new(struct policy **out, const struct policy_config *cfg, char *why,
@@ -209,15 +308,9 @@ int policy_new(struct policy **out, const struct policy_config *cfg, char *why,
   if (room) *why = '\0';
   struct policy *p = calloc(1, sizeof(*p));
   if (!p) return ZTNA_ENOMEM;
-  int rc = 0;
-  p->rules = calloc(cfg->n_rules + 1, sizeof(*p->rules));
-  if (!p->rules) rc = ZTNA_ENOMEM;
-  while (rc == 0 && p->n_rules < cfg->n_rules) {
-    rc = rule_copy(&p->rules[p->n_rules], &cfg->rules[p->n_rules]);
-    if (rc == 0) p->n_rules++;
-  }
-  for (size_t i = 0; rc == 0 && i < cfg->n_tests; i++)
-    rc = test_run(p, &cfg->tests[i], i + 1, why, room);
+  int rc = rules_copy(p, cfg);
+  if (rc == 0) rc = revoked_copy(p, cfg, why, room);
+  if (rc == 0) rc = tests_run(p, cfg, why, room);
   if (rc < 0) {
     policy_free(p);
     return rc;

@@ -17,7 +17,7 @@ static bool certificate_allows(const struct party *agent,
 enum reason relay_grant_judge(struct relay *r, const struct party *agent,
                               const struct service *s, struct permission *may) {
   if (!certificate_allows(agent, s)) return REASON_NOT_ALLOWED;
-  return policy_grant(r->policy, agent->spiffe, s->id, may);
+  return policy_grant(r->policy, relay_unix(r), agent->spiffe, s->id, may);
 }
 
 /* --- life */

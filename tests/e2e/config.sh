@@ -115,7 +115,7 @@ cat >policy.json <<END
  "tests": [{"agent": "spiffe://example.org/agent/laptop-7", "service": "web",
             "protocol": "tcp", "port": 22, "expect": "allowed"}]}
 END
-expect a_policy_that_fails_its_tests_is_refused 3 'policy.json: test 1 failed: *' \
+expect a_policy_that_fails_its_tests_is_refused 3 'policy.json:4: tests[[]0]: failed: *' \
   "$ZTNA" check-config policy.json
 sed -i 's/"allowed"/"port-not-allowed"/' policy.json
 expect a_policy_that_passes_its_tests_is_fine 0 'policy.json: ok: policy' \

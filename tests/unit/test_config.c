@@ -658,6 +658,69 @@ static void groups_stand_for_their_members(void **state) {
   policy_file_free(&p);
 }
 
+#define RULE(more)                                       \
+  "{\"rules\": [{\"name\": \"r\", \"agents\": [\"*\"], " \
+  "\"services\": [\"*\"], " more "}]}"
+
+static void rules_have_ends_and_limits(void **state) {
+  struct policy_config p;
+  assert_int_equal(
+      parse_policy(&p, RULE("\"until\": \"2026-12-31T18:00:00Z\", "
+                            "\"limits\": {\"routes\": 2, \"rate\": "
+                            "\"10MiB\"}")),
+      0);
+  assert_int_equal(p.rules[0].until, 1798740000);
+  assert_int_equal(p.rules[0].limits.routes, 2);
+  assert_int_equal(p.rules[0].limits.rate, 10 << 20);
+  policy_file_free(&p);
+  assert_int_equal(parse_policy(&p, RULE("\"until\": \"2026-12-31\"")), 0);
+  assert_int_equal(p.rules[0].until, 1798675200);
+  assert_int_equal(p.rules[0].limits.rate, 0);
+  policy_file_free(&p);
+}
+
+static void who_is_revoked_is_a_pattern_or_a_number(void **state) {
+  struct policy_config p;
+  assert_int_equal(
+      parse_policy(&p, "{\"rules\": [], \"revoked\": ["
+                       "\"spiffe://d/agent/a*\", \"5F:0A\"], \"tests\": "
+                       "[\n{\"agent\": \"spiffe://d/agent/a1\", "
+                       "\"service\": \"s\", \"protocol\": \"icmp\", "
+                       "\"expect\": \"revoked\", \"at\": \"2026-01-01\"}]}"),
+      0);
+  assert_int_equal(p.n_revoked, 2);
+  assert_string_equal(p.revoked[1], "5F:0A");
+  assert_int_equal(p.tests[0].expect, REASON_REVOKED);
+  assert_int_equal(p.tests[0].at, 1767225600);
+  assert_int_equal(p.tests[0].line, 2);
+  policy_file_free(&p);
+}
+
+/* All at once, each with its place. */
+static void tests_that_fail_are_told(void **state) {
+  static const char text[] =
+      "{\"rules\": [], \"tests\": [\n"
+      "{\"agent\": \"spiffe://d/agent/a\", \"service\": \"s\", "
+      "\"protocol\": \"icmp\", \"expect\": \"allowed\"},\n"
+      "{\"agent\": \"spiffe://d/agent/a\", \"service\": \"s\", "
+      "\"protocol\": \"icmp\", \"expect\": \"not-allowed\"},\n"
+      "{\"agent\": \"spiffe://d/agent/b\", \"service\": \"s\", "
+      "\"protocol\": \"tcp\", \"port\": 1, \"expect\": \"revoked\"}]}";
+  struct policy_config cfg;
+  struct policy *p;
+  struct sbuf out = {0};
+  assert_int_equal(parse_policy(&cfg, text), 0);
+  assert_int_equal(policy_file_make(&p, &cfg, "p.json", &out), ZTNA_ECONFIG);
+  assert_null(p);
+  assert_string_equal(
+      out.s, "p.json:2: tests[0]: failed: agent spiffe://d/agent/a, service s, "
+             "icmp port 0: expected allowed, got not-allowed\n"
+             "p.json:4: tests[2]: failed: agent spiffe://d/agent/b, service s, "
+             "tcp port 1: expected revoked, got not-allowed\n");
+  sbuf_done(&out);
+  policy_file_free(&cfg);
+}
+
 static void mistakes_of_a_policy_are_told(void **state) {
   policy_says("{}", ": needs \"rules\": list of who may use what");
   policy_says("{\"groups\": {\"staff\": [\"*\"]}, \"rules\": [\n{\"name\": "
@@ -683,8 +746,24 @@ static void mistakes_of_a_policy_are_told(void **state) {
   policy_says("{\"rules\": [], \"tests\": [\n{\"agent\": "
               "\"spiffe://d/agent/a\", \"service\": \"s\", \"protocol\": "
               "\"icmp\", \"expect\": \"forbidden\"}]}",
-              ":2: tests[0].expect: want \"allowed\", \"not-allowed\" or "
-              "\"port-not-allowed\", got \"forbidden\"");
+              ":2: tests[0].expect: want \"allowed\", \"not-allowed\", "
+              "\"port-not-allowed\" or \"revoked\", got \"forbidden\"");
+  policy_says(RULE("\"until\": \"tomorrow\""),
+              ":1: rules[0].until: want a UTC time like "
+              "\"2026-12-31T18:00:00Z\", or a date, got \"tomorrow\"");
+  policy_says(RULE("\"until\": 5"),
+              ":1: rules[0].until: want a UTC time like "
+              "\"2026-12-31T18:00:00Z\", or a date, got 5");
+  policy_says(RULE("\"limits\": {\"rates\": 5}"),
+              ":1: rules[0].limits: unknown key \"rates\"; did you mean "
+              "\"rate\"?");
+  policy_says(RULE("\"limits\": {\"routes\": 0}"),
+              ":1: rules[0].limits.routes: want an integer from 1 to 1000, "
+              "got 0");
+  policy_says("{\"revoked\": [\n\"5f\", \"laptop-7\"], \"rules\": []}",
+              ":2: revoked[1]: want a SPIFFE ID, a pattern like "
+              "\"spiffe://example.org/agent/*\", or a certificate's serial "
+              "number in hexadecimal, got \"laptop-7\"");
 }
 
 #define FILES(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
@@ -715,6 +794,9 @@ int main(void) {
       FILES(files_that_are_missing_or_wrong_are_told),
       cmocka_unit_test(the_documented_policy_loads),
       cmocka_unit_test(groups_stand_for_their_members),
+      cmocka_unit_test(rules_have_ends_and_limits),
+      cmocka_unit_test(who_is_revoked_is_a_pattern_or_a_number),
+      cmocka_unit_test(tests_that_fail_are_told),
       cmocka_unit_test(mistakes_of_a_policy_are_told),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
