@@ -31,11 +31,12 @@ json_t *relay_api_self(struct session *s) {
   struct relay *r = s->relay;
   const struct identity *peer = relay_session_peer(s);
   json_t *o = json_pack(
-      "{s:s, s:I, s:o, s:s, s:s, s:[s, s], s:o, s:I, s:o}", "identity",
+      "{s:s, s:I, s:o, s:s, s:s, s:[s, s, s], s:o, s:I, s:o}", "identity",
       peer->spiffe, "not_after", (json_int_t)peer->not_after, "observed",
       relay_json_addr(&s->remote), "relay", tls_identity(r->o.tls)->spiffe,
-      "version", ZTNA_VERSION, "features", "resume", "health", "limits",
-      limits(), "time", (json_int_t)relay_unix(r), "relays", relays(r));
+      "version", ZTNA_VERSION, "features", "resume", "health", "renew",
+      "limits", limits(), "time", (json_int_t)relay_unix(r), "relays",
+      relays(r));
   if (o && s->role == ROLE_AGENT)
     json_object_set_new(o, "addresses",
                         relay_json_ips(s->party->addrs, s->party->n_addrs));

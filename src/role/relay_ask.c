@@ -231,11 +231,18 @@ static void send(struct relay *r, struct ask *a) {
   relay_session_hurry(s);
 }
 
+/* One that renews a route has its grant there, and wants another here. */
+static struct grant *made_for_others(const struct ask *a,
+                                     const struct meeting *m) {
+  if (a->renews) return relay_meeting_grant(m, a->service);
+  return relay_grant_find(a->agent, a->service, m->end[1]->spiffe);
+}
+
 /* The first of the queue, unless another one's grant is what it wants. */
 static void turn(struct relay *r, struct meeting *m) {
   struct ask *a;
   while ((a = STAILQ_FIRST(&m->asks)) && !a->asked) {
-    struct grant *g = relay_grant_find(a->agent, a->service, m->end[1]->spiffe);
+    struct grant *g = made_for_others(a, m);
     if (!g) {
       send(r, a);
       return;
@@ -252,8 +259,41 @@ void relay_ask_join(struct relay *r, struct ask *a, struct meeting *m) {
   if (STAILQ_FIRST(&m->asks) == a) turn(r, m);
 }
 
+/* The route that it renews, as long as that is there. */
+static struct meeting *former_of(struct relay *r, const struct ask *a) {
+  struct meeting *m = a->renews ? relay_meeting_find(r, a->former) : NULL;
+  return m && m->end[0] == a->agent ? m : NULL;
+}
+
+/* The same two on another route: nothing new begins, so health and draining are
+ * not asked for. */
+static void renew(struct relay *r, struct ask *a,
+                  const struct meeting *former) {
+  struct party *c = former->end[1];
+  struct meeting *m = relay_meeting_beside(former);
+  enum reason why = REASON_NO_CONNECTOR;
+  if (was_tried(a, c)) {
+    relay_ask_refuse(r, a, REASON_CONNECTOR_REFUSED, NULL);
+    return;
+  }
+  if (!a->agent->session || !relay_session_reaches(c->session) ||
+      !relay_service_offer(a->service, c))
+    m = NULL;
+  else if (!m)
+    m = relay_meeting_new(r, a->agent, c, NULL, &why);
+  if (m)
+    relay_ask_join(r, a, m);
+  else
+    relay_ask_refuse(r, a, why, NULL);
+}
+
 void relay_ask_go(struct relay *r, struct ask *a) {
   enum reason why = REASON_NONE;
+  const struct meeting *former = former_of(r, a);
+  if (former) {
+    renew(r, a, former);
+    return;
+  }
   struct grant *g = relay_grant_find(a->agent, a->service, a->connector);
   if (g && relay_grant_is_open(g)) {
     succeed(r, a, g);
@@ -345,6 +385,7 @@ static void agreed(struct relay *r, struct ask *a) {
     relay_ask_refuse(r, a, REASON_TOO_MANY_ROUTES, NULL);
     return;
   }
+  if (former_of(r, a) && !m->open) r->n.n_routes_renewed++;
   relay_meeting_open(r, m);
   if (a->changed) relay_events_grant(m->end[1], "grant-changed", g);
   STAILQ_REMOVE_HEAD(&m->asks, of_meeting);

@@ -171,6 +171,8 @@ void relay_grant_respond(struct relay *r, struct h3_req *req, struct grant *g) {
 struct wish { /* a request's members */
   const char *service, *connector, *resume;
   const char *avoid; /* a connector that the agent does not reach */
+  bool renews;       /* wants another route than this one: */
+  uint8_t former[RELAY_ID_LEN];
   uint8_t instance[RELAY_ID_LEN];
 };
 
@@ -178,6 +180,7 @@ struct wish { /* a request's members */
 static const char *wish_read(struct wish *w, const json_t *body) {
   const json_t *connector = json_object_get(body, "connector");
   const json_t *resume = json_object_get(body, "resume");
+  const json_t *renew = json_object_get(body, "renew");
   const char *hex = json_string_value(json_object_get(body, "instance"));
   w->service = json_string_value(json_object_get(body, "service"));
   w->connector = json_string_value(connector);
@@ -190,6 +193,10 @@ static const char *wish_read(struct wish *w, const json_t *body) {
     return "connector: want a SPIFFE ID";
   if (resume && !json_is_null(resume) && !w->resume)
     return "resume: want a ticket";
+  w->renews = renew && !json_is_null(renew);
+  if (w->renews &&
+      !hex_parse(w->former, RELAY_ID_LEN, json_string_value(renew)))
+    return "renew: want 32 hex digits";
   return NULL;
 }
 
@@ -197,6 +204,32 @@ static void refuse(struct session *s, struct h3_req *req, const char *service,
                    enum reason why, const char *detail) {
   relay_ask_log(s->relay, s->party, service, why, detail);
   h3_problem(req, why, detail);
+}
+
+/* The agent's route to the connector it names; NULL: none is to be renewed. */
+static struct meeting *former_of(const struct session *s,
+                                 const struct wish *w) {
+  struct meeting *m =
+      w->renews ? relay_meeting_find(s->relay, w->former) : NULL;
+  if (!m || m->end[0] != s->party) return NULL;
+  if (w->connector && strcmp(w->connector, m->end[1]->spiffe)) return NULL;
+  return m;
+}
+
+static void renew(struct session *s, struct h3_req *req, struct service *v,
+                  const struct permission *may, const struct meeting *former) {
+  struct relay *r = s->relay;
+  struct ask *a = relay_ask_new(r, s->party, req, v, may);
+  if (!a) {
+    refuse(s, req, v->id, REASON_INTERNAL, NULL);
+    return;
+  }
+  a->renews = true;
+  memcpy(a->former, former->r.id, RELAY_ID_LEN);
+  if ((a->connector = strdup(former->end[1]->spiffe)))
+    relay_ask_go(r, a);
+  else
+    relay_ask_refuse(r, a, REASON_INTERNAL, NULL);
 }
 
 static void start(struct session *s, struct h3_req *req, struct service *v,
@@ -237,10 +270,36 @@ static bool will_do(const struct grant *g, const struct wish *w) {
          !relay_session_reaches(connector->session);
 }
 
+/* The grant that answers at once; NULL: a connector is asked. */
+static struct grant *at_hand(const struct session *s, const struct service *v,
+                             const struct wish *w,
+                             const struct meeting *former) {
+  struct meeting *m = former ? relay_meeting_beside(former) : NULL;
+  struct grant *g;
+  if (former) return m ? relay_meeting_grant(m, v) : NULL;
+  g = relay_grant_find(s->party, v, w->avoid ? w->avoid : w->connector);
+  return g && will_do(g, w) ? g : NULL;
+}
+
+/* A renewal doubles grants until the old route is given back. Those still there
+ * are not counted against new ones; all together they have a limit, too. */
+static bool has_room(const struct party *agent, bool renews) {
+  size_t n = agent->n_grants;
+  struct meeting *m;
+  struct grant *g;
+  if (n >= 2 * RELAY_GRANTS) return false;
+  LIST_FOREACH(m, &agent->meetings, of_end[0]) {
+    if (relay_meeting_between(agent, m->end[1]) == m) continue;
+    LIST_FOREACH(g, &m->grants, of_meeting) n--;
+  }
+  return renews || n < RELAY_GRANTS;
+}
+
 static void judge_service(struct session *s, struct h3_req *req,
                           struct service *v, const struct wish *w) {
   struct relay *r = s->relay;
   struct permission may;
+  struct meeting *former = former_of(s, w);
   struct grant *g;
   enum reason why;
 
@@ -249,12 +308,12 @@ static void judge_service(struct session *s, struct h3_req *req,
     refuse(s, req, v->id, why,
            named ? NULL
                  : "the certificate limits this agent to other services");
-  } else if ((g = relay_grant_find(s->party, v,
-                                   w->avoid ? w->avoid : w->connector)) &&
-             will_do(g, w)) {
+  } else if ((g = at_hand(s, v, w, former))) {
     relay_grant_respond(r, req, g);
-  } else if (s->party->n_grants >= RELAY_GRANTS) {
+  } else if (!has_room(s->party, former)) {
     refuse(s, req, v->id, REASON_TOO_MANY_ROUTES, "64 grants per agent");
+  } else if (former) {
+    renew(s, req, v, &may, former);
   } else {
     start(s, req, v, &may, w);
   }

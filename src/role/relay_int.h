@@ -165,6 +165,8 @@ struct ask {
   struct permission may;
   uint8_t grant_id[RELAY_ID_LEN];
   char *connector; /* SPIFFE of the only one wanted; NULL: any */
+  bool renews;     /* wants a grant on another route than this one: */
+  uint8_t former[RELAY_ID_LEN];
   uint8_t tried[RELAY_TRIES][RELAY_ID_LEN]; /* keys of connectors */
   unsigned n_tried;
   enum reason declined;        /* why the last one did; NONE */
@@ -183,6 +185,7 @@ struct ask {
 
 struct relay_counters {
   uint64_t n_requests, n_grants_made, n_grants_renewed, n_resumed;
+  uint64_t n_routes_renewed;
   uint64_t n_asks, n_answers_late;
   uint64_t refused_grants[REASON_N];
   uint64_t refused_requests[REASON_N];
@@ -385,8 +388,14 @@ bool relay_health_read(const json_t *text, bool *up);
 /* --- relay_meeting.c --- */
 
 struct meeting *relay_meeting_find(struct relay *r, const uint8_t *id);
+/* The newest one: while a route is renewed there are two. */
 struct meeting *relay_meeting_between(const struct party *agent,
                                       const struct party *connector);
+/* The newest other one between the same two; NULL: there is none. */
+struct meeting *relay_meeting_beside(const struct meeting *m);
+/* NULL: none for this service. */
+struct grant *relay_meeting_grant(const struct meeting *m,
+                                  const struct service *s);
 /* Minted anew, or with the id and handles of a ticket. NULL with *why. */
 struct meeting *relay_meeting_new(struct relay *r, struct party *agent,
                                   struct party *connector,

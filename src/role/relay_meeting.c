@@ -19,6 +19,21 @@ struct meeting *relay_meeting_between(const struct party *agent,
   return NULL;
 }
 
+struct meeting *relay_meeting_beside(const struct meeting *m) {
+  struct meeting *o;
+  LIST_FOREACH(o, &m->end[0]->meetings, of_end[0])
+  if (o != m && o->end[1] == m->end[1]) return o;
+  return NULL;
+}
+
+struct grant *relay_meeting_grant(const struct meeting *m,
+                                  const struct service *s) {
+  struct grant *g;
+  LIST_FOREACH(g, &m->grants, of_meeting)
+  if (g->service == s) return g;
+  return NULL;
+}
+
 /* --- making */
 
 /* Until it is open its ends have no addresses: the table drops what comes. */

@@ -32,6 +32,8 @@ static const struct metric metrics[] = {
      OWN(ended_routes)},
     {"ztna_relay_routes_resumed_total", "routes that tickets brought back",
      METRIC_COUNTER, OWN(n_resumed)},
+    {"ztna_relay_routes_renewed_total", "routes made beside a former one",
+     METRIC_COUNTER, OWN(n_routes_renewed)},
     {"ztna_relay_grants", "grants now", METRIC_GAUGE, OWN(n_grants)},
     {"ztna_relay_grants_made_total", "grants made", METRIC_COUNTER,
      OWN(n_grants_made)},
