@@ -1,7 +1,8 @@
 #!/bin/bash
 # probe.sh - `ztna probe` tells a person what the network allows: without NAT and
 # behind two kinds of it, with a relay, a plain server or nobody there, with a
-# certificate and without. (Every kind of NAT: nat/probe.sh.)
+# certificate and without. (Every kind of NAT: nat/probe.sh.) What takes longer is
+# told by probe_long.sh.
 #
 #   agent 192.168.1.1 - .2 gate 192.168.3.1 - .2 relay
 cd "$(dirname "$0")/../.." || exit 1
@@ -207,6 +208,8 @@ nobody_to_ask() { probe 2 && grep -q "nobody to ask" "$T/probe.err"; }
 no_such_file() { probe 3 --config "$T/missing.json"; }
 wrong_flag() { probe 2 --jsn $RELAY && grep -q -- --json "$T/probe.err"; }
 
+longer() { [ -z "${ALL:-}" ] || check "$@"; }
+
 network
 count_strays
 pki || { not_ok pki "$(cat "$T/cert.out")"; exit 1; }
@@ -218,24 +221,24 @@ wait_for 5 is_ready relay
 check without_nat_the_address_is_its_own no_nat
 check the_relay_is_told_of_in_full tells_of_the_relay
 check the_report_is_json speaks_json
-check large_packets_that_are_lost_are_noticed small_packets
-check loss_is_measured_and_confuses_nothing loses
+longer large_packets_that_are_lost_are_noticed small_packets
+longer loss_is_measured_and_confuses_nothing loses
 check a_home_router_is_port_restricted port_restricted
 check a_nat_with_random_ports_is_symmetric symmetric
 check blocked_udp_is_told_within_five_seconds blocked
-check a_relay_is_asked_over_ipv6 by_ipv6
-check one_relay_of_two_is_degraded one_of_two
-check an_agent_with_the_same_certificate_is_not_disturbed beside_the_agent
-check a_relay_that_is_not_the_one_named_is_refused wrong_name
+longer a_relay_is_asked_over_ipv6 by_ipv6
+longer one_relay_of_two_is_degraded one_of_two
+longer an_agent_with_the_same_certificate_is_not_disturbed beside_the_agent
+longer a_relay_that_is_not_the_one_named_is_refused wrong_name
 check without_a_certificate_stun_is_enough no_certificate
-check it_needs_no_root as_nobody
+longer it_needs_no_root as_nobody
 if command -v turnserver >/dev/null; then
-  check a_plain_server_tells_the_address plain_server
+  longer a_plain_server_tells_the_address plain_server
 else
   echo "skip a_plain_server_tells_the_address needs turnserver"
 fi
-check the_lifetime_of_a_mapping_is_measured holes_last
-check retry_is_told retries
+longer the_lifetime_of_a_mapping_is_measured holes_last
+longer retry_is_told retries
 check nothing_was_sent_to_anybody_else eval '[ "$(strays)" = 0 ]'
 check a_relay_that_does_not_run_is_unreachable no_relay
 check a_name_that_is_none_is_unreachable no_name

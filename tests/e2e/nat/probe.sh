@@ -1,6 +1,6 @@
 #!/bin/bash
-# probe.sh [CLASS...] - behind routers of every class `ztna probe` says what the
-# class is, asking a relay, and asking coturn's server without a certificate. All
+# probe.sh [CLASS...] (make check-long) - behind routers of every class `ztna probe`
+# says what the class is, asking a relay, and asking coturn's server without a certificate. All
 # of them by default, some at a time.
 cd "$(dirname "$0")/../../.." || exit 1
 . tests/e2e/nat/lab.sh
