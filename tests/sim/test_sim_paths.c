@@ -159,9 +159,11 @@ static void relays_that_die_in_turn_are_survived(void **state) {
 static void tcp_goes_on_over_the_other_relay(void **state) {
   struct sim *w = steady_two();
   struct tcp_app *down = open_to(w, TCP_PORT, TCP_SOURCE, 0, 20 << 20);
-  struct tcp_app *up = open_to(w, TCP_PORT, TCP_SINK, 20 << 20, 0);
+  struct tcp_app *up = open_to(w, TCP_PORT, TCP_SINK, 8 << 20, 0);
 
   sim_run(w, 300 * MS);
+  assert_false(tcp_is_complete(down));
+  assert_false(tcp_is_complete(up));
   stop_relay(w, uses_second(w));
   assert_completes(w, down, 60 * SEC);
   assert_completes(w, up, 60 * SEC);
@@ -313,11 +315,11 @@ static void tcp_runs_through_every_change_of_path(void **state) {
   struct vnet_host *h = w->agents[0].node.host;
   struct tcp_app *down, *up, *keys;
 
-  h->up.pipe = vnet_pipe(w->net, 50 * 1000000, 256 * 1024);
-  h->down.pipe = vnet_pipe(w->net, 50 * 1000000, 256 * 1024);
+  h->up.pipe = vnet_pipe(w->net, 15 * 1000000, 128 * 1024);
+  h->down.pipe = vnet_pipe(w->net, 15 * 1000000, 128 * 1024);
   assert_true(sim_until(w, has_answer, NULL, 5 * SEC));
-  down = open_to(w, TCP_PORT, TCP_SOURCE, 0, 100 << 20);
-  up = open_to(w, TCP_PORT, TCP_SINK, 20 << 20, 0);
+  down = open_to(w, TCP_PORT, TCP_SOURCE, 0, 40 << 20);
+  up = open_to(w, TCP_PORT, TCP_SINK, 8 << 20, 0);
   keys = tcp_keys(w, 0, "echo", 20 * MS);
   assert_true(sim_until(w, uses_direct, NULL, 2 * SEC));
   for (int i = 0; i < 2; i++) {
