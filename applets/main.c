@@ -14,6 +14,7 @@ extern const struct applet applet_connector;
 extern const struct applet applet_agent;
 extern const struct applet applet_probe;
 extern const struct applet applet_status;
+extern const struct applet applet_audit;
 extern const struct applet applet_cert;
 extern const struct applet applet_check_config;
 extern const struct applet applet_demo;
@@ -21,8 +22,9 @@ extern const struct applet applet_version;
 extern const struct applet applet_help_command;
 
 const struct applet *const applets[] = {
-    &applet_relay,   &applet_connector,    &applet_agent,        &applet_probe,
-    &applet_status,  &applet_cert,         &applet_check_config, &applet_demo,
+    &applet_relay,   &applet_connector,    &applet_agent,
+    &applet_probe,   &applet_status,       &applet_audit,
+    &applet_cert,    &applet_check_config, &applet_demo,
     &applet_version, &applet_help_command,
 };
 const size_t n_applets = sizeof(applets) / sizeof(*applets);

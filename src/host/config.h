@@ -4,6 +4,7 @@
 #define ZTNA_HOST_CONFIG_H
 
 #include "base/log.h"
+#include "host/audit.h"
 #include "host/flags.h"
 #include "host/logger.h"
 #include "part/policy.h"
@@ -64,6 +65,7 @@ struct relay_config {
   uint32_t max_routes;
   uint64_t route_rate;  /* bytes/s of one route; 0: no limit */
   uint64_t route_burst; /* bytes */
+  struct audit_config audit;
 };
 
 struct backend_config {
@@ -121,6 +123,7 @@ struct connector_config {
   uint32_t max_tcp_flows, max_tcp_flows_per_agent;
   uint64_t max_buffered;    /* bytes kept for TCP flows */
   uint64_t connect_timeout; /* ns */
+  struct audit_config audit;
 };
 
 struct agent_config {

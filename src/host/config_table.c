@@ -137,6 +137,21 @@ static const char help_port_mapping[] =
     "ask the router for a port that leads here, by NAT-PMP and UPnP, which "
     "makes direct paths likelier; it is given back at the end";
 
+/* --- what relay and connector share */
+
+static const struct field audit_fields[] = {
+    FIELD(audit_config, file, .type = F_FILE,
+          .help = "append who used what here, see ztna audit"),
+    FIELD(audit_config, rotate, .type = F_SIZE, .min = 64 << 10,
+          .max = INT64_C(1) << 40, .dflt = "64MiB",
+          .help = "begin a new file when it would be larger"),
+    FIELD(audit_config, keep, .type = F_INT, .min = 1, .max = 10000,
+          .dflt = "10", .help = "former files, FILE.1 the youngest"),
+    FIELD_END,
+};
+
+static const char help_audit[] = "who used what, in a file";
+
 /* --- relay */
 
 static const struct field relay_service_fields[] = {
@@ -182,6 +197,8 @@ const struct field config_relay_fields[] = {
     FIELD(relay_config, route_burst, .type = F_SIZE, .min = 64 << 10,
           .max = 1 << 30, .dflt = "1MiB",
           .help = "bytes a route may send at once above its rate"),
+    FIELD(relay_config, audit, .type = F_OBJECT, .fields = audit_fields,
+          .help = help_audit),
     FIELD_END,
 };
 
@@ -289,6 +306,8 @@ const struct field config_connector_fields[] = {
     FIELD(connector_config, connect_timeout, .type = F_NS, .min = 100 * MS,
           .max = 120 * SEC, .dflt = "5s",
           .help = "wait this long for a TCP backend"),
+    FIELD(connector_config, audit, .type = F_OBJECT, .fields = audit_fields,
+          .help = help_audit),
     FIELD_END,
 };
 

@@ -12,6 +12,7 @@
 #include <ztna/err.h>
 
 #include "base/glob.h"
+#include "base/hex.h"
 #include "transport/cert.h"
 
 static const char *const role_names[] = {
@@ -118,6 +119,9 @@ static int read_cert(struct identity *id, const DecodedCert *cert) {
   for (const DNS_entry *e = cert->altNames; e; e = e->next)
     if ((rc = add_name(id, e)) < 0) return rc;
   if (id->role == ROLE_NONE) return ZTNA_EMALFORMED;
+  if (cert->serialSz < 0 || cert->serialSz > IDENTITY_SERIAL_MAX)
+    return ZTNA_EMALFORMED;
+  hex_print(cert->serial, (size_t)cert->serialSz, id->serial);
   rc = cert_read_time(&id->not_before, cert->beforeDate, cert->beforeDateLen);
   if (rc < 0) return rc;
   return cert_read_time(&id->not_after, cert->afterDate, cert->afterDateLen);

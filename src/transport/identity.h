@@ -13,6 +13,7 @@ enum {
   IDENTITY_SPIFFE_MAX = 255,
   IDENTITY_MAX_DNS = 64,
   IDENTITY_MAX_IPS = 16,
+  IDENTITY_SERIAL_MAX = 32, /* bytes; RFC 5280, 4.1.2.2 allows 20 */
 };
 
 struct identity {
@@ -24,8 +25,9 @@ struct identity {
   size_t n_dns;
   struct ztna_addr ips[IDENTITY_MAX_IPS]; /* port 0 */
   size_t n_ips;
-  int64_t not_before, not_after; /* seconds since 1970 */
-  uint8_t sha256[32];            /* of the DER */
+  int64_t not_before, not_after;            /* seconds since 1970 */
+  uint8_t sha256[32];                       /* of the DER */
+  char serial[2 * IDENTITY_SERIAL_MAX + 1]; /* hexadecimal, lower case */
 };
 
 const char *role_name(enum role r);    /* "relay"; "none" */

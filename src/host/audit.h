@@ -1,0 +1,48 @@
+/* audit.h - the audit log of a role (docs/AUDIT.md): the loop hands records
+ * over, a thread writes them. The loop never waits: what finds no room, since
+ * the disk is full or too slow, is counted and told by the next record that is
+ * written. NULL instead of a log is fine everywhere: nothing is recorded. */
+#ifndef ZTNA_HOST_AUDIT_H
+#define ZTNA_HOST_AUDIT_H
+
+#include <jansson.h>
+
+#include "base/audit.h"
+#include "base/sbuf.h"
+
+enum {
+  AUDIT_ROOM = 4 << 20,  /* bytes that may wait for the thread */
+  AUDIT_QUEUE = 1 << 16, /* records that may wait in a core */
+};
+
+struct audit_config {
+  char *file;      /* NULL: nothing is recorded */
+  uint64_t rotate; /* bytes of one file */
+  uint32_t keep;   /* former files */
+};
+
+struct audit;
+
+/* *to NULL and 0 when the configuration names no file. An error is logged: who
+ * was told to keep a log must not start without. role and identity: for the
+ * first record of each file. */
+int audit_open(struct audit **to, const struct audit_config *c,
+               const char *role, const char *identity);
+/* The same with so many bytes of room; for tests. */
+int audit_open_sized(struct audit **to, const struct audit_config *c,
+                     const char *role, const char *identity, size_t room);
+/* Writes what waits, a disk that takes nothing is not waited for. */
+void audit_close(struct audit *a);
+
+/* Never blocks for the disk. */
+void audit_write(struct audit *a, const struct audit_record *r);
+/* So many were lost before they came here. */
+void audit_lose(struct audit *a, uint64_t n);
+/* All that a core has. */
+void audit_drain(struct audit *a, struct audit_queue *q);
+
+/* For `ztna status`; null without a log. */
+json_t *audit_status(struct audit *a);
+void audit_metrics(struct audit *a, struct sbuf *out);
+
+#endif
