@@ -330,7 +330,7 @@ static int begin_file(struct audit_file *f) {
 /* One that cannot be begun must not end the log: the old one grows by an eighth
  * before the next attempt. */
 int audit_file_add(struct audit_file *f, const char *body, size_t len) {
-  if (f->size && f->size + f->out_len + AUDIT_LINE_MAX > f->rotate_at) {
+  if (f->size + f->out_len + AUDIT_LINE_MAX > f->rotate_at) {
     int rc = audit_file_write(f);
 
     if (rc < 0) return rc;
