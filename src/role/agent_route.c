@@ -223,7 +223,8 @@ static struct service *open_service(struct link *l) {
  * is only a change of path. */
 void agent_routes_tick(struct link *l, uint64_t now) {
   struct ztna_agent *a = l->owner;
-  struct service *s = ways_work(&l->ways) ? open_service(l) : NULL;
+  struct service *s = open_service(l);
+  bool works = ways_work(&l->ways);
 
   for (size_t i = 0; s && i < a->n_uplinks; i++) {
     struct agent_way *w;
@@ -231,6 +232,7 @@ void agent_routes_tick(struct link *l, uint64_t now) {
     if (!a->held[i] || !uplink_is_up(a->uplinks[i])) continue;
     w = way_over(l, i);
     if (!w || w->asked || (w->route[0] && !w->stale)) continue;
+    if (!works && !w->stale && i == a->current) continue; /* asked anyway */
     if (now >= w->ask_at) ask(w, s);
     if (!w->asked) w->ask_at = time_min(now + ASK_AGAIN, w->ask_at);
     if (w->ask_at > now) a->sweep_at = time_min(a->sweep_at, w->ask_at);

@@ -139,6 +139,22 @@ static void the_death_of_the_other_relay_is_not_noticed(void **state) {
   done(w);
 }
 
+/* Nobody has noticed yet that the other one has lost its routes. */
+static void
+a_relay_that_was_started_again_stands_in_for_the_other(void **state) {
+  struct sim *w = steady_two();
+  uint32_t from = app_of(w)->n_asks;
+  bool second = uses_second(w);
+
+  stop_relay(w, !second);
+  start_relay(w, !second);
+  sim_run(w, 8 * SEC); /* the connector has */
+  stop_relay(w, second);
+  sim_run(w, 5 * SEC);
+  assert_in_range(longest_gap(app_of(w), from - 10), 0, 1500);
+  done(w);
+}
+
 static void relays_that_die_in_turn_are_survived(void **state) {
   struct sim *w = steady_two();
   uint32_t from = app_of(w)->n_asks;
@@ -465,6 +481,7 @@ int main(void) {
       TEST(a_link_in_use_has_a_path_over_each_relay),
       TEST(the_death_of_a_relay_is_only_a_change_of_path),
       TEST(the_death_of_the_other_relay_is_not_noticed),
+      TEST(a_relay_that_was_started_again_stands_in_for_the_other),
       TEST(relays_that_die_in_turn_are_survived),
       TEST(tcp_goes_on_over_the_other_relay),
       TEST(easy_networks_let_a_direct_path_through),
