@@ -60,6 +60,10 @@ static void print_fingerprint(const uint8_t hash[32]) {
   printf("\n");
 }
 
+static void print_serial(const struct identity *id) {
+  printf("  serial       %s\n", id->serial); /* as in `revoked` of a policy */
+}
+
 static void print_names(const struct identity *id) {
   char ip[ZTNA_ADDR_STRLEN];
   const char *between = "  names        ";
@@ -99,6 +103,7 @@ static void print_services(const struct identity *id) {
 void cert_print_identity(const struct identity *id) {
   print_services(id);
   print_names(id);
+  print_serial(id);
   print_validity(id->not_before, id->not_after);
   print_fingerprint(id->sha256);
 }
@@ -153,6 +158,7 @@ static json_t *json_leaf(const struct identity *id) {
                         "trust_domain", id->trust_domain, "role",
                         role_name(id->role), "name", id->name);
   json_names(j, id);
+  json_object_set_new(j, "serial", json_string(id->serial));
   json_common(j, id->not_before, id->not_after, id->sha256);
   return j;
 }

@@ -74,6 +74,7 @@ static enum quic_retry retry_of(enum config_retry r) {
 static int make_relay(struct program *p) {
   const struct relay_config *c = &p->config->relay;
   struct relay_fixed_service *fixed = calloc(c->n_services + 1, sizeof(*fixed));
+  uint64_t wall = clock_wall();
   struct relay_options o = {
       .tls = p->tls,
       .rng = &clock_rng,
@@ -89,7 +90,8 @@ static int make_relay(struct program *p) {
       .n_relays = c->n_relays,
       .stun = p->ports.pairs,
       .n_stun = p->ports.n_pairs,
-      .unix_at_start = (int64_t)(clock_wall() / SEC),
+      .unix_at_start = (int64_t)(wall / SEC),
+      .ns_at_start = (uint32_t)(wall % SEC),
   };
   if (!fixed) return EXIT_FAILED;
   for (size_t i = 0; i < c->n_services; i++)

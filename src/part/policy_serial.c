@@ -24,6 +24,7 @@ bool policy_serial_parse(struct policy_serial *s, const char *text) {
   uint8_t half[2 * POLICY_SERIAL_MAX]; /* a digit each */
   uint8_t bytes[POLICY_SERIAL_MAX] = {0};
   size_t n = 0, since_colon = 0;
+  s->len = 0;
   for (const char *c = text; *c; c++) {
     if (*c == ':' && since_colon == 2 && c[1]) {
       since_colon = 0;

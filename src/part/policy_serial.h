@@ -7,15 +7,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { POLICY_SERIAL_MAX = 20 }; /* RFC 5280, 4.1.2.2 */
+enum { POLICY_SERIAL_MAX = 32 }; /* RFC 5280 asks for 20 at most */
 
 struct policy_serial {
   uint8_t bytes[POLICY_SERIAL_MAX]; /* without leading zeros */
   size_t len;                       /* 0: none */
 };
 
-/* Hexadecimal, 40 digits at most, in either case, with or without colons
- * between bytes: "5F:0a:91", "5f0a91". False for anything else. */
+/* Hexadecimal, 64 digits at most, in either case, with or without colons
+ * between bytes: "5F:0a:91", "5f0a91". False, and none, for anything else. */
 bool policy_serial_parse(struct policy_serial *s, const char *text);
 /* Out of a certificate, big-endian; one that is too long is cut to none. */
 struct policy_serial policy_serial_of(const uint8_t *bytes, size_t len);

@@ -20,6 +20,9 @@ enum { QUEUE_LEN = 1024 };
 
 /* Burst is counted in units of 1/SEC byte, which must fit in 64 bits. */
 #define BURST_MAX (UINT64_C(1) << 34)
+/* Of a route with a limit of its own: at first, and at least later. */
+#define LIMIT_START (UINT64_C(16) << 10)
+#define LIMIT_BURST (UINT64_C(64) << 10)
 
 struct train {
   struct route_end *to; /* NULL: its route was deleted while it waited */
@@ -33,9 +36,8 @@ struct train {
 struct route_table {
   struct map handles; /* to struct route_end */
   size_t max_routes;
-  uint64_t rate;       /* bytes/s, 0: no limit */
-  uint64_t burst;      /* in 1/SEC bytes, as route.tokens */
-  uint64_t full_after; /* ns in which an empty bucket fills */
+  uint64_t rate;  /* bytes/s, 0: no limit */
+  uint64_t burst; /* in 1/SEC bytes, as route.tokens */
   struct route_stats stats;
   size_t head, n; /* of the queue, a ring */
   struct train queue[QUEUE_LEN];
@@ -67,7 +69,6 @@ struct route_table *route_table_new(size_t max_routes, uint64_t rate,
   t->max_routes = max_routes;
   t->rate = rate;
   t->burst = (burst < BURST_MAX ? burst : BURST_MAX) * SEC;
-  t->full_after = rate ? t->burst / rate : 0;
   return t;
 }
 
@@ -87,10 +88,29 @@ int route_add(struct route_table *t, struct route *r) {
     }
     r->end[i].route = r;
   }
-  r->tokens = t->burst;
+  r->rate = t->rate;
+  r->tokens = r->burst = t->burst;
   r->filled_at = 0;
   t->stats.n_routes++;
   return 0;
+}
+
+void route_limit(const struct route_table *t, struct route *r, uint64_t rate,
+                 uint64_t now) {
+  bool had_own = r->rate != t->rate;
+  bool own = rate && (!t->rate || rate < t->rate);
+  uint64_t burst = rate / 4 > LIMIT_BURST ? rate / 4 : LIMIT_BURST;
+  if (burst > BURST_MAX) burst = BURST_MAX;
+  burst *= SEC;
+  if (!own || (t->rate && burst > t->burst)) burst = t->burst;
+  if (own && !had_own) {
+    r->tokens = LIMIT_START * SEC;
+    r->filled_at = now;
+  }
+  if (had_own && !own) r->tokens = burst;
+  if (r->tokens > burst) r->tokens = burst;
+  r->rate = own ? rate : t->rate;
+  r->burst = burst;
 }
 
 static void queue_forget(struct route_table *t, const struct route *r) {
@@ -121,18 +141,18 @@ const struct route_stats *route_stats(const struct route_table *t) {
 
 /* --- feed */
 
-static void refill(const struct route_table *t, struct route *r, uint64_t now) {
+static void refill(struct route *r, uint64_t now) {
   if (now <= r->filled_at) return;
   uint64_t elapsed = now - r->filled_at;
   r->filled_at = now;
-  /* Below full_after the product stays below burst, so nothing overflows. */
-  uint64_t more = elapsed < t->full_after ? elapsed * t->rate : t->burst;
-  r->tokens = more < t->burst - r->tokens ? r->tokens + more : t->burst;
+  /* In less than an empty bucket takes the product stays below burst, so
+   * nothing overflows. */
+  uint64_t more = elapsed < r->burst / r->rate ? elapsed * r->rate : r->burst;
+  r->tokens = more < r->burst - r->tokens ? r->tokens + more : r->burst;
 }
 
-static bool take_tokens(const struct route_table *t, struct route *r,
-                        uint32_t len) {
-  if (!t->rate) return true;
+static bool take_tokens(struct route *r, uint32_t len) {
+  if (!r->rate) return true;
   if (r->tokens < len * SEC) return false;
   r->tokens -= len * SEC;
   return true;
@@ -152,7 +172,7 @@ static void run_begin(const struct route_table *t, struct run *u,
   u->to = route_find(t, handle);
   if (!u->to) return;
   u->right_source = source_is_right(u->to, u->d);
-  if (u->right_source && t->rate) refill(t, u->to->route, u->now);
+  if (u->right_source && u->to->route->rate) refill(u->to->route, u->now);
 }
 
 static bool run_has(const struct run *u, const uint8_t *handle) {
@@ -175,7 +195,7 @@ static enum reason segment_queue(struct route_table *t, struct run *u,
     t->stats.n_overflows++;
     return REASON_RATE_LIMITED;
   }
-  if (!take_tokens(t, u->to->route, len)) return REASON_RATE_LIMITED;
+  if (!take_tokens(u->to->route, len)) return REASON_RATE_LIMITED;
   if (joins) {
     u->open->len += len;
     u->open->n++;

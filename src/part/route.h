@@ -23,6 +23,7 @@ struct route {
   uint8_t id[ROUTE_ID_LEN];
   struct route_end end[2];    /* 0 the agent, 1 the connector */
   uint64_t tokens, filled_at; /* 1/SEC bytes (so filling never rounds); ns */
+  uint64_t rate, burst;       /* bytes/s, 0: no limit; as tokens */
   uint64_t last_at;           /* last packet forwarded */
   void *ud;                   /* the owner's */
 };
@@ -48,6 +49,12 @@ void route_table_free(struct route_table *t);
  * where it is, until route_del or route_table_free. 0, ZTNA_EEXIST (a
  * handle in use: mint another), ZTNA_EFULL, ZTNA_ENOMEM. */
 int route_add(struct route_table *t, struct route *r);
+/* For a route in the table: bytes/s in both directions together, when that is
+ * less than the table's rate; 0: the table's again. What it may send at once
+ * is a quarter of a second's worth, 64 KiB at least, but only 16 KiB at first,
+ * enough for a handshake: who gets a route anew gains little. */
+void route_limit(const struct route_table *t, struct route *r, uint64_t rate,
+                 uint64_t now);
 /* At once: nothing is forwarded afterwards. Trains of it that still wait in the
  * table are dropped and counted. A route that is not in the table is left. */
 void route_del(struct route_table *t, struct route *r);

@@ -41,7 +41,8 @@ static void timers_run(struct relay *r) {
 }
 
 int64_t relay_unix(const struct relay *r) {
-  return r->o.unix_at_start + (int64_t)((r->now - r->born_at) / SEC);
+  uint64_t ns = r->now - r->born_at + r->o.ns_at_start;
+  return r->o.unix_at_start + (int64_t)(ns / SEC);
 }
 
 bool relay_may_log(struct relay *r, struct log_limit *l) {
@@ -112,6 +113,34 @@ static void options_keep(struct relay *r, const struct relay_options *o) {
   memset(r->o.state_key, 0, sizeof(r->o.state_key));
 }
 
+/* --- the policy */
+
+static void rule_end_arm(struct relay *r) {
+  int64_t end = policy_next_end(r->policy, relay_unix(r));
+  relay_timer_set(r, &r->rule_ends,
+                  end == POLICY_NEVER ? NEVER : relay_moment(r, end));
+}
+
+/* gone: why what it no longer allows ends. */
+static void policy_apply(struct relay *r, enum reason gone) {
+  struct party *q, *next;
+  for (q = LIST_FIRST(&r->parties_list); q; q = next) {
+    next = LIST_NEXT(q, all);
+    if (q->role != ROLE_AGENT) continue;
+    relay_grant_rejudge(r, q, gone);
+    relay_ask_rejudge(r, q);
+  }
+  rule_end_arm(r);
+  relay_events_services(r);
+}
+
+static void on_rule_end(struct relay *r, struct relay_timer *t) {
+  log_info("relay: a rule of the policy has ended");
+  policy_apply(r, REASON_NOT_ALLOWED);
+}
+
+/* --- made of */
+
 static int parts_init(struct relay *r, const struct relay_options *o) {
   int rc;
   r->table =
@@ -122,6 +151,7 @@ static int parts_init(struct relay *r, const struct relay_options *o) {
   if ((rc = relay_stun_init(r, o)) < 0) return rc;
   if ((rc = relay_registry_init(r, o)) < 0) return rc;
   if ((rc = relay_timer_init(r, &r->told, relay_on_told)) < 0) return rc;
+  if ((rc = relay_timer_init(r, &r->rule_ends, on_rule_end)) < 0) return rc;
   return quic_init(r, o);
 }
 
@@ -140,6 +170,7 @@ struct relay *relay_new(const struct relay_options *o, uint64_t now) {
   int rc = parts_init(r, o);
   if (rc == 0) {
     r->policy = o->policy;
+    rule_end_arm(r);
     return r;
   }
   if (rc == ZTNA_ENOMEM) log_err("relay: no memory");
@@ -167,6 +198,7 @@ void relay_free(struct relay *r) {
   route_table_free(r->table);
   policy_free(r->policy);
   relay_timer_done(r, &r->told);
+  relay_timer_done(r, &r->rule_ends);
   map_done(&r->parties);
   map_done(&r->meetings);
   map_done(&r->grants);
@@ -218,17 +250,12 @@ uint64_t relay_deadline(const struct relay *r) {
 
 void relay_set_policy(struct relay *r, struct policy *p, uint64_t now) {
   struct policy *old = r->policy;
-  struct party *q, *next;
+  struct session *s;
   r->now = now;
   r->policy = p;
-  for (q = LIST_FIRST(&r->parties_list); q; q = next) {
-    next = LIST_NEXT(q, all);
-    if (q->role != ROLE_AGENT) continue;
-    relay_grant_rejudge(r, q);
-    relay_ask_rejudge(r, q);
-  }
+  policy_apply(r, REASON_REVOKED);
   policy_free(old); /* grants named its rules until now */
-  relay_events_services(r);
+  LIST_FOREACH(s, &r->sessions, all) relay_session_recheck(s);
 }
 
 void relay_stop(struct relay *r, uint64_t now) {

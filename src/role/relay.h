@@ -44,6 +44,7 @@ struct relay_options {
    * `stun` may come from and leave by; family 0: none. */
   struct ztna_addr stun_ips[2][2];
   int64_t unix_at_start; /* seconds since 1970 at `now` of relay_new */
+  uint32_t ns_at_start;  /* what had gone by of that second */
 };
 
 /* NULL: no memory or no usable pool; logged. */
@@ -58,7 +59,9 @@ int relay_next(struct relay *r, uint64_t now, struct dgram *v, int max);
 uint64_t relay_deadline(const struct relay *r);
 
 /* Takes over a new policy; what it no longer allows ends at once (revoked),
- * what changed is told to connectors (grant-changed). */
+ * control connections of who is revoked as well; what changed is told to
+ * connectors (grant-changed). When a rule ends later, so does what it alone
+ * allowed (not-allowed). */
 void relay_set_policy(struct relay *r, struct policy *p, uint64_t now);
 /* Closes all control connections with shutting-down; done when stopped. */
 void relay_stop(struct relay *r, uint64_t now);

@@ -305,6 +305,11 @@ void relay_ask_go(struct relay *r, struct ask *a) {
     return;
   }
   struct meeting *m = relay_meeting_between(a->agent, c);
+  if (!relay_grant_has_room(a->agent, m, &a->may)) {
+    relay_ask_refuse(r, a, REASON_TOO_MANY_ROUTES,
+                     "the rule gives an agent no more routes than it has");
+    return;
+  }
   if (!m) m = relay_meeting_new(r, a->agent, c, NULL, &why);
   if (m)
     relay_ask_join(r, a, m);
@@ -448,12 +453,14 @@ void relay_ask_answer(struct session *s, struct h3_req *req,
 
 /* --- a new policy */
 
-/* One that may not be any more. */
-static struct ask *find_denied(struct relay *r, struct party *agent) {
+/* One that may not be any more, and why. */
+static struct ask *find_denied(struct relay *r, struct party *agent,
+                               enum reason *why) {
   struct permission may;
   struct ask *a;
   LIST_FOREACH(a, &agent->asks, of_agent) {
-    if (relay_grant_judge(r, agent, a->service, &may) != REASON_NONE) return a;
+    *why = relay_grant_judge(r, agent, a->service, &may);
+    if (*why != REASON_NONE) return a;
     if (a->asked && !permission_equal(&may, &a->may)) a->changed = true;
     a->may = may;
   }
@@ -461,8 +468,8 @@ static struct ask *find_denied(struct relay *r, struct party *agent) {
 }
 
 void relay_ask_rejudge(struct relay *r, struct party *agent) {
+  enum reason why;
   struct ask *a;
   /* From the start each time: refusing one may answer others. */
-  while ((a = find_denied(r, agent)))
-    relay_ask_refuse(r, a, REASON_NOT_ALLOWED, NULL);
+  while ((a = find_denied(r, agent, &why))) relay_ask_refuse(r, a, why, NULL);
 }

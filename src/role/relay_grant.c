@@ -16,8 +16,61 @@ static bool certificate_allows(const struct party *agent,
 
 enum reason relay_grant_judge(struct relay *r, const struct party *agent,
                               const struct service *s, struct permission *may) {
+  if (relay_party_is_revoked(r, agent)) return REASON_REVOKED;
   if (!certificate_allows(agent, s)) return REASON_NOT_ALLOWED;
   return policy_grant(r->policy, relay_unix(r), agent->spiffe, s->id, may);
+}
+
+/* --- limits of rules */
+
+static bool is_by(const struct meeting *m, const char *routes_rule) {
+  const struct grant *g;
+  const struct ask *a;
+  LIST_FOREACH(g, &m->grants, of_meeting)
+  if (g->may.routes_rule == routes_rule) return true;
+  STAILQ_FOREACH(a, &m->asks, of_meeting)
+  if (a->may.routes_rule == routes_rule) return true;
+  return false;
+}
+
+/* A route that is renewed is one, though there are two of it for a while. */
+static bool pair_is_by(const struct meeting *m, const char *routes_rule) {
+  const struct meeting *beside = relay_meeting_beside(m);
+  return is_by(m, routes_rule) || (beside && is_by(beside, routes_rule));
+}
+
+/* A connector that is not there takes nobody's place: who left it for another
+ * one must not wait for its end. */
+bool relay_grant_has_room(const struct party *agent, const struct meeting *m,
+                          const struct permission *may) {
+  const char *rule = may->routes_rule;
+  const struct meeting *o;
+  uint32_t n = 0;
+  if (!may->limits.routes || (m && pair_is_by(m, rule))) return true;
+  LIST_FOREACH(o, &agent->meetings, of_end[0])
+  if (relay_meeting_between(agent, o->end[1]) == o && pair_is_by(o, rule) &&
+      relay_session_reaches(o->end[1]->session))
+    n++;
+  return n < may->limits.routes;
+}
+
+/* A route carries all its grants, and its packets do not say which: the least
+ * rate of them is the route's. Two of the same pair share it. */
+static void limit_route(struct relay *r, struct meeting *m) {
+  const struct meeting *beside = relay_meeting_beside(m);
+  const struct grant *g;
+  uint64_t rate = 0;
+  LIST_FOREACH(g, &m->grants, of_meeting)
+  if (g->may.limits.rate && (!rate || g->may.limits.rate < rate))
+    rate = g->may.limits.rate;
+  if (beside && !LIST_EMPTY(&beside->grants)) rate = (rate + 1) / 2;
+  route_limit(r->table, &m->r, rate, r->now);
+}
+
+static void limit_pair(struct relay *r, struct meeting *m) {
+  struct meeting *beside = relay_meeting_beside(m);
+  limit_route(r, m);
+  if (beside) limit_route(r, beside);
 }
 
 /* --- life */
@@ -54,6 +107,7 @@ struct grant *relay_grant_new(struct relay *r, const struct ask *a) {
     return NULL;
   }
   LIST_INSERT_HEAD(&a->meeting->grants, g, of_meeting);
+  limit_pair(r, g->meeting);
   relay_timer_set(r, &g->renew, r->now + RELAY_LEASE / 2);
   a->agent->n_grants++;
   r->n.n_grants++;
@@ -71,6 +125,7 @@ void relay_grant_free(struct relay *r, struct grant *g, enum reason why) {
   relay_timer_done(r, &g->renew);
   map_del(&r->grants, g->id);
   LIST_REMOVE(g, of_meeting);
+  limit_pair(r, g->meeting);
   g->meeting->end[0]->n_grants--;
   r->n.n_grants--;
   r->n.ended_grants[why]++;
@@ -120,28 +175,35 @@ struct grant *relay_grant_in_use(const struct party *agent,
 
 /* --- judged again */
 
-static void rejudge(struct relay *r, struct grant *g) {
+static void rejudge(struct relay *r, struct grant *g, enum reason gone) {
+  struct party *agent = g->meeting->end[0];
   struct permission may;
-  enum reason why = relay_grant_judge(r, g->meeting->end[0], g->service, &may);
+  enum reason why = relay_grant_judge(r, agent, g->service, &may);
+  if (why != REASON_NONE && why != REASON_REVOKED) why = gone;
+  if (relay_party_is_revoked(r, g->meeting->end[1])) why = REASON_REVOKED;
+  if (why == REASON_NONE && !relay_grant_has_room(agent, g->meeting, &may))
+    why = REASON_REVOKED;
   if (why != REASON_NONE) {
-    relay_grant_close(r, g, REASON_REVOKED, NULL);
+    relay_grant_close(r, g, why, NULL);
     return;
   }
   bool same = permission_equal(&may, &g->may);
   g->may = may; /* the rule's name belongs to the new policy */
+  limit_pair(r, g->meeting);
   if (!same) relay_events_grant(g->meeting->end[1], "grant-changed", g);
 }
 
-void relay_grant_rejudge(struct relay *r, struct party *agent) {
+void relay_grant_rejudge(struct relay *r, struct party *agent,
+                         enum reason gone) {
   struct meeting *m, *next_m;
   struct grant *g, *next;
   for (m = LIST_FIRST(&agent->meetings); m; m = next_m) {
     next_m = LIST_NEXT(m, of_end[0]);
     for (g = LIST_FIRST(&m->grants); g; g = next) {
       next = LIST_NEXT(g, of_meeting);
-      rejudge(r, g);
+      rejudge(r, g, gone);
     }
-    relay_meeting_settle(r, m, REASON_REVOKED, NULL);
+    relay_meeting_settle(r, m, gone, NULL);
   }
 }
 
@@ -304,7 +366,7 @@ static void judge_service(struct session *s, struct h3_req *req,
   enum reason why;
 
   if ((why = relay_grant_judge(r, s->party, v, &may)) != REASON_NONE) {
-    bool named = certificate_allows(s->party, v);
+    bool named = why != REASON_NOT_ALLOWED || certificate_allows(s->party, v);
     refuse(s, req, v->id, why,
            named ? NULL
                  : "the certificate limits this agent to other services");

@@ -100,6 +100,7 @@ struct party {
   LIST_HEAD(, meeting) meetings;
   size_t n_meetings;
   struct relay_timer keep;
+  struct policy_serial serial; /* of the certificate last used */
   /* agents */
   struct ztna_addr addrs[RELAY_FAMILIES];
   size_t n_addrs;
@@ -222,8 +223,9 @@ struct relay {
   struct map parties, meetings, grants, revivals;
   struct service **services; /* sorted by id */
   size_t n_services;
-  uint64_t party_keys[2][2]; /* of the hash that makes a party's key */
-  struct relay_timer told;   /* agents are to be told of services */
+  uint64_t party_keys[2][2];    /* of the hash that makes a party's key */
+  struct relay_timer told;      /* agents are to be told of services */
+  struct relay_timer rule_ends; /* the next of the policy that will */
   struct relay_counters n;
   struct log_limit handshakes_log, requests_log, grants_log;
 };
@@ -236,6 +238,8 @@ int relay_timer_init(struct relay *r, struct relay_timer *t,
 void relay_timer_set(struct relay *r, struct relay_timer *t, uint64_t at);
 void relay_timer_done(struct relay *r, struct relay_timer *t);
 int64_t relay_unix(const struct relay *r);
+/* When, monotonic, the wall clock shows that second. */
+uint64_t relay_moment(const struct relay *r, int64_t unix_s);
 /* log_allow with the limits of all refusals: 20 lines per 10 s. */
 bool relay_may_log(struct relay *r, struct log_limit *l);
 
@@ -264,6 +268,8 @@ void *relay_session_accept(void *ud, struct quic_conn *c,
                            const struct quic_initial *in);
 void relay_session_close(struct session *s, enum reason why);
 void relay_session_free(struct session *s);
+/* The policy is another: closed when that revokes its certificate. */
+void relay_session_recheck(struct session *s);
 bool relay_session_may_request(struct session *s);
 /* Its events are read and its probes are answered. */
 bool relay_session_reaches(const struct session *s);
@@ -293,6 +299,8 @@ void relay_party_follow(struct party *p);
 /* It changed: the other ends of the routes are told. */
 void relay_party_moved(struct party *p);
 void relay_party_free(struct relay *r, struct party *p, enum reason why);
+/* By its name, or by the certificate it last used. */
+bool relay_party_is_revoked(const struct relay *r, const struct party *p);
 
 /* --- relay_events.c --- */
 
@@ -430,8 +438,14 @@ void relay_grant_free(struct relay *r, struct grant *g, enum reason why);
 /* Tells both ends except `silent`; the meeting stays. */
 void relay_grant_close(struct relay *r, struct grant *g, enum reason why,
                        const struct party *silent);
-/* The policy or a certificate changed. */
-void relay_grant_rejudge(struct relay *r, struct party *agent);
+/* The policy or a certificate changed. gone: why what is no longer allowed
+ * ends, unless it is revoked. */
+void relay_grant_rejudge(struct relay *r, struct party *agent,
+                         enum reason gone);
+/* May this agent have what `may` says by this route (NULL: by a new one), or
+ * has the rule given as many routes as it does? */
+bool relay_grant_has_room(const struct party *agent, const struct meeting *m,
+                          const struct permission *may);
 void relay_grant_respond(struct relay *r, struct h3_req *req, struct grant *g);
 
 /* --- relay_ask.c --- */

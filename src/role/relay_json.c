@@ -82,6 +82,8 @@ json_t *relay_json_grant(const struct meeting *m, const uint8_t *id,
   if (p->n_ranges) json_object_set_new(o, "ports", json_ports(p));
   json_object_set_new(o, "lease", json_integer(RELAY_LEASE / MS));
   json_object_set_new(o, "rule", json_string(p->rule ? p->rule : ""));
+  if (p->limits.rate)
+    json_object_set_new(o, "rate", json_integer((json_int_t)p->limits.rate));
   return o;
 }
 

@@ -112,6 +112,10 @@ void relay_party_free(struct relay *r, struct party *p, enum reason why) {
   party_done(r, p);
 }
 
+bool relay_party_is_revoked(const struct relay *r, const struct party *p) {
+  return policy_revokes(r->policy, p->spiffe, &p->serial);
+}
+
 /* --- which session speaks for it */
 
 void relay_party_follow(struct party *p) {
@@ -140,11 +144,13 @@ void relay_party_moved(struct party *p) {
 }
 
 static void speak(struct relay *r, struct party *p, struct session *s) {
+  const struct identity *id = relay_session_peer(s);
   bool was_gone = !p->session;
   p->session = s;
+  policy_serial_parse(&p->serial, id->serial);
   relay_timer_set(r, &p->keep, NEVER);
   relay_party_follow(p);
-  if (p->role == ROLE_AGENT) relay_grant_rejudge(r, p);
+  if (p->role == ROLE_AGENT) relay_grant_rejudge(r, p, REASON_REVOKED);
   if (p->role == ROLE_CONNECTOR && was_gone) relay_events_services(r);
 }
 
@@ -182,7 +188,9 @@ void relay_party_declare(struct session *s, const uint8_t *instance) {
 
 /* The program said that it ends, or may not go on: nothing is kept. */
 static bool ends_at_once(const struct session *s, const struct quic_end *why) {
-  if (why->reason == REASON_CERTIFICATE_EXPIRED && !why->remote) return true;
+  if (!why->remote && (why->reason == REASON_CERTIFICATE_EXPIRED ||
+                       why->reason == REASON_REVOKED))
+    return true;
   return s->declared && why->remote &&
          why->code == (uint64_t)QUIC_REASON_CODE + REASON_SHUTTING_DOWN;
 }

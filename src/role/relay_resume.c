@@ -166,7 +166,9 @@ static void revive(struct relay *r, struct revival *v) {
   enum reason why;
   struct meeting *m = NULL;
   struct ask *a;
-  if (agent && c && find_served(v, c) && !relay_meeting_between(agent, c))
+  if (agent && c && (a = find_served(v, c)) &&
+      !relay_meeting_between(agent, c) &&
+      relay_grant_has_room(agent, NULL, &a->may))
     m = relay_meeting_new(r, agent, c, v, &why);
   if (m) {
     log_info("relay: route resumed agent=%s connector=%s", agent->spiffe,
@@ -175,7 +177,10 @@ static void revive(struct relay *r, struct revival *v) {
     while ((a = find_served(v, c))) {
       relay_revival_forget(a);
       relay_timer_set(r, &a->timer, NEVER);
-      relay_ask_join(r, a, m);
+      if (relay_grant_has_room(agent, m, &a->may))
+        relay_ask_join(r, a, m);
+      else
+        relay_ask_go(r, a);
     }
   }
   release(r, v);

@@ -55,6 +55,17 @@ void relay_session_close(struct session *s, enum reason why) {
   quic_close(h3_conn(s->h3), why, NULL);
 }
 
+static bool is_revoked(const struct relay *r, const struct identity *peer) {
+  struct policy_serial serial;
+  policy_serial_parse(&serial, peer->serial);
+  return policy_revokes(r->policy, peer->spiffe, &serial);
+}
+
+void relay_session_recheck(struct session *s) {
+  if (s->admitted && is_revoked(s->relay, relay_session_peer(s)))
+    relay_session_close(s, REASON_REVOKED);
+}
+
 const struct identity *relay_session_peer(const struct session *s) {
   return quic_peer(h3_conn(s->h3));
 }
@@ -67,12 +78,11 @@ uint64_t relay_session_rtt(const struct session *s) {
 
 /* --- time */
 
-/* When, monotonic, the wall clock shows that second. */
-static uint64_t moment_of(const struct relay *r, int64_t unix_s) {
+uint64_t relay_moment(const struct relay *r, int64_t unix_s) {
   int64_t left = unix_s - r->o.unix_at_start;
   if (left <= 0) return r->born_at;
   if (left > INT64_C(100) * 365 * 86400) return NEVER;
-  return r->born_at + (uint64_t)left * SEC;
+  return r->born_at + (uint64_t)left * SEC - r->o.ns_at_start;
 }
 
 void relay_session_arm(struct session *s) {
@@ -201,10 +211,11 @@ static enum reason admit(struct session *s, const struct identity *peer) {
       peer->role != ROLE_ADMIN)
     return REASON_IDENTITY_MISMATCH;
   if (relay_unix(r) > end) return REASON_CERTIFICATE_EXPIRED;
+  if (is_revoked(r, peer)) return REASON_REVOKED;
   s->role = peer->role;
   s->began_at = s->filled_at = r->now;
   s->tokens = RELAY_REQUESTS;
-  s->expires_at = moment_of(r, end + 1);
+  s->expires_at = relay_moment(r, end + 1);
   s->remote = quic_remote(h3_conn(s->h3));
   return s->role == ROLE_ADMIN ? REASON_NONE : relay_party_join(s, peer);
 }

@@ -417,6 +417,58 @@ static void a_route_gets_its_burst_and_then_its_rate(void **state) {
   assert_int_equal(out[0].len, 10 * SIZE);
 }
 
+static int forward_at(const struct dgram *d, uint64_t now) {
+  route_in(table, now, d, on_other, NULL);
+  return route_next(table, out, MAX_OUT);
+}
+
+/* How many packets of SIZE pass in three seconds, after what passes at once. */
+static int passed_by_rate(int *at_once, uint64_t *now) {
+  struct dgram d = run_of(1);
+  int passed = 0;
+  for (*at_once = 0; forward_at(&d, *now) == 1 && *at_once < 10000;) ++*at_once;
+  for (int i = 0; i < 3000; i++) passed += forward_at(&d, *now += MS);
+  return passed;
+}
+
+static void a_route_may_have_a_lower_rate_of_its_own(void **state) {
+  int at_once;
+  uint64_t now = 5 * SEC;
+  struct route r;
+  use_rate(100 * SIZE, 1 << 20);
+  add(&r, 0);
+  route_limit(table, &r, 50 * SIZE, now);
+  assert_int_equal(passed_by_rate(&at_once, &now), 150);
+  assert_int_equal(at_once, (16 << 10) / SIZE);
+  route_limit(table, &r, 50 * SIZE, now); /* fills nothing */
+  assert_int_equal(passed_by_rate(&at_once, &now), 150);
+  assert_int_equal(at_once, 0);
+  route_limit(table, &r, 200 * SIZE, now); /* the table's is less */
+  assert_int_equal(passed_by_rate(&at_once, &now), 300);
+  route_limit(table, &r, 50 * SIZE, now);
+  route_limit(table, &r, 0, now);
+  assert_int_equal(passed_by_rate(&at_once, &now), 300);
+}
+
+static void a_route_may_have_a_rate_where_others_have_none(void **state) {
+  int at_once;
+  uint64_t now = 5 * SEC;
+  struct route r;
+  use_rate(0, 0);
+  add(&r, 0);
+  passed_by_rate(&at_once, &now);
+  assert_int_equal(at_once, 10000);
+  route_limit(table, &r, UINT64_C(1) << 20, now);
+  assert_in_range(passed_by_rate(&at_once, &now), 2620, 2622); /* of 3 MiB */
+  assert_int_equal(at_once, (16 << 10) / SIZE);
+  now += 60 * SEC;
+  passed_by_rate(&at_once, &now);
+  assert_int_equal(at_once, (256 << 10) / SIZE);
+  route_limit(table, &r, 0, now);
+  passed_by_rate(&at_once, &now);
+  assert_int_equal(at_once, 10000);
+}
+
 static void slow_rates_lose_nothing_to_rounding(void **state) {
   use_rate(1000, 100);
   struct route r;
@@ -540,6 +592,8 @@ int main(void) {
       TEST(a_validated_new_address_counts_at_once),
       TEST(a_full_queue_drops_and_counts_but_trains_still_grow),
       TEST(a_route_gets_its_burst_and_then_its_rate),
+      TEST(a_route_may_have_a_lower_rate_of_its_own),
+      TEST(a_route_may_have_a_rate_where_others_have_none),
       TEST(slow_rates_lose_nothing_to_rounding),
       TEST(routes_do_not_share_tokens_but_directions_do),
       TEST(a_smaller_packet_may_pass_where_a_larger_did_not),
