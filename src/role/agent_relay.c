@@ -42,20 +42,57 @@ static void take_addresses(struct ztna_agent *a, json_t *list) {
       log_info("agent: address %s", ztna_addr_print(&v[i], text));
 }
 
-static void take_list(struct ztna_agent *a, size_t relay) {
-  json_t *e = a->lists[relay];
+static json_t *find_entry(json_t *list, const char *id) {
+  json_t *e;
+  size_t i;
 
-  if (!e) return;
-  take_addresses(a, json_object_get(e, "addresses"));
-  if (json_object_get(e, "services"))
-    agent_services_take(a, json_object_get(e, "services"));
+  json_array_foreach(list, i, e) {
+    const char *other = json_string_value(json_object_get(e, "id"));
+
+    if (other && !strcmp(other, id)) return e;
+  }
+  return NULL;
+}
+
+/* Of another relay: what the first does not know, or cannot reach. */
+static void add_entry(json_t *list, json_t *e) {
+  const char *id = json_string_value(json_object_get(e, "id"));
+  const char *state = json_string_value(json_object_get(e, "state"));
+  json_t *first = id ? find_entry(list, id) : NULL;
+
+  if (id && !first) {
+    first = json_copy(e);
+    json_object_del(first, "move"); /* that is between us and the other */
+    json_array_append_new(list, first);
+  } else if (first && state && !strcmp(state, "up")) {
+    json_object_set_new(first, "state", json_string("up"));
+  }
+}
+
+/* What all relays that are up list, the one that is asked first. */
+static void take_lists(struct ztna_agent *a) {
+  json_t *own = json_object_get(a->lists[a->current], "services");
+  json_t *list, *e;
+  size_t n;
+
+  if (!own) return;
+  list = json_deep_copy(own);
+  for (size_t i = 0; list && i < a->n_uplinks; i++) {
+    if (i == a->current || !uplink_is_up(a->uplinks[i])) continue;
+    json_array_foreach(json_object_get(a->lists[i], "services"), n, e)
+        add_entry(list, e);
+  }
+  agent_services_take(a, list);
+  json_decref(list);
 }
 
 /* Services are asked for at this one from now on. */
 static void turn_to(struct ztna_agent *a, size_t relay) {
   a->current = relay;
   a->up = true;
-  take_list(a, relay);
+  if (a->lists[relay])
+    take_addresses(a, json_object_get(a->lists[relay], "addresses"));
+  take_lists(a);
   agent_services_resume(a);
   a->sweep_at = a->now;
 }
@@ -106,7 +143,8 @@ static void on_event(struct uplink *u, void *ud, const char *name, json_t *e) {
   if (!strcmp(name, "snapshot") || !strcmp(name, "services-changed")) {
     json_decref(a->lists[relay]);
     a->lists[relay] = json_incref(e);
-    if (relay == a->current) take_list(a, relay);
+    if (relay == a->current) take_addresses(a, json_object_get(e, "addresses"));
+    take_lists(a);
   } else if (!strcmp(name, "route-closed")) {
     agent_route_closed(a, relay, e);
   } else if (!strcmp(name, "peer-observed")) {

@@ -187,11 +187,22 @@ static void entry_take(struct ztna_agent *a, struct service *s, json_t *j,
   if (moves) agent_service_move(a, s, reason_find(moves));
 }
 
+static bool is_policy(enum reason why) {
+  return why == REASON_NOT_ALLOWED || why == REASON_REVOKED ||
+         why == REASON_EXPIRED || why == REASON_IDENTITY_MISMATCH;
+}
+
+/* A relay that cannot help does not end what works without it. */
+static bool goes_on(const struct service *s, enum reason why) {
+  return s->use == USE_OPEN && s->link && ways_work(&s->link->ways) &&
+         !is_policy(why);
+}
+
 static void forget_unlisted(struct ztna_agent *a) {
   for (size_t i = 0; i < a->n_services; i++) {
     struct service *s = a->services[i];
 
-    if (s->listed) continue;
+    if (s->listed || goes_on(s, REASON_NONE)) continue;
     strcpy(s->state, "not-listed");
     if (!has_addrs(s)) continue;
     log_info("agent: service gone service=%s", s->id);
@@ -300,33 +311,58 @@ struct asking {
   struct ztna_agent *a;
   size_t relay;
   struct service *s;
-  bool doubt; /* only for something better than what there is */
+  bool doubt;      /* only for something better than what there is */
+  uint32_t tried;  /* relays, a bit each */
+  enum reason why; /* the first of them refused */
 };
 
-static void ask_for(struct ztna_agent *a, struct service *s, bool doubt) {
-  struct uplink *u = agent_relay(a);
-  struct asking *q;
+static void ask_at(const struct asking *from) {
+  struct ztna_agent *a = from->a;
+  struct service *s = from->s;
+  struct asking *q = malloc(sizeof(*q));
   json_t *body;
 
-  if (s->asked || !a->up || !uplink_is_up(u)) return;
-  q = malloc(sizeof(*q));
   if (!q) return;
-  *q = (struct asking){a, a->current, s, doubt};
+  *q = *from;
+  q->tried |= 1U << q->relay;
   body = json_pack("{s:s, s:s}", "service", s->id, "instance", a->instance);
-  if (doubt) {
+  if (q->doubt && s->link) {
     json_object_set_new(body, "avoid", json_string(s->link->connector));
   } else if (s->link) {
-    const char *ticket = agent_route_ticket(s->link, a->current);
+    const char *ticket = agent_route_ticket(s->link, q->relay);
 
     if (ticket) json_object_set_new(body, "resume", json_string(ticket));
     if (ticket || ways_work(&s->link->ways))
       json_object_set_new(body, "connector", json_string(s->link->connector));
   }
-  if (uplink_request(u, "POST", "/v1/grants", body, on_granted, q))
-    s->asked = true;
-  else
-    free(q);
+  s->asked = uplink_request(a->uplinks[q->relay], "POST", "/v1/grants", body,
+                            on_granted, q);
+  if (!s->asked) free(q);
   json_decref(body);
+}
+
+static void ask_for(struct ztna_agent *a, struct service *s, bool doubt) {
+  struct asking q = {.a = a, .relay = a->current, .s = s, .doubt = doubt};
+
+  if (!s->asked && a->up && uplink_is_up(agent_relay(a))) ask_at(&q);
+}
+
+/* Its connectors may be connected to another relay. False: to none that was not
+ * asked yet. */
+static bool ask_another(struct asking *q, enum reason why) {
+  struct ztna_agent *a = q->a;
+
+  if (why != REASON_NO_CONNECTOR && why != REASON_NO_SUCH_SERVICE &&
+      why != REASON_CONNECTOR_REFUSED && why != REASON_BACKEND_DOWN &&
+      why != REASON_DRAINING)
+    return false;
+  for (q->relay = 0; q->relay < a->n_uplinks; q->relay++) {
+    if (q->tried & 1U << q->relay || !uplink_is_up(a->uplinks[q->relay]))
+      continue;
+    ask_at(q);
+    return q->s->asked;
+  }
+  return false;
 }
 
 static void ask(struct ztna_agent *a, struct service *s) {
@@ -381,6 +417,7 @@ static void take_grant(struct ztna_agent *a, size_t relay, struct service *s,
 static void on_granted(void *ud, int status, json_t *body) {
   struct asking q = *(struct asking *)ud;
   bool open = q.s->use == USE_OPEN || q.s->use == USE_OPENING;
+  enum reason why;
 
   free(ud);
   q.a->now = quic_now(q.a->quic);
@@ -393,9 +430,13 @@ static void on_granted(void *ud, int status, json_t *body) {
       take_grant(q.a, q.relay, q.s, body);
     return;
   }
+  why = uplink_problem(status, body);
+  if (!q.why) q.why = why;
+  if (ask_another(&q, why)) return;
   if (q.doubt && open) return; /* there is nothing better */
+  if (goes_on(q.s, why)) return;
   if (q.s->use == USE_ASKING || open)
-    agent_service_refuse(q.a, q.s, uplink_problem(status, body));
+    agent_service_refuse(q.a, q.s, is_policy(why) ? why : q.why);
 }
 
 /* Its path or route is gone: ask again at once if it was in use. */

@@ -187,6 +187,30 @@ static void tcp_goes_on_over_the_other_relay(void **state) {
   done(w);
 }
 
+/* The connector's line to one of them is cut. */
+static void part(struct sim *w, bool second, bool on) {
+  struct vnet_host *c = w->connectors[0].node.host,
+                   *r = second ? w->relay2.node.host : w->relay.node.host;
+
+  c->blocked[r->number] = r->blocked[c->number] = on;
+}
+
+static void a_connector_at_either_relay_is_found(void **state) {
+  for (int second = 0; second < 2; second++) {
+    struct sim *w = sim_new(&two);
+
+    part(w, second, true);
+    assert_true(sim_until(w, have_routes, NULL, 5 * SEC));
+    sim_run(w, SEC);
+    app_steady(app_of(w), "echo", false, 10 * MS);
+    sim_run(w, 3 * SEC);
+    assert_in_range(app_of(w)->n_got, 200, 300);
+    part(w, second, false);
+    assert_true(sim_until(w, has_two_relayed, NULL, 40 * SEC));
+    done(w);
+  }
+}
+
 /* --- direct paths --- */
 
 static bool uses_direct(struct sim *w, void *ud) {
@@ -323,6 +347,28 @@ static void a_nat_that_forgets_costs_less_than_a_second(void **state) {
   sim_run(w, 5 * SEC);
   assert_in_range(longest_gap(app_of(w), from - 10), 0, SEC / MS);
   assert_true(sim_until(w, uses_direct, NULL, 15 * SEC));
+  done(w);
+}
+
+static void
+a_direct_path_outlives_the_only_relay_of_the_connector(void **state) {
+  struct sim_config cfg = two;
+  struct sim *w;
+  uint32_t from;
+
+  cfg.direct = true;
+  w = sim_new(&cfg);
+  part(w, true, true);
+  assert_true(sim_until(w, have_routes, NULL, 5 * SEC));
+  sim_run(w, SEC);
+  app_steady(app_of(w), "echo", false, 10 * MS);
+  assert_true(sim_until(w, uses_direct, NULL, 5 * SEC));
+  from = app_of(w)->n_asks;
+  sim_relay_stop(w);
+  sim_run(w, 60 * SEC);
+  app_steady(app_of(w), "echo", false, 0);
+  sim_run(w, SEC);
+  assert_int_equal(unanswered(app_of(w), from, app_of(w)->n_asks), 0);
   done(w);
 }
 
@@ -484,6 +530,8 @@ int main(void) {
       TEST(a_relay_that_was_started_again_stands_in_for_the_other),
       TEST(relays_that_die_in_turn_are_survived),
       TEST(tcp_goes_on_over_the_other_relay),
+      TEST(a_connector_at_either_relay_is_found),
+      TEST(a_direct_path_outlives_the_only_relay_of_the_connector),
       TEST(easy_networks_let_a_direct_path_through),
       TEST(a_move_to_the_direct_path_loses_nothing),
       TEST(a_direct_path_that_is_cut_is_left_at_once),
