@@ -37,6 +37,7 @@ static void page_metrics(void *ctx, struct sbuf *out) {
   metrics_print(out, backend_metrics, backend_counters(p->c.backend));
   metrics_print(out, tcp_sock_metrics, tcp_socks_counters(p->c.socks));
   connector_file_metrics(&p->file, out);
+  audit_metrics(p->c.audit, out);
 }
 
 static void page_status(void *ctx, struct sbuf *out) {
@@ -44,6 +45,7 @@ static void page_status(void *ctx, struct sbuf *out) {
   json_t *o = json_pack("{s:s}", "schema", "ztna.status/1");
   connector_status(p->c.core, o);
   json_object_set_new(o, "config", connector_file_status(&p->file));
+  json_object_set_new(o, "audit", audit_status(p->c.audit));
   json_object_set_new(o, "port_mapping", portmap_status(p->c.portmap));
   role_page_json(out, o);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/audit.h"
 #include "host/clock.h"
 #include "host/file.h"
 #include "host/policy_file.h"
@@ -25,6 +26,7 @@ struct program {
   struct relay_ports ports;
   struct relay *relay;
   struct http *http;
+  struct audit *audit;
   uint8_t state_key[STATE_KEY_LEN];
 };
 
@@ -92,6 +94,7 @@ static int make_relay(struct program *p) {
       .n_stun = p->ports.n_pairs,
       .unix_at_start = (int64_t)(wall / SEC),
       .ns_at_start = (uint32_t)(wall % SEC),
+      .audit = c->audit.file ? AUDIT_QUEUE : 0,
   };
   if (!fixed) return EXIT_FAILED;
   for (size_t i = 0; i < c->n_services; i++)
@@ -128,6 +131,11 @@ static uint64_t deadline(const void *ctx) {
   return relay_deadline(((const struct program *)ctx)->relay);
 }
 
+static void flush(void *ctx, uint64_t now) {
+  struct program *p = ctx;
+  audit_drain(p->audit, relay_audit(p->relay));
+}
+
 static void stop(void *ctx, uint64_t now) {
   relay_stop(((struct program *)ctx)->relay, now);
 }
@@ -159,6 +167,7 @@ static const struct loop_role verbs = {
     .tick = on_tick,
     .next = next,
     .deadline = deadline,
+    .flush = flush,
     .stop = stop,
     .stopped = stopped,
     .reload = reload,
@@ -177,6 +186,7 @@ static void page_metrics(void *ctx, struct sbuf *out) {
   struct program *p = ctx;
   relay_metrics(p->relay, out);
   metrics_print(out, udp_metrics, udp_counters(p->udp));
+  audit_metrics(p->audit, out);
 }
 
 static json_t *listening(const struct program *p, int from, int to) {
@@ -197,6 +207,7 @@ static void page_status(void *ctx, struct sbuf *out) {
   json_object_set_new(o, "listen", listening(p, 0, n_main));
   json_object_set_new(o, "stun", listening(p, n_main, udp_count(p->udp)));
   relay_status(p->relay, o);
+  json_object_set_new(o, "audit", audit_status(p->audit));
   role_page_json(out, o);
 }
 
@@ -240,6 +251,8 @@ static int prepare(struct program *p) {
   if ((code = load_state_key(p))) return code;
   p->udp = role_bind(c->listen, c->n_listen);
   if (!p->udp || !relay_ports_bind(&p->ports, c, p->udp)) return EXIT_FAILED;
+  rc = audit_open(&p->audit, &c->audit, "relay", tls_identity(p->tls)->spiffe);
+  if (rc < 0) return applet_exit(rc);
   return make_relay(p);
 }
 
@@ -251,6 +264,8 @@ static int relay_start(struct applet_call *c) {
     host_free(p.host);
   else
     udp_free(p.udp);
+  if (p.relay) audit_drain(p.audit, relay_audit(p.relay));
+  audit_close(p.audit);
   relay_free(p.relay);
   policy_free(p.policy);
   tls_free(p.tls);

@@ -62,6 +62,15 @@ static struct audit_item *copy(const struct audit_record *r) {
   return i;
 }
 
+void audit_copy(char *to, size_t room, const char *text) {
+  size_t n = text ? strnlen(text, room) : 0;
+
+  if (n == room)
+    for (n--; n && ((unsigned char)text[n] & 0xc0) == 0x80;) n--;
+  memcpy(to, text ? text : "", n);
+  to[n] = 0;
+}
+
 void audit_queue_init(struct audit_queue *q, size_t max) {
   *q = (struct audit_queue){.max = max};
 }

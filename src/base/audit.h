@@ -29,6 +29,7 @@ enum audit_path { AUDIT_PATH_NONE, AUDIT_PATH_RELAY, AUDIT_PATH_DIRECT };
 struct audit_record {
   enum audit_event event;
   uint64_t at, began_at; /* monotonic ns */
+  uint64_t ended_at;     /* 0: at */
   const char *agent;     /* SPIFFE ID; of a refused connection whoever it is */
   const char *serial;    /* of its certificate, hexadecimal */
   const char *connector, *service, *rule;
@@ -54,6 +55,9 @@ struct audit_queue {
   size_t n, max;
   uint64_t n_lost; /* that did not fit, ever */
 };
+
+/* As much of the text as fits, whole characters of UTF-8; NULL is empty. */
+void audit_copy(char *to, size_t room, const char *text);
 
 /* max: records that may wait; 0: none is kept. */
 void audit_queue_init(struct audit_queue *q, size_t max);

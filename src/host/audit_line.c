@@ -144,6 +144,7 @@ bool audit_text_record(struct audit_text *t, const struct audit_record *r,
   if (r->began_at) {
     print_time(when, wall - (now > r->began_at ? now - r->began_at : 0));
     audit_text_string(t, "begin", when);
+    if (r->ended_at) ago = now > r->ended_at ? now - r->ended_at : 0;
     print_time(when, wall - ago);
     audit_text_string(t, "end", when);
   }

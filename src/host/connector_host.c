@@ -233,6 +233,7 @@ static void flush(void *ctx, uint64_t now) {
   tcp_socks_flush(p->socks, now);
   connector_checks_flush(p);
   look_up_backends(p);
+  audit_drain(p->audit, connector_audit(p->core));
 }
 
 static void on_udp(void *ctx, uint64_t now, const struct dgram *d) {
@@ -380,6 +381,7 @@ static int make_core(struct connector_host *p, struct tls *tls) {
       .max_buffered = c->max_buffered,
       .connect_timeout = c->connect_timeout,
       .cubic = c->congestion == CONGESTION_CUBIC,
+      .audit = c->audit.file ? AUDIT_QUEUE : 0,
   };
 
   if (services) p->core = connector_new(&o, clock_now());
@@ -399,7 +401,9 @@ int connector_host_start(struct connector_host *p, struct host *h,
   p->config = config;
   p->host = h;
   p->drain_until = NEVER;
-  rc = make_core(p, tls);
+  rc = audit_open(&p->audit, &config->audit, "connector",
+                  tls_identity(tls)->spiffe);
+  if (rc == 0) rc = make_core(p, tls);
   if (rc < 0) {
     udp_free(udp);
     return rc;
@@ -474,6 +478,8 @@ int connector_host_reload(struct connector_host *p,
 }
 
 void connector_host_free(struct connector_host *p) {
+  if (p->core) audit_drain(p->audit, connector_audit(p->core));
+  audit_close(p->audit);
   backend_free(p->backend);
   tcp_socks_free(p->socks);
   checks_free(p->checks);

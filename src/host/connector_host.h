@@ -3,6 +3,7 @@
 #ifndef ZTNA_HOST_CONNECTOR_HOST_H
 #define ZTNA_HOST_CONNECTOR_HOST_H
 
+#include "host/audit.h"
 #include "host/backend.h"
 #include "host/check.h"
 #include "host/config.h"
@@ -22,6 +23,7 @@ struct connector_host {
   struct host_role *role;
   struct udp *udp;         /* the host's */
   struct portmap *portmap; /* NULL: routers are not asked */
+  struct audit *audit;     /* NULL: nothing is recorded */
   /* SIGHUP; NULL: nothing is read again. May be set at any time. */
   void (*on_reload)(void *ctx);
   void *reload_ctx;

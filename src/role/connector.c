@@ -168,7 +168,8 @@ struct connector *connector_new(const struct connector_options *o,
   c->scratch = malloc(65536);
   if (c->quic && c->flows && c->ops && c->scratch &&
       pool_init(&c->pool, POOL_PACKETS) == 0 && services_copy(c, o) == 0 &&
-      make_uplinks(c, o) == 0 && check_init(c, o) == 0 && splices_init(c) == 0)
+      make_uplinks(c, o) == 0 && check_init(c, o) == 0 &&
+      splices_init(c) == 0 && connector_audit_init(c) == 0)
     return c;
 fail:
   connector_free(c);
@@ -186,6 +187,7 @@ void connector_free(struct connector *c) {
   services_free(c);
   ops_free(c);
   check_free(c);
+  connector_audit_done(c);
   flows_free(c->flows);
   pool_done(&c->pool);
   free(c->uplinks);
@@ -251,6 +253,8 @@ void connector_stop(struct connector *c, uint64_t now) {
   c->now = now;
   c->stopping = true;
   splices_stop(c);
+  for (size_t i = 0; i < c->n_links; i++)
+    if (c->links[i]) nat_forget(c->links[i], REASON_SHUTTING_DOWN);
   for (size_t i = 0; i < c->n_links; i++)
     for (size_t k = 0; c->links[i] && k < c->links[i]->ways.n; k++)
       path_close(c->links[i]->ways.v[k]->path, REASON_SHUTTING_DOWN);

@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <ztna/sock.h>
 
+#include "base/audit.h"
 #include "base/dgram.h"
 #include "base/sbuf.h"
 #include "part/policy.h"
@@ -49,6 +50,7 @@ struct connector_options {
   uint64_t udp_idle_after;  /* ns */
   bool cubic;               /* congestion control instead of BBR */
   bool direct;              /* paths without a relay, too */
+  size_t audit;             /* records that may wait; 0: none is made */
   /* Private networks where agents may be looked for, besides those of this
    * machine's interfaces; copied, the first 16. */
   const struct ztna_prefix *direct_networks;
@@ -172,6 +174,9 @@ bool connector_check_next(struct connector *c, struct connector_check_op *op);
  * counts for nothing. */
 void connector_check_done(struct connector *c, uint64_t now, size_t service,
                           const char *error);
+
+/* What happened to whom, for the skin to fetch; empty without options.audit. */
+struct audit_queue *connector_audit(struct connector *c);
 
 /* Takes no new flows (or again); those that are there go on. */
 void connector_set_draining(struct connector *c, bool on, uint64_t now);

@@ -81,6 +81,7 @@ static void grant_drop(struct link *l, struct grant **g, struct grant *heir,
   }
   log_info("connector: grant closed grant=%s agent=%s service=%s reason=%s",
            (*g)->id, l->agent, (*g)->service->id, reason_name(why));
+  l->last_end = why;
   if ((*g)->way) (*g)->way->n_grants--;
   l->n_grants--;
   free(*g);
@@ -203,6 +204,7 @@ enum reason grant_take(struct link *l, size_t relay, struct link_way *w,
   by_way(*g, w);
   (*g)->service = s;
   (*g)->may = in.may;
+  audit_copy((*g)->rule, sizeof((*g)->rule), in.rule);
   memcpy((*g)->addrs, in.addrs, sizeof((*g)->addrs));
   (*g)->lease_at = l->owner->now + in.lease;
   (*g)->missing = false;

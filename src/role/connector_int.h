@@ -2,6 +2,7 @@
 #ifndef ZTNA_CONNECTOR_INT_H
 #define ZTNA_CONNECTOR_INT_H
 
+#include "base/audit.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/metrics.h"
@@ -31,6 +32,7 @@ enum {
   OPENS_PER_SEC = 5000,     /* streams a link may begin ... */
   OPENS_BURST = 10000,      /* ... and at once */
   AGENT_LOST = 1024,        /* TCP flows of an agent that wait for a path */
+  RULE_ROOM = 201,          /* of a rule's name in records */
 };
 
 struct backend_place {
@@ -70,8 +72,9 @@ struct grant {
   struct service *service;
   struct permission may;
   struct ztna_addr addrs[2];
-  uint64_t lease_at; /* ends then unless renewed */
-  bool missing;      /* from what the relay listed when it came back */
+  uint64_t lease_at;    /* ends then unless renewed */
+  bool missing;         /* from what the relay listed when it came back */
+  char rule[RULE_ROOM]; /* of the policy, for records */
 };
 
 struct context {
@@ -89,6 +92,27 @@ struct tcp_agent {
   struct splice *splices;
 };
 
+/* What records tell of a flow beside itself. */
+struct audit_note {
+  char serial[2 * IDENTITY_SERIAL_MAX + 1];
+  char rule[RULE_ROOM];
+  enum audit_path path;
+};
+
+/* The same of a conversation of UDP or ICMP, by its number. */
+struct audit_talk {
+  struct audit_note note;
+  struct ztna_addr backend;
+  uint64_t began_at;
+  uint64_t packets_in, bytes_in, packets_out, bytes_out;
+};
+
+/* What was asked for; NULL: not known. */
+struct audit_refusal {
+  const char *service, *protocol;
+  const struct ztna_addr *src, *dst;
+};
+
 /* A TCP flow, spliced to a backend: the user of its struct sock. */
 struct splice {
   struct sock *sock;
@@ -97,6 +121,7 @@ struct splice {
   struct ztna_addr src, dst, backend;
   uint64_t since;
   bool lost;
+  struct audit_note audit;
   struct splice *next, **prev; /* of the agent */
 };
 
@@ -151,6 +176,10 @@ struct link {
   struct context contexts[LINK_CONTEXTS];
   uint32_t n_flows;
   struct tcp_agent *tcp;
+  char serial[2 * IDENTITY_SERIAL_MAX + 1]; /* of its last certificate */
+  enum audit_path last_path;
+  enum reason last_end; /* of a grant */
+  struct log_limit audit_limit;
   uint32_t n_heads, opens; /* tokens: streams it may begin now */
   uint64_t opens_at;
 };
@@ -210,6 +239,8 @@ struct connector {
   struct outside outside;
   struct direct_common direct;
   struct path_totals gone; /* of links that ended */
+  struct audit_queue audit;
+  struct audit_talk *talks; /* by the number of a flow; NULL: not recorded */
 };
 
 /* connector_link.c */
@@ -334,10 +365,10 @@ void ops_free(struct connector *c);
 /* connector_nat.c */
 void nat_packet(struct link *l, uint64_t context, const uint8_t *ip,
                 size_t len);
-void nat_forget(struct link *l);
+void nat_forget(struct link *l, enum reason why);
 /* Ends what the service has, of this link or, NULL, of all. */
-void nat_end(struct connector *c, const struct link *l,
-             const struct service *s);
+void nat_end(struct connector *c, const struct link *l, const struct service *s,
+             enum reason why);
 /* Its backends are others (moved) or gone. */
 void nat_recheck(struct connector *c, const struct service *s);
 void nat_tick(struct connector *c, uint64_t now);
@@ -361,7 +392,7 @@ void tcp_agent_put(struct tcp_agent *a);
 void splices_abandon(struct tcp_agent *a);
 /* A flow that the head asks for, connecting to b. On failure the stream is as
  * it was. */
-enum reason splice_new(struct link *l, const struct service *service,
+enum reason splice_new(struct link *l, const struct grant *g,
                        const struct backend_place *b, struct stream *s,
                        const struct flow_head *h, struct splice **made);
 struct splice *splice_find(struct connector *c, const uint8_t id[FLOW_ID_LEN]);
@@ -406,6 +437,34 @@ void check_registering(struct connector *c, const struct uplink *u);
 void check_registered(struct connector *c, struct uplink *u, bool ok);
 void check_unregistered(struct connector *c, const struct uplink *u);
 void check_metrics(const struct connector *c, struct sbuf *out);
+
+/* connector_audit.c */
+int connector_audit_init(struct connector *c);
+void connector_audit_done(struct connector *c);
+void audit_flow_begin(struct splice *v, const struct link *l,
+                      const struct grant *g);
+/* It goes on by this stream. */
+void audit_flow_path(struct splice *v, const struct stream *s);
+void audit_flow_end(const struct splice *v, enum reason why);
+void audit_talk_begin(struct connector *c, uint32_t i, const struct grant *g,
+                      const struct ztna_addr *backend);
+void audit_talk_end(struct connector *c, uint32_t i, enum reason why);
+static inline void audit_talk_in(struct connector *c, uint32_t i, size_t len) {
+  if (!c->talks) return;
+  c->talks[i].packets_in++;
+  c->talks[i].bytes_in += len;
+}
+static inline void audit_talk_out(struct connector *c, uint32_t i, size_t len) {
+  if (!c->talks) return;
+  c->talks[i].packets_out++;
+  c->talks[i].bytes_out += len;
+}
+/* The link's packets go by this way. */
+void audit_link_path(struct link *l, const struct way *w);
+/* By what was granted; rate-limited for each link. */
+void audit_refused(struct link *l, const struct audit_refusal *what,
+                   enum reason why);
+void audit_path_refused(struct link_way *w, const struct identity *peer);
 
 /* connector.c */
 void connector_drop(struct connector *c, enum reason why);

@@ -154,6 +154,8 @@ static int on_open(struct link_way *w, json_t *m) {
   connector_drop(l->owner, why);
   log_warn("connector: open refused agent=%s service=%s reason=%s", l->agent,
            service, reason_name(why));
+  if (why == REASON_NOT_ALLOWED)
+    audit_refused(l, &(struct audit_refusal){.service = service}, why);
   path_say(w->way.path,
            json_pack("{s:s, s:I, s:s}", "type", "refused", "context", number,
                      "reason", reason_name(why)));
@@ -243,7 +245,9 @@ struct link *link_new(struct connector *c, const char *agent,
 void link_free(struct link *l) {
   struct connector *c = l->owner;
 
-  nat_forget(l);
+  nat_forget(l, c->stopping   ? REASON_SHUTTING_DOWN
+                : l->last_end ? l->last_end
+                              : REASON_EXPIRED);
   link_ways_free(l);
   direct_free(l->direct);
   for (int i = 0; i < LINK_GRANTS; i++) free(l->grants[i]);

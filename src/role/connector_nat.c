@@ -18,14 +18,27 @@ enum {
 
 /* --- flows --- */
 
+static bool flow_may_answer(const struct flow *f);
+
+/* Of one whose permission went before it, that is the reason. */
+static void flow_ended(struct connector *c, uint32_t i, enum reason why) {
+  const struct flow *f = flows_at(c->flows, i);
+  const struct link *l = f->ud;
+
+  if (why == REASON_IDLE && l->last_end && !flow_may_answer(f))
+    why = l->last_end;
+  audit_talk_end(c, i, why);
+}
+
 /* False: there is no room for the close, and without it the number must not be
  * given out again; later. */
-static bool flow_drop(struct connector *c, uint32_t i) {
+static bool flow_drop(struct connector *c, uint32_t i, enum reason why) {
   struct link *l = flows_at(c->flows, i)->ud;
   struct op *o = op_push(c);
 
   if (!o) return false;
   *o = (struct op){.op = {.kind = BACKEND_OP_CLOSE, .flow = i}};
+  flow_ended(c, i, why);
   l->n_flows--;
   flows_del(c->flows, i);
   c->counters.n_flows = flows_count(c->flows);
@@ -35,30 +48,31 @@ static bool flow_drop(struct connector *c, uint32_t i) {
 /* Whom it points to goes. The operations of one turn are bounded by the ring,
  * so what does not fit is only orphaned; the skin's socket is closed when the
  * number is used again. */
-static void flow_forget(struct connector *c, uint32_t i) {
+static void flow_forget(struct connector *c, uint32_t i, enum reason why) {
   struct link *l = flows_at(c->flows, i)->ud;
   struct op *o = op_push(c);
 
   if (o) *o = (struct op){.op = {.kind = BACKEND_OP_CLOSE, .flow = i}};
+  flow_ended(c, i, why);
   l->n_flows--;
   flows_del(c->flows, i);
   c->counters.n_flows = flows_count(c->flows);
 }
 
-void nat_forget(struct link *l) {
+void nat_forget(struct link *l, enum reason why) {
   struct connector *c = l->owner;
   uint32_t i;
 
   while ((i = flows_oldest(c->flows, l->number)) != FLOWS_NONE)
-    flow_forget(c, i);
+    flow_forget(c, i, why);
 }
 
-void nat_end(struct connector *c, const struct link *l,
-             const struct service *s) {
+void nat_end(struct connector *c, const struct link *l, const struct service *s,
+             enum reason why) {
   for (uint32_t i = 0; i < c->o.max_flows; i++) {
     const struct flow *f = flows_at(c->flows, i);
 
-    if (f && f->service == s && (!l || f->ud == l)) flow_forget(c, i);
+    if (f && f->service == s && (!l || f->ud == l)) flow_forget(c, i, why);
   }
 }
 
@@ -72,7 +86,7 @@ void nat_recheck(struct connector *c, const struct service *s) {
     if (f->key.proto == IP_PROTO_UDP)
       b = service_backend(s, PROTO_UDP, f->key.dst.port);
     if (!b)
-      flow_forget(c, i);
+      flow_forget(c, i, REASON_REPLACED);
     else if (b->moved)
       f->moved = true;
   }
@@ -82,7 +96,7 @@ void nat_tick(struct connector *c, uint64_t now) {
   uint32_t i;
 
   while ((i = flows_idle(c->flows, now)) != FLOWS_NONE)
-    if (!flow_drop(c, i)) return;
+    if (!flow_drop(c, i, REASON_IDLE)) return;
 }
 
 /* --- errors back to the agent --- */
@@ -136,11 +150,11 @@ static bool make_room(struct connector *c, struct link *l) {
       flows_count(c->flows) < c->o.max_flows)
     return true;
   i = flows_oldest(c->flows, l->number);
-  return i != FLOWS_NONE && flow_drop(c, i);
+  return i != FLOWS_NONE && flow_drop(c, i, REASON_TOO_MANY_ROUTES);
 }
 
 static uint32_t flow_open(struct link *l, const struct flow_key *key,
-                          const struct service *s,
+                          const struct grant *g,
                           const struct backend_place *b) {
   struct connector *c = l->owner;
   uint32_t i;
@@ -160,7 +174,8 @@ static uint32_t flow_open(struct link *l, const struct flow_key *key,
                           .flow = i,
                           .addr = b->to[0]}};
   flows_at(c->flows, i)->ud = l;
-  flows_at(c->flows, i)->service = s;
+  flows_at(c->flows, i)->service = g->service;
+  audit_talk_begin(c, i, g, &b->to[0]);
   l->n_flows++;
   c->counters.n_flows = flows_count(c->flows);
   return i;
@@ -202,6 +217,19 @@ static void echo(struct link *l, const struct context *x,
   connector_drop(c, k ? REASON_PACKET_TOO_BIG : REASON_RATE_LIMITED);
 }
 
+static void packet_refused(struct link *l, const struct context *x,
+                           const struct ip_pkt *p, enum reason why) {
+  audit_refused(
+      l,
+      &(struct audit_refusal){.service = x->grant->service->id,
+                              .protocol = p->proto == IP_PROTO_UDP   ? "udp"
+                                          : p->proto == IP_PROTO_TCP ? "tcp"
+                                                                     : "icmp",
+                              .src = &p->src,
+                              .dst = &p->dst},
+      why);
+}
+
 static void forward(struct link *l, const struct context *x,
                     const struct ip_pkt *p, unsigned protocol,
                     const uint8_t *about) {
@@ -217,6 +245,7 @@ static void forward(struct link *l, const struct context *x,
   if (permission_check(&x->grant->may, protocol, port)) {
     refuse(l, (uint32_t)x->number, p, REASON_PORT_NOT_ALLOWED,
            IP_ERR_PROHIBITED, about);
+    packet_refused(l, x, p, REASON_PORT_NOT_ALLOWED);
     return;
   }
   if (protocol == PROTO_ICMP && p->payload_len <= ECHO_MAX &&
@@ -227,7 +256,7 @@ static void forward(struct link *l, const struct context *x,
   i = flows_find(c->flows, &key, c->now);
   /* Addresses pass from one service to another. */
   if (i != FLOWS_NONE && flows_at(c->flows, i)->service != s) {
-    flow_forget(c, i);
+    flow_forget(c, i, REASON_REPLACED);
     i = FLOWS_NONE;
   }
   /* Echo reflects the service: its running pings end, too. */
@@ -239,13 +268,14 @@ static void forward(struct link *l, const struct context *x,
       return;
     }
   }
-  if (i == FLOWS_NONE) i = flow_open(l, &key, s, b);
+  if (i == FLOWS_NONE) i = flow_open(l, &key, x->grant, b);
   if (i == FLOWS_NONE) {
     refuse(l, (uint32_t)x->number, p, REASON_TOO_MANY_ROUTES, IP_ERR_PROHIBITED,
            about);
     return;
   }
   flows_at(c->flows, i)->context = (uint32_t)x->number; /* may be a new one */
+  audit_talk_in(c, i, p->payload_len);
   op_data(c, protocol == PROTO_UDP ? BACKEND_OP_SEND : BACKEND_OP_SEND_ECHO, i,
           p->icmp_seq, p->payload, p->payload_len);
 }
@@ -277,6 +307,7 @@ void nat_packet(struct link *l, uint64_t context, const uint8_t *ip,
   }
   if ((why = judge(l, x, &p))) {
     connector_drop(c, why);
+    packet_refused(l, x, &p, why);
     return;
   }
   if (p.kind == IP_FRAGMENT) {
@@ -358,6 +389,7 @@ static void reply(struct connector *c, uint64_t now, uint32_t flow,
   if (!f) return;
   l = f->ud;
   flows_touch(c->flows, flow, now);
+  audit_talk_out(c, flow, len);
   if (len + IP6_HEADER + UDP_HEADER > TUNNEL_MTU) {
     n = build_reply(c->scratch, SCRATCH, f, seq, data, len);
     if (n > TUNNEL_MTU) {
@@ -427,5 +459,6 @@ void connector_backend_failed(struct connector *c, uint64_t now, uint32_t flow,
   if (n > 0)
     send_error(f->ud, f->context, &from, what[kind].err, mtu, about, (size_t)n);
   /* What the agent sends next goes where the backend is now. */
-  if (kind != CONNECTOR_TOO_BIG && f->moved) flow_forget(c, flow);
+  if (kind != CONNECTOR_TOO_BIG && f->moved)
+    flow_forget(c, flow, REASON_REPLACED);
 }

@@ -77,7 +77,7 @@ static void end_all(struct connector *c, struct service *s) {
   struct tcp_agent *a, *next;
 
   log_info("connector: service removed service=%s", s->id);
-  nat_end(c, NULL, s);
+  nat_end(c, NULL, s, REASON_NO_SUCH_SERVICE);
   for (size_t i = 0; i < c->n_links; i++)
     if (c->links[i]) grants_end(c->links[i], s, REASON_NO_SUCH_SERVICE, false);
   for (a = c->tcp_agents; a; a = next) {
@@ -96,7 +96,7 @@ static void end_forbidden(struct connector *c, const struct service *s) {
     struct link *l = c->links[i];
 
     if (!l || service_admits(s, l->agent)) continue;
-    nat_end(c, l, s);
+    nat_end(c, l, s, REASON_NOT_ALLOWED);
     grants_end(l, s, REASON_NOT_ALLOWED, true);
   }
   for (a = c->tcp_agents; a; a = next) {

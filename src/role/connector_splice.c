@@ -136,7 +136,7 @@ static enum reason replace(struct link *l, const uint8_t id[FLOW_ID_LEN]) {
   return REASON_NONE;
 }
 
-enum reason splice_new(struct link *l, const struct service *service,
+enum reason splice_new(struct link *l, const struct grant *g,
                        const struct backend_place *b, struct stream *s,
                        const struct flow_head *h, struct splice **made) {
   struct connector *c = l->owner;
@@ -146,7 +146,7 @@ enum reason splice_new(struct link *l, const struct service *service,
   if (why) return why;
   why = replace(l, h->id);
   if (why) return why;
-  if (!(*made = make(l->tcp, service, b, h))) return REASON_INTERNAL;
+  if (!(*made = make(l->tcp, g->service, b, h))) return REASON_INTERNAL;
   enter(*made, l->tcp);
   k = (*made)->sock;
   k->user = *made;
@@ -154,6 +154,7 @@ enum reason splice_new(struct link *l, const struct service *service,
   k->n_addrs = (unsigned)b->n_to;
   k->timeout = c->o.connect_timeout;
   tcpflow_accept(&k->flow, &c->tcp, sock_flow_ops(), k, s, h);
+  audit_flow_begin(*made, l, g);
   sock_connect(k);
   c->counters.n_tcp_flows++;
   c->tcp_at = time_min(c->tcp_at, c->now + SEC);
@@ -204,6 +205,7 @@ static void on_end(struct sock *s, enum reason why) {
 
   count_end(v, why);
   log_end(v, why);
+  audit_flow_end(v, why);
   splice_found(v);
   s->user = NULL;
   map_del(&c->splices, s->flow.id);

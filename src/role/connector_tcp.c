@@ -61,7 +61,7 @@ static enum reason open_on(struct link *l, const struct grant *g,
     service_lost(c, b);
     return REASON_BACKEND_DOWN;
   }
-  return splice_new(l, g->service, b, s, h, v);
+  return splice_new(l, g, b, s, h, v);
 }
 
 /* --- resume and move --- */
@@ -84,6 +84,7 @@ static enum reason may_go_on(struct link *l, const struct splice *v) {
 static void follow(struct link *l, struct sock *k, struct stream *s,
                    const struct flow_head *h, const uint8_t *data, size_t len,
                    bool fin) {
+  if (k->user && h->kind != FLOW_OPEN) audit_flow_path(k->user, s);
   if (h->kind == FLOW_MOVE) {
     tcpflow_moving(&k->flow, s, h);
     return;
@@ -135,6 +136,13 @@ static void act(struct link *l, struct stream *s, const struct flow_head *h,
   if (why) {
     stream_credit(s, len);
     refuse(l, s, service, why);
+    if (is_policy(why))
+      audit_refused(l,
+                    &(struct audit_refusal){.service = x ? service : NULL,
+                                            .protocol = "tcp",
+                                            .src = &h->src,
+                                            .dst = &h->dst},
+                    why);
     return;
   }
   follow(l, v->sock, s, h, data, len, fin);

@@ -37,6 +37,7 @@ static int on_check(struct path *p, void *ud, const struct identity *peer) {
   log_warn("connector: path refused route=%s expected=%s got=%s reason=%s",
            route_of(w), w->link->agent, peer->spiffe,
            reason_name(REASON_IDENTITY_MISMATCH));
+  audit_path_refused(w, peer);
   return REASON_IDENTITY_MISMATCH;
 }
 
@@ -58,6 +59,8 @@ static void on_live(struct path *p, void *ud) {
 
   now_in(w);
   left(w);
+  memcpy(w->link->serial, quic_peer(path_conn(p))->serial,
+         sizeof(w->link->serial));
   if (!is_relayed(w)) link_direct_live(w);
   log_info("connector: path live route=%s agent=%s group=%s", route_of(w),
            w->link->agent, quic_group(path_conn(p)));
@@ -127,6 +130,7 @@ static void on_chosen(void *ud, struct way *from, struct way *to,
   struct connector *c = l->owner;
 
   l->path = to->path;
+  audit_link_path(l, to);
   if (!from) return;
   c->counters.n_moves++;
   log_info("connector: link moved agent=%s from=%s to=%s planned=%s", l->agent,

@@ -185,6 +185,8 @@ void path_close(struct path *p, enum reason why) {
   if (p->conn) quic_close(p->conn, why, NULL);
 }
 
+void *path_user(const struct path *p) { return p->ud; }
+
 bool path_is_live(const struct path *p) { return p->conn; }
 struct quic_conn *path_conn(const struct path *p) {
   return p->conn;

@@ -103,6 +103,8 @@ void path_set_sock(struct path *p, uint16_t sock);
 /* Says goodbye. on_end follows. */
 void path_close(struct path *p, enum reason why);
 
+/* As given to path_new. */
+void *path_user(const struct path *p);
 bool path_is_live(const struct path *p);
 struct quic_conn *path_conn(const struct path *p); /* NULL when not live */
 

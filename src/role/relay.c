@@ -169,6 +169,7 @@ struct relay *relay_new(const struct relay_options *o, uint64_t now) {
   seal_key_derive(r->ticket_key, o->state_key, "ztna relay ticket");
   int rc = parts_init(r, o);
   if (rc == 0) {
+    audit_queue_init(&r->audit, o->audit);
     r->policy = o->policy;
     rule_end_arm(r);
     return r;
@@ -204,6 +205,7 @@ void relay_free(struct relay *r) {
   map_done(&r->grants);
   map_done(&r->revivals);
   heap_done(&r->timers);
+  audit_queue_done(&r->audit);
   memset(r->ticket_key, 0, sizeof(r->ticket_key));
   free(r);
 }
@@ -260,11 +262,17 @@ void relay_set_policy(struct relay *r, struct policy *p, uint64_t now) {
 
 void relay_stop(struct relay *r, uint64_t now) {
   struct session *s;
+  struct party *p, *next;
   r->now = now;
   r->stopping = true;
   LIST_FOREACH(s, &r->sessions, all) {
     s->closing = true;
     if (h3_conn(s->h3)) quic_close(h3_conn(s->h3), REASON_SHUTTING_DOWN, NULL);
+  }
+  /* Those whose connection is gone: what they were granted ends now, too. */
+  for (p = LIST_FIRST(&r->parties_list); p; p = next) {
+    next = LIST_NEXT(p, all);
+    if (LIST_EMPTY(&p->sessions)) relay_party_free(r, p, REASON_SHUTTING_DOWN);
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "base/audit.h"
 #include "base/metrics.h"
 #include "part/policy.h"
 #include "transport/quic.h"
@@ -45,6 +46,7 @@ struct relay_options {
   struct ztna_addr stun_ips[2][2];
   int64_t unix_at_start; /* seconds since 1970 at `now` of relay_new */
   uint32_t ns_at_start;  /* what had gone by of that second */
+  size_t audit;          /* records that may wait; 0: none is made */
 };
 
 /* NULL: no memory or no usable pool; logged. */
@@ -66,6 +68,9 @@ void relay_set_policy(struct relay *r, struct policy *p, uint64_t now);
 /* Closes all control connections with shutting-down; done when stopped. */
 void relay_stop(struct relay *r, uint64_t now);
 bool relay_stopped(const struct relay *r);
+
+/* What happened to whom, for the skin to fetch; empty without options.audit. */
+struct audit_queue *relay_audit(struct relay *r);
 
 /* True, or false and why as a reason: bound and not stopping. */
 bool relay_ready(const struct relay *r, enum reason *why);

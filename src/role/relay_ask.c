@@ -107,9 +107,10 @@ void relay_asks_move(struct relay *r, struct meeting *m) {
 
 /* --- the end */
 
-void relay_ask_log(struct relay *r, const struct party *agent,
-                   const char *service, enum reason why, const char *detail) {
+void relay_ask_log(struct relay *r, struct party *agent, const char *service,
+                   enum reason why, const char *detail) {
   r->n.refused_grants[why]++;
+  relay_audit_refused(r, agent, service, why);
   if (relay_may_log(r, &r->grants_log))
     log_warn("relay: grant refused agent=%s service=%s reason=%s detail=%s",
              agent->spiffe, service, reason_name(why),

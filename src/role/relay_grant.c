@@ -115,6 +115,7 @@ struct grant *relay_grant_new(struct relay *r, const struct ask *a) {
   char rule[160];
   snprintf(rule, sizeof(rule), "rule=\"%s\"", g->may.rule ? g->may.rule : "");
   log_grant("made", g, rule);
+  relay_audit_begin(r, g);
   return g;
 }
 
@@ -122,6 +123,7 @@ void relay_grant_free(struct relay *r, struct grant *g, enum reason why) {
   char text[64];
   snprintf(text, sizeof(text), "reason=%s", reason_name(why));
   log_grant("ended", g, text);
+  relay_audit_end(r, g, why);
   relay_timer_done(r, &g->renew);
   map_del(&r->grants, g->id);
   LIST_REMOVE(g, of_meeting);

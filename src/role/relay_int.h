@@ -8,6 +8,7 @@
  *   ask       a grant that waits for a connector   relay_ask.c
  *   revival   a route that tickets bring back      relay_resume.c
  *   stun      answers to STUN requests             relay_stun.c
+ *   audit     records for the audit log            relay_audit.c
  *
  * A party owns its meetings, offers and asks; a meeting its grants. */
 #ifndef ZTNA_ROLE_RELAY_INT_H
@@ -18,6 +19,7 @@
 
 #include <ztna/err.h>
 
+#include "base/audit.h"
 #include "base/heap.h"
 #include "base/hex.h"
 #include "base/log.h"
@@ -100,7 +102,8 @@ struct party {
   LIST_HEAD(, meeting) meetings;
   size_t n_meetings;
   struct relay_timer keep;
-  struct policy_serial serial; /* of the certificate last used */
+  struct policy_serial serial;  /* of the certificate last used */
+  struct log_limit audit_limit; /* of its refusals */
   /* agents */
   struct ztna_addr addrs[RELAY_FAMILIES];
   size_t n_addrs;
@@ -157,6 +160,9 @@ struct grant {
   uint64_t given; /* the last answer that named it, counted */
   LIST_ENTRY(grant) of_meeting;
   struct relay_timer renew;
+  /* for records */
+  uint64_t began_at, n_bytes[2]; /* of the route, when it began */
+  char serial[2 * IDENTITY_SERIAL_MAX + 1];
 };
 
 struct ask {
@@ -228,6 +234,8 @@ struct relay {
   struct relay_timer rule_ends; /* the next of the policy that will */
   struct relay_counters n;
   struct log_limit handshakes_log, requests_log, grants_log;
+  struct audit_queue audit;
+  struct log_limit strangers; /* records of them */
 };
 
 /* --- relay.c --- */
@@ -469,8 +477,18 @@ void relay_asks_go(struct relay *r, struct ask_queue *asks);
 void relay_ask_join(struct relay *r, struct ask *a, struct meeting *m);
 void relay_ask_answer(struct session *s, struct h3_req *req, const uint8_t *id);
 void relay_ask_rejudge(struct relay *r, struct party *agent);
-void relay_ask_log(struct relay *r, const struct party *agent,
-                   const char *service, enum reason why, const char *detail);
+void relay_ask_log(struct relay *r, struct party *agent, const char *service,
+                   enum reason why, const char *detail);
+
+/* --- relay_audit.c --- */
+
+void relay_audit_begin(struct relay *r, struct grant *g);
+void relay_audit_end(struct relay *r, const struct grant *g, enum reason why);
+void relay_audit_refused(struct relay *r, struct party *agent,
+                         const char *service, enum reason why);
+/* A control connection was refused. peer NULL: it did not prove who it is. */
+void relay_audit_stranger(struct session *s, const struct identity *peer,
+                          enum reason why);
 
 /* --- relay_resume.c --- */
 

@@ -228,6 +228,7 @@ static int on_ready(struct h3 *h, void *ud, const struct identity *peer) {
 
   if (why != REASON_NONE) {
     log_refusal(s, why, peer->spiffe, "relay", NULL);
+    relay_audit_stranger(s, peer, why);
     return why;
   }
   s->admitted = true;
@@ -272,9 +273,11 @@ static void on_end(struct h3 *h, void *ud, const struct quic_end *why) {
   s->closing = true;
   if (s->admitted)
     log_end(s, why);
-  else if (!s->refusal_logged)
+  else if (!s->refusal_logged) {
     log_refusal(s, why->reason, "unknown", why->remote ? "peer" : "relay",
                 why->text);
+    relay_audit_stranger(s, NULL, why->reason);
+  }
   if (s->party) relay_party_leave(s, why);
   relay_session_free(s);
 }
