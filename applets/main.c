@@ -17,15 +17,15 @@ extern const struct applet applet_status;
 extern const struct applet applet_audit;
 extern const struct applet applet_cert;
 extern const struct applet applet_check_config;
+extern const struct applet applet_policy;
 extern const struct applet applet_demo;
 extern const struct applet applet_version;
 extern const struct applet applet_help_command;
 
 const struct applet *const applets[] = {
-    &applet_relay,   &applet_connector,    &applet_agent,
-    &applet_probe,   &applet_status,       &applet_audit,
-    &applet_cert,    &applet_check_config, &applet_demo,
-    &applet_version, &applet_help_command,
+    &applet_relay,  &applet_connector, &applet_agent,   &applet_probe,
+    &applet_status, &applet_audit,     &applet_cert,    &applet_check_config,
+    &applet_policy, &applet_demo,      &applet_version, &applet_help_command,
 };
 const size_t n_applets = sizeof(applets) / sizeof(*applets);
 
