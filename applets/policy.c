@@ -200,8 +200,9 @@ static int tell_why(const struct policy_opts *o, const char *agent,
       printf("refused (%s): %s\n", reason_name(a->reason), a->text);
     return code;
   }
-  json_t *j = json_pack("{s:s, s:s, s:s, s:I, s:b, s:s, s:s, s:s}", "schema",
-                        "ztna.policy/1", "agent", agent, "service", o->service,
+  json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:b, s:s, s:s, s:s}",
+                        "schema", "ztna.policy/1", "agent", agent, "service",
+                        o->service, "protocol", protocol_name(o->protocol),
                         "port", (json_int_t)o->port, "allowed", allowed,
                         "reason", reason_name(a->reason), "rule",
                         a->rule ? a->rule : "", "why", a->text);
