@@ -30,7 +30,9 @@ WRAP := $(patsubst %,-Wl$(comma)--wrap=ngtcp2_crypto_%,aead_ctx_encrypt_init \
           aead_ctx_decrypt_init aead_ctx_free cipher_ctx_encrypt_init \
           cipher_ctx_free) -Wl,-u,__wrap_ngtcp2_crypto_aead_ctx_free
 LDLIBS = $(WRAP) $(patsubst %,$D/lib/lib%.a,ngtcp2_crypto_wolfssl ngtcp2 nghttp3 \
-           wolfssl microhttpd natpmp miniupnpc jansson uv) -lpthread -lm
+           wolfssl microhttpd natpmp miniupnpc jansson uv $(LIBS_$(PLATFORM))) \
+         -lpthread -lm
+LIBS_linux = seccomp
 ifneq ($(SAN),)
 # gcc loses track of unions under sanitizers and warns of overflows that are none
 HARDEN  = -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer \

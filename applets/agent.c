@@ -9,6 +9,7 @@
 #include "../platform/tun.h"
 #include "base/log.h"
 #include "host/agent_host.h"
+#include "host/confine.h"
 #include "role.h"
 
 extern const struct applet applet_agent;
@@ -191,6 +192,7 @@ static void page_status(void *ctx, struct sbuf *out) {
 
   free(text);
   json_object_set_new(o, "port_mapping", portmap_status(p->a.portmap));
+  json_object_set_new(o, "sandbox", confine_status());
   role_page_text(out, json_dumps(o, JSON_INDENT(2)));
   json_decref(o);
 }
@@ -208,6 +210,7 @@ static int make_agent(struct program *p) {
   p->a.tun_ifindex = p->tun_open ? p->tun.ifindex : 0;
   rc = agent_host_new(&p->a, p->config, &p->call->config->identity, why,
                       sizeof(why));
+  config_forget_key(p->call->config);
   if (rc == 0) return EXIT_DONE;
   fprintf(stderr, "%s: identity: %s\n", role_source(p->call), why);
   return rc == ZTNA_EINVAL || rc == ZTNA_ETLS ? EXIT_CONFIG : EXIT_FAILED;
@@ -244,6 +247,7 @@ static int run(struct program *p) {
   code = role_pages(p->call->config, p->host, &pages, p, &p->http);
   if (code) return code;
   log_info("agent: started tun=%s", p->tun_open ? p->tun.name : "none");
+  confine(p->call->config, CONFIG_AGENT, p->call->config_file, p->tun_open);
   code = applet_exit(host_run(p->host));
   http_stop(p->http);
   return code;

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "connector_file.h"
+#include "host/confine.h"
 #include "role.h"
 
 extern const struct applet applet_connector;
@@ -47,6 +48,7 @@ static void page_status(void *ctx, struct sbuf *out) {
   json_object_set_new(o, "config", connector_file_status(&p->file));
   json_object_set_new(o, "audit", audit_status(p->c.audit));
   json_object_set_new(o, "port_mapping", portmap_status(p->c.portmap));
+  json_object_set_new(o, "sandbox", confine_status());
   role_page_json(out, o);
 }
 
@@ -55,7 +57,7 @@ static const struct http_pages pages = {page_ready, page_metrics, page_status};
 /* --- start */
 
 static int run(struct program *p) {
-  int code;
+  int code, rc;
 
   p->host = host_new();
   p->udp = p->host ? role_bind(p->config->listen, p->config->n_listen) : NULL;
@@ -71,7 +73,11 @@ static int run(struct program *p) {
   }
   log_info("connector: started identity=%s services=%zu",
            tls_identity(p->tls)->spiffe, p->config->n_services);
-  code = applet_exit(host_run(p->host));
+  confine(p->call->config, CONFIG_CONNECTOR, p->call->config_file, false);
+  rc = audit_open(&p->c.audit, &p->config->audit, "connector",
+                  tls_identity(p->tls)->spiffe);
+  if (rc == 0) rc = host_run(p->host);
+  code = applet_exit(rc);
   http_stop(p->http);
   connector_file_stop(&p->file);
   return code;

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "applet.h"
+#include "host/confine.h"
 #include "host/logger.h"
 
 extern const struct applet applet_relay;
@@ -120,13 +121,6 @@ int applet_reload_to(const struct applet_call *c, struct config *fresh,
   return config_load_to(fresh, c->config_file, c->applet->want, c->flags, out);
 }
 
-/* The key is in memory from here on. */
-static void forbid_core_dumps(void) {
-  struct rlimit none = {0, 0};
-  if (setrlimit(RLIMIT_CORE, &none) < 0)
-    fprintf(stderr, "ztna: core dumps stay enabled: %s\n", strerror(errno));
-}
-
 /* Every conversation has a socket; the usual soft limit of 1024 is there for
  * programs that use select(). */
 static void allow_many_sockets(void) {
@@ -140,7 +134,7 @@ static int start(struct applet_call *c) {
   struct config config = {.log.level = LOG_LEVEL_WARN};
   bool load = c->applet->config == APPLET_CONFIG || c->config_file;
   if (load) {
-    forbid_core_dumps();
+    confine_begin(); /* the key is in memory from here on */
     allow_many_sockets();
     int rc = applet_reload(c, &config);
     if (rc < 0) return applet_exit(rc);

@@ -7,6 +7,7 @@
 
 #include "host/audit.h"
 #include "host/clock.h"
+#include "host/confine.h"
 #include "host/file.h"
 #include "host/policy_file.h"
 #include "host/state_key.h"
@@ -107,6 +108,7 @@ static int make_relay(struct program *p) {
   memcpy(o.state_key, p->state_key, sizeof(o.state_key));
   p->relay = relay_new(&o, clock_now());
   file_wipe(o.state_key, sizeof(o.state_key));
+  file_wipe(p->state_key, sizeof(p->state_key));
   free(fixed);
   if (!p->relay) return EXIT_FAILED;
   p->policy = NULL;
@@ -208,6 +210,7 @@ static void page_status(void *ctx, struct sbuf *out) {
   json_object_set_new(o, "stun", listening(p, n_main, udp_count(p->udp)));
   relay_status(p->relay, o);
   json_object_set_new(o, "audit", audit_status(p->audit));
+  json_object_set_new(o, "sandbox", confine_status());
   role_page_json(out, o);
 }
 
@@ -237,7 +240,11 @@ static int run(struct program *p) {
   int code = role_pages(p->call->config, p->host, &pages, p, &p->http);
   if (code) return code;
   tell_start(p);
-  code = applet_exit(host_run(p->host));
+  confine(p->config, CONFIG_RELAY, p->call->config_file, false);
+  int rc = audit_open(&p->audit, &p->config->relay.audit, "relay",
+                      tls_identity(p->tls)->spiffe);
+  if (rc == 0) rc = host_run(p->host);
+  code = applet_exit(rc);
   http_stop(p->http);
   return code;
 }
@@ -251,8 +258,6 @@ static int prepare(struct program *p) {
   if ((code = load_state_key(p))) return code;
   p->udp = role_bind(c->listen, c->n_listen);
   if (!p->udp || !relay_ports_bind(&p->ports, c, p->udp)) return EXIT_FAILED;
-  rc = audit_open(&p->audit, &c->audit, "relay", tls_identity(p->tls)->spiffe);
-  if (rc < 0) return applet_exit(rc);
   return make_relay(p);
 }
 

@@ -30,9 +30,13 @@ int role_tls(const struct applet_call *c, enum role role, struct tls **tls) {
   const struct identity *own;
   char why[256];
 
+  int rc;
+
   if (tls_global_init(&clock_rng, NULL) < 0) return EXIT_FAILED;
-  if (tls_new(tls, id->cert_pem, id->cert_len, id->key_pem, id->key_len,
-              id->ca_pem, id->ca_len, why, sizeof(why)) < 0) {
+  rc = tls_new(tls, id->cert_pem, id->cert_len, id->key_pem, id->key_len,
+               id->ca_pem, id->ca_len, why, sizeof(why));
+  config_forget_key(c->config);
+  if (rc < 0) {
     fprintf(stderr, "%s: identity: %s\n", role_source(c), why);
     return EXIT_CONFIG;
   }

@@ -66,6 +66,8 @@ missing_for_build() {
   has_header natpmp.h && has_archive libnatpmp.a || echo libnatpmp-dev
   has_header miniupnpc/miniupnpc.h && has_archive libminiupnpc.a ||
     echo libminiupnpc-dev
+  test "$(uname)" != Linux ||
+    { has_header seccomp.h && has_archive libseccomp.a; } || echo libseccomp-dev
 }
 
 # Used by tests only: without them those tests are skipped.
@@ -470,6 +472,8 @@ link_system_archives() {
     libnatpmp.a:libnatpmp.a libminiupnpc.a:libminiupnpc.a; do
     ln -sf "$($CC -print-file-name="${pair%:*}")" "$deps/lib/${pair#*:}"
   done
+  test "$(uname)" != Linux ||
+    ln -sf "$($CC -print-file-name=libseccomp.a)" "$deps/lib/libseccomp.a"
 }
 
 # define_of NAME HEADER: the version a system header tells
@@ -487,6 +491,8 @@ write_versions() {
     echo "jansson $(define_of JANSSON_VERSION jansson.h) (system)"
     echo "miniupnpc $(define_of MINIUPNPC_VERSION miniupnpc/miniupnpc.h) (system)"
     echo "natpmp (system; its header tells no version)"
+    test "$(uname)" != Linux ||
+      echo "libseccomp $(define_of 'SCMP_VER_MAJOR.SCMP_VER_MINOR.SCMP_VER_MICRO' seccomp.h) (system)"
     echo "compiler $($CC -dumpmachine) $($CC -dumpversion)"
   } >"$deps/VERSIONS"
 }

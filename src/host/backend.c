@@ -201,7 +201,7 @@ int backend_open_ping(struct backend *b, uint32_t flow,
     if (rc == ZTNA_EPERM && !b->ping_denied) {
       b->ping_denied = true;
       log_warn("backend: may not send pings; allow it with sysctl"
-               " net.ipv4.ping_group_range=\"0 2147483647\" or CAP_NET_RAW");
+               " net.ipv4.ping_group_range=\"0 2147483647\"");
     }
     return rc;
   }

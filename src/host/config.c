@@ -209,9 +209,14 @@ int config_load(struct config *c, const char *file, unsigned want,
   return rc;
 }
 
-void config_free(struct config *c) {
+void config_forget_key(struct config *c) {
   struct identity_config *id = &c->identity;
   if (id->key_pem) file_wipe(id->key_pem, id->key_len);
+}
+
+void config_free(struct config *c) {
+  struct identity_config *id = &c->identity;
+  config_forget_key(c);
   free(id->cert_pem);
   free(id->key_pem);
   free(id->ca_pem);

@@ -31,6 +31,12 @@ struct log_config {
   enum logger_format format;
 };
 
+/* What a running role gives up; empty or false: it does not. */
+struct sandbox_config {
+  char *user; /* to become when root started it */
+  bool capabilities, seccomp, landlock;
+};
+
 struct http_config {
   struct ztna_addr listen; /* family 0: no local HTTP */
 };
@@ -152,6 +158,7 @@ struct config {
   struct identity_config identity;
   struct log_config log;
   struct http_config http;
+  struct sandbox_config sandbox;
   char *state_dir; /* need not exist yet */
   struct relay_config relay;
   struct connector_config connector;
@@ -174,6 +181,8 @@ int config_parse(struct config *c, const char *name, const char *text,
 /* The backend that its check asks; NULL: there is no check. */
 const struct backend_config *
 config_checked_backend(const struct service_config *s);
+/* Overwrites the key's bytes, once TLS has taken what it needs. */
+void config_forget_key(struct config *c);
 /* Empty is fine. The key's bytes are overwritten. */
 void config_free(struct config *c);
 

@@ -107,6 +107,21 @@ static const struct field log_fields[] = {
     FIELD_END,
 };
 
+static const struct field sandbox_fields[] = {
+    FIELD(sandbox_config, user, .type = F_STR, .dflt = "ztna", .meta = "NAME",
+          .help = "when root starts a role, become this user if there is one; "
+                  "empty: stay root"),
+    FIELD(sandbox_config, capabilities, .type = F_BOOL, .dflt = "true",
+          .help = "give up all capabilities, but an agent with a TUN "
+                  "CAP_NET_ADMIN"),
+    FIELD(sandbox_config, seccomp, .type = F_BOOL, .dflt = "false",
+          .help = "give up all system calls but those that are needed"),
+    FIELD(sandbox_config, landlock, .type = F_BOOL, .dflt = "false",
+          .help = "give up all files but those that the configuration names, "
+                  "with their directories"),
+    FIELD_END,
+};
+
 static const struct field http_fields[] = {
     FIELD(http_config, listen, .type = F_ADDR,
           .help = "serve /healthz, /readyz, /metrics and /status here"),
@@ -120,8 +135,10 @@ static const struct field http_fields[] = {
             .help = "logging"),                                                \
       FIELD(config, http, .type = F_OBJECT, .fields = http_fields,             \
             .help = "local HTTP"),                                             \
+      FIELD(config, sandbox, .type = F_OBJECT, .fields = sandbox_fields,       \
+            .help = "what a running role gives up"),                           \
       FIELD(config, state_dir, .type = F_FILE, .dflt = "state", .meta = "DIR", \
-            .help = "keeps what should survive a restart")
+            .written = true, .help = "keeps what should survive a restart")
 
 const struct field config_common_fields[] = {COMMON_FIELDS, FIELD_END};
 
@@ -140,7 +157,7 @@ static const char help_port_mapping[] =
 /* --- what relay and connector share */
 
 static const struct field audit_fields[] = {
-    FIELD(audit_config, file, .type = F_FILE,
+    FIELD(audit_config, file, .type = F_FILE, .written = true,
           .help = "append who used what here, see ztna audit"),
     FIELD(audit_config, rotate, .type = F_SIZE, .min = 64 << 10,
           .max = INT64_C(1) << 40, .dflt = "64MiB",

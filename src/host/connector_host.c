@@ -187,8 +187,9 @@ static void open_failed(struct connector_host *p, uint64_t now, uint32_t flow,
 
   if (ping && rc == ZTNA_EPERM && !told) {
     told = true;
-    log_err("connector: cannot ping backends: give the process CAP_NET_RAW, or "
-            "its group in sysctl net.ipv4.ping_group_range");
+    log_err("connector: cannot ping backends: put its group into sysctl "
+            "net.ipv4.ping_group_range, or give it CAP_NET_RAW and set "
+            "sandbox.capabilities and sandbox.seccomp to false");
   }
   connector_backend_failed(
       p->core, now, flow,
@@ -401,9 +402,7 @@ int connector_host_start(struct connector_host *p, struct host *h,
   p->config = config;
   p->host = h;
   p->drain_until = NEVER;
-  rc = audit_open(&p->audit, &config->audit, "connector",
-                  tls_identity(tls)->spiffe);
-  if (rc == 0) rc = make_core(p, tls);
+  rc = make_core(p, tls);
   if (rc < 0) {
     udp_free(udp);
     return rc;

@@ -23,7 +23,7 @@ struct connector_host {
   struct host_role *role;
   struct udp *udp;         /* the host's */
   struct portmap *portmap; /* NULL: routers are not asked */
-  struct audit *audit;     /* NULL: nothing is recorded */
+  struct audit *audit;     /* whoever starts it may open one; NULL: none */
   /* SIGHUP; NULL: nothing is read again. May be set at any time. */
   void (*on_reload)(void *ctx);
   void *reload_ctx;

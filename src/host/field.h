@@ -67,6 +67,7 @@ struct field {
   int64_t min, max;
   bool required;              /* must be in the file, unless a flag gives it */
   bool file_only;             /* no flag, no environment */
+  bool written;               /* F_FILE: made or changed by a running role */
   const char *const *names;   /* F_ENUM, F_SET; ends with NULL */
   const struct field *fields; /* F_OBJECT, F_OBJECTS, F_MAP */
   /* Text, each element of lists of text, names of maps: NULL when it is fine,

@@ -417,6 +417,7 @@ struct resolver *host_resolver(struct host *h) {
 
 int host_run(struct host *h) {
   for (int i = 0; i < h->n_roles; i++) h->roles[i]->dirty = true;
+  resolver_go(h->resolver);
   uv_run(&h->uv, UV_RUN_DEFAULT);
   return h->rc;
 }

@@ -288,7 +288,6 @@ struct portmap *portmap_new(struct host_role *r, const struct udp *u,
     portmap_free(p);
     return NULL;
   }
-  portmap_tick(p, clock_now());
   return p;
 }
 
@@ -353,7 +352,8 @@ json_t *portmap_status(const struct portmap *p) {
                      "it is not asked for: switched off, or no IPv4 socket");
   for (int i = 0; i < PORTMAP_MAX; i++) {
     if (p->sides[i].q.outer.family) return mapped_status(&p->sides[i]);
-    asking |= p->sides[i].running && !p->sides[i].known;
+    asking |=
+        !p->sides[i].known && (p->sides[i].running || !p->sides[i].asked_at);
   }
   return asking ? json_pack("{s:s}", "state", "asking") : none_status(p);
 }

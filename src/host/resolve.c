@@ -12,7 +12,7 @@
 enum { NAME_ROOM = 256 };
 
 struct question {
-  struct question *next; /* in the list of answered ones */
+  struct question *next; /* of those that are answered, or wait */
   struct resolver *r;
   on_resolved cb;
   void *ctx;
@@ -29,6 +29,8 @@ struct resolver {
   uv_async_t *async; /* NULL once freed */
   struct question *answered;
   int n_open;
+  bool goes;
+  struct question *waiting, **waiting_end; /* for that */
 };
 
 /* --- asking: in a thread */
@@ -116,6 +118,7 @@ struct resolver *resolver_new(uv_loop_t *loop) {
     return NULL;
   }
   r->async->data = r;
+  r->waiting_end = &r->waiting;
   uv_unref((uv_handle_t *)r->async);
   pthread_mutex_init(&r->lock, NULL);
   return r;
@@ -123,17 +126,22 @@ struct resolver *resolver_new(uv_loop_t *loop) {
 
 static void on_closed(uv_handle_t *h) { free(h); }
 
+static void forget(struct resolver *r, struct question **list) {
+  while (*list) {
+    struct question *q = *list;
+    *list = q->next;
+    r->n_open--;
+    free(q);
+  }
+}
+
 void resolver_free(struct resolver *r) {
   if (!r) return;
   pthread_mutex_lock(&r->lock);
   uv_close((uv_handle_t *)r->async, on_closed);
   r->async = NULL;
-  while (r->answered) {
-    struct question *q = r->answered;
-    r->answered = q->next;
-    r->n_open--;
-    free(q);
-  }
+  forget(r, &r->answered);
+  forget(r, &r->waiting);
   unlock_and_drop(r);
 }
 
@@ -156,25 +164,48 @@ static int parse_host_port(struct question *q, const char *text,
   return 0;
 }
 
-static int start(struct question *q) {
-  struct resolver *r = q->r;
+static int start_thread(struct question *q) {
   pthread_t thread;
   pthread_attr_t attr;
-  pthread_mutex_lock(&r->lock);
-  bool full = r->n_open >= RESOLVE_PENDING;
-  if (!full) r->n_open++;
-  pthread_mutex_unlock(&r->lock);
-  if (full) return ZTNA_EFULL;
-
   pthread_attr_init(&attr);
   pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
   int rc = pthread_create(&thread, &attr, ask_thread, q);
   pthread_attr_destroy(&attr);
   if (rc == 0) return 0;
-  pthread_mutex_lock(&r->lock);
-  r->n_open--;
-  pthread_mutex_unlock(&r->lock);
+  pthread_mutex_lock(&q->r->lock);
+  q->r->n_open--;
+  pthread_mutex_unlock(&q->r->lock);
   return ZTNA_EFULL;
+}
+
+static int start(struct question *q) {
+  struct resolver *r = q->r;
+  pthread_mutex_lock(&r->lock);
+  bool full = r->n_open >= RESOLVE_PENDING;
+  if (!full) r->n_open++;
+  pthread_mutex_unlock(&r->lock);
+  if (full) return ZTNA_EFULL;
+  if (r->goes) return start_thread(q);
+  *r->waiting_end = q;
+  r->waiting_end = &q->next;
+  return 0;
+}
+
+static void refuse(struct question *q, int rc) {
+  q->cb(q->ctx, NULL, rc,
+        rc == ZTNA_EINVAL ? "want host:port"
+                          : "too many names to resolve at once");
+  free(q);
+}
+
+void resolver_go(struct resolver *r) {
+  r->goes = true;
+  while (r->waiting) {
+    struct question *q = r->waiting;
+    r->waiting = q->next;
+    int rc = start_thread(q);
+    if (rc < 0) refuse(q, rc);
+  }
 }
 
 void resolve_name(struct resolver *r, const char *host_port,
@@ -186,16 +217,14 @@ void resolve_name(struct resolver *r, const char *host_port,
     return;
   }
   struct question *q = calloc(1, sizeof(*q));
-  int rc = q ? parse_host_port(q, host_port, default_port) : ZTNA_ENOMEM;
-  if (rc == 0) {
-    q->r = r;
-    q->cb = cb;
-    q->ctx = ctx;
-    rc = start(q);
+  if (!q) {
+    cb(ctx, NULL, ZTNA_ENOMEM, "no memory");
+    return;
   }
-  if (rc == 0) return; /* q is the thread's now */
-  free(q);
-  cb(ctx, NULL, rc,
-     rc == ZTNA_EINVAL ? "want host:port"
-                       : "too many names to resolve at once");
+  q->r = r;
+  q->cb = cb;
+  q->ctx = ctx;
+  int rc = parse_host_port(q, host_port, default_port);
+  if (rc == 0) rc = start(q); /* q is the thread's then */
+  if (rc < 0) refuse(q, rc);
 }

@@ -19,6 +19,9 @@ typedef void (*on_resolved)(void *ctx, const struct ztna_addr *v, int n,
 struct resolver;
 
 struct resolver *resolver_new(uv_loop_t *loop); /* NULL: no memory */
+/* Questions wait for this: before it there are no threads, since a sandbox that
+ * is entered does not hold for those that run already. */
+void resolver_go(struct resolver *r);
 /* Forgets open questions; their callbacks are not called. The loop has to turn
  * once more. NULL is fine. */
 void resolver_free(struct resolver *r);

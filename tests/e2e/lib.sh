@@ -78,6 +78,8 @@ host() {
   on "$1" ip link set lo up
   net_option "$1" ipv6/conf/all/accept_dad 0
   net_option "$1" ipv6/conf/default/accept_dad 0
+  # as systemd has it: a connector pings backends without any privilege
+  net_option "$1" ipv4/ping_group_range '0 2147483647'
 }
 
 # link HOST1 HOST2 NUMBER: a veth pair, .1 and .2 of 192.168.NUMBER.0/24 and
