@@ -108,6 +108,7 @@ struct world {
 
 static int n_relays = 1; /* that the connector has */
 static bool is_direct;   /* so it may be reached */
+static size_t n_audit;   /* records that it may keep */
 static struct pki *pki;
 static struct tls *tls_relay, *tls_connector, *tls_agent[IDENTITIES];
 /* What relays grant. */
@@ -504,7 +505,8 @@ struct connector *make_connector(struct world *w) {
                                 .max_tcp_flows = 12,
                                 .max_tcp_flows_per_agent = 8,
                                 .udp_idle_after = 120 * SEC,
-                                .direct = is_direct};
+                                .direct = is_direct,
+                                .audit = n_audit};
   struct connector *c = connector_new(&o, w->now);
   struct ztna_addr to = test_addr("192.0.2.1:5353");
   const struct ztna_addr tcp[] = {test_addr("[2001:db8::1]:8080"),

@@ -169,6 +169,7 @@ void world_options(struct world *w, struct relay_options *o) {
                               .max_routes = 100,
                               .relays = relays,
                               .n_relays = 1,
+                              .audit = 64,
                               .unix_at_start =
                                   WORLD_NOW + (int64_t)(w->now / SEC)};
   memset(o->state_key, 0x5a, sizeof(o->state_key));
