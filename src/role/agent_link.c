@@ -62,6 +62,16 @@ static void say_open(struct link *l, struct path *p, struct service *s) {
   l->owner->sweep_at = time_min(l->owner->sweep_at, l->owner->now + 100 * MS);
 }
 
+/* A relay cannot pass a service off under a name whose certificate it lacks
+ * (DESIGN 1), nor later on a path that is there for another service. */
+static bool is_served(struct path *p, struct service *s) {
+  struct ztna_agent *a = s->link->owner;
+
+  if (identity_serves(quic_peer(path_conn(p)), s->id)) return true;
+  agent_service_refuse(a, s, REASON_IDENTITY_MISMATCH);
+  return false;
+}
+
 static void number(struct link *l, struct service *s) {
   do {
     l->next_context = (uint16_t)(l->next_context + 2);
@@ -74,7 +84,7 @@ void agent_link_open(struct link *l, struct service *s) {
   s->use = USE_OPENING;
   number(l, s);
   /* Else with the hello of the first path. */
-  if (path_is_live(l->path)) say_open(l, l->path, s);
+  if (path_is_live(l->path) && is_served(l->path, s)) say_open(l, l->path, s);
 }
 
 void agent_link_rebind(struct link *l, struct service *s) {
@@ -89,7 +99,7 @@ static void reopen(struct link *l, struct path *p, bool all) {
   each_service(l->owner, l, s) {
     if (!is_used(s) || (!all && s->use == USE_OPEN)) continue;
     s->use = USE_OPENING;
-    say_open(l, p, s);
+    if (is_served(p, s)) say_open(l, p, s);
   }
 }
 

@@ -116,6 +116,11 @@ static bool is_open(struct link *l, uint64_t number, const char *service,
   return true;
 }
 
+/* A certificate that limits its agent does so whatever a relay grants. */
+static bool may_use(const struct link_way *w, const char *service) {
+  return identity_serves(quic_peer(path_conn(w->way.path)), service);
+}
+
 static enum reason open_context(struct link_way *w, uint64_t number,
                                 const char *service, const char *grant) {
   struct link *l = w->link;
@@ -126,7 +131,8 @@ static enum reason open_context(struct link_way *w, uint64_t number,
     return REASON_MALFORMED;
   if (!g) grant_unknown(l, grant);
   if (is_open(l, number, service, g)) return REASON_NONE;
-  if (!g || !is_for(g, service)) return REASON_NOT_ALLOWED;
+  if (!g || !is_for(g, service) || !may_use(w, service))
+    return REASON_NOT_ALLOWED;
   if (!number || number > PATH_CONTEXT_MAX || number % 2 ||
       context_find(l, number))
     return REASON_MALFORMED;

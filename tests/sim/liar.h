@@ -48,10 +48,11 @@ struct liar {
   size_t n_sessions, n_routes;
   int n_agents;
   bool same_tunnel; /* all agents get one address */
+  int n_repeats;    /* so often it carries each packet again, later */
   /* NULL: tells the truth. */
   void (*bend)(struct liar *l, struct lie *what);
   struct lie last[4]; /* by agent, as they were told */
-  uint64_t n_forwarded;
+  uint64_t n_forwarded, n_repeated;
 };
 
 /* The world's relay must be stopped. */
