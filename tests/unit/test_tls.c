@@ -184,6 +184,15 @@ static int shake(struct end *c, struct end *s) {
   return done == 3 ? 0 : -1;
 }
 
+/* One turn of one end: 0, or the error by which it ends. */
+static int one_step(struct end *e) {
+  int rc = wolfSSL_quic_do_handshake(e->ssl);
+  if (rc == 1) return 0;
+  rc = wolfSSL_get_error(e->ssl, rc);
+  return rc == WOLFSSL_ERROR_WANT_READ || rc == WOLFSSL_ERROR_WANT_WRITE ? 0
+                                                                         : rc;
+}
+
 static void ends_free(struct end *c, struct end *s) {
   wolfSSL_free(c->ssl);
   wolfSSL_free(s->ssl);
@@ -226,6 +235,44 @@ static void client_without_the_hybrid_group_is_served(void **state) {
   wolfSSL_set1_groups_list(c.ssl, "X25519");
   assert_int_equal(shake(&c, &s), 0);
   assert_string_equal(tls_group(s.ssl), "X25519");
+  ends_free(&c, &s);
+  tls_free(a);
+  tls_free(b);
+}
+
+/* Whoever carries the handshake takes a group out of what the client offers:
+ * its number becomes one that nobody knows. Returns how often. */
+static int hide_group(struct end *c, uint16_t group) {
+  uint8_t *p = c->out[wolfssl_encryption_initial];
+  int n = 0;
+  for (size_t i = 0; i + 1 < c->len[wolfssl_encryption_initial]; i++) {
+    if (p[i] << 8 != (group & 0xff00) || p[i + 1] != (group & 0xff)) continue;
+    p[i] = p[i + 1] = 0x7a; /* RFC 8701: to be passed over */
+    n++;
+  }
+  return n;
+}
+
+/* The server is led to the weaker group, and neither end believes it: both sign
+ * and hash what they said and heard. */
+static void a_group_taken_out_on_the_way_ends_the_handshake(void **state) {
+  static struct end c, s;
+  struct tls *a = new_tls(&leaf, &ca), *b = new_tls(&relay, &ca);
+  end_init(&c, tls_session(a, false, "h3", NULL));
+  end_init(&s, tls_session(b, true, "h3", NULL));
+  int hidden = 0, rc = 0;
+  for (int i = 0; i < 6; i++) {
+    if ((rc = one_step(&c)) < 0) break;
+    hidden += hide_group(&c, 0x11ec); /* X25519MLKEM768 */
+    carry(&c, &s);
+    if ((rc = one_step(&s)) < 0) break;
+    carry(&s, &c);
+  }
+  assert_true(hidden >= 2); /* in the list, and its key share */
+  assert_string_equal(tls_group(s.ssl), "X25519");
+  assert_true(rc < 0);
+  assert_false(wolfSSL_is_init_finished(c.ssl));
+  assert_false(wolfSSL_is_init_finished(s.ssl));
   ends_free(&c, &s);
   tls_free(a);
   tls_free(b);
@@ -434,6 +481,7 @@ int main(void) {
       cmocka_unit_test(expired_ca_is_named_unless_a_good_one_is_beside_it),
       cmocka_unit_test(both_ends_learn_who_the_other_is),
       cmocka_unit_test(client_without_the_hybrid_group_is_served),
+      cmocka_unit_test(a_group_taken_out_on_the_way_ends_the_handshake),
       cmocka_unit_test(server_follows_a_client_that_prefers_chacha),
       cmocka_unit_test(other_alpn_is_refused_in_the_handshake),
       cmocka_unit_test(client_without_alpn_is_refused_by_tls_peer),
