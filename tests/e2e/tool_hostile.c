@@ -4,6 +4,8 @@
  *   expired DIR ROLE NAME     issues a certificate that ran out an hour ago
  *   dial ADDR CERT KEY [no-cert] [no-alpn] [alpn=X] [resume]
  *                             a client; says how it went in one line
+ *   call ADDR CERT KEY METHOD PATH [BODY]
+ *                             one request of a good client; the answer
  *   serve ADDR CERT KEY CA    a relay that is whatever its certificate says
  *   flood TO FROM N           N first flights, from addresses counted up from
  *                             FROM
@@ -97,6 +99,7 @@ struct end {
   struct h3 *h3;
   int fd;
   bool over;
+  const char *method, *path, *body; /* what it asks for */
 };
 
 static int open_socket(const struct ztna_addr *local) {
@@ -152,11 +155,19 @@ static void turn(struct end *e, const struct ztna_addr *local, uint64_t until) {
 
 static void on_answer(void *ud, struct h3_call *c, int status, const char *body,
                       size_t len) {
-  if (status) printf("answer status=%d\n", status);
+  struct end *e = ud;
+
+  if (status)
+    printf("answer status=%d%s%.*s\n", status, e->body ? " body=" : "",
+           e->body ? (int)len : 0, body);
+  e->over = e->body;
 }
 
 static int on_ready(struct h3 *s, void *ud, const struct identity *peer) {
-  h3_call(s, "GET", "/v1/self", NULL, 0, on_answer, NULL, ud);
+  struct end *e = ud;
+
+  h3_call(s, e->method, e->path, e->body, e->body ? strlen(e->body) : 0,
+          on_answer, NULL, e);
   return 0;
 }
 
@@ -177,13 +188,26 @@ static struct quic *endpoint(struct quic_config *cfg) {
   return quic_new(cfg);
 }
 
-static int dial(int argc, char **argv) {
-  struct ztna_addr any = {.family = 4}, to = addr_of(argv[0]);
+/* Until it is over, 2 s at most. */
+static void dial_with(struct end *e, char **argv) {
+  struct ztna_addr any = {.family = 4};
   struct file *cert = file_of(argv[1]), *key = file_of(argv[2]);
   struct quic_config cfg = {0};
-  struct end e = {.fd = open_socket(&any)};
-  struct quic_dial d = {
-      .remote = to, .ops = h3_client_ops(), .params = h3_params(false)};
+  struct quic_dial d = {.remote = addr_of(argv[0]),
+                        .ops = h3_client_ops(),
+                        .params = h3_params(false)};
+
+  e->fd = open_socket(&any);
+  hostile_prepare(cert->s, cert->len, key->s, key->len);
+  e->q = endpoint(&cfg);
+  e->h3 = h3_new(false, "relay", &client, e);
+  d.ud = e->h3;
+  h3_attach(e->h3, quic_dial(e->q, &d, clock_now()));
+  turn(e, &any, clock_now() + 2 * SEC);
+}
+
+static int dial(int argc, char **argv) {
+  struct end e = {.method = "GET", .path = "/v1/self"};
 
   for (int i = 3; i < argc; i++) {
     if (!strcmp(argv[i], "no-cert")) hostile.no_cert = true;
@@ -191,14 +215,17 @@ static int dial(int argc, char **argv) {
     if (!strcmp(argv[i], "no-alpn")) hostile.alpn = "";
     if (!strncmp(argv[i], "alpn=", 5)) hostile.alpn = argv[i] + 5;
   }
-  hostile_prepare(cert->s, cert->len, key->s, key->len);
-  e.q = endpoint(&cfg);
-  e.h3 = h3_new(false, "relay", &client, &e);
-  d.ud = e.h3;
-  h3_attach(e.h3, quic_dial(e.q, &d, clock_now()));
-  turn(&e, &any, clock_now() + 2 * SEC);
+  dial_with(&e, argv);
   if (!e.over) printf("open%s\n", hostile.offered ? " ticket=offered" : "");
   return 0;
+}
+
+static int call(int argc, char **argv) {
+  struct end e = {
+      .method = argv[3], .path = argv[4], .body = argc > 5 ? argv[5] : ""};
+
+  dial_with(&e, argv);
+  return !e.over;
 }
 
 /* --- serve --- */
@@ -271,6 +298,7 @@ int main(int argc, char **argv) {
   if (tls_global_init(&clock_rng, NULL) < 0) return 1;
   if (!strcmp(what, "expired") && argc == 3) return make_expired(argv);
   if (!strcmp(what, "dial") && argc >= 3) return dial(argc, argv);
+  if (!strcmp(what, "call") && argc >= 5) return call(argc, argv);
   if (!strcmp(what, "serve") && argc == 4) return serve(argv);
   if (!strcmp(what, "flood") && argc == 3) return flood(argv);
   if (!strcmp(what, "garbage") && argc == 3) return raw_garbage(argc, argv);
