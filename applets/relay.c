@@ -9,8 +9,8 @@
 #include "host/clock.h"
 #include "host/confine.h"
 #include "host/file.h"
-#include "host/policy_file.h"
 #include "host/state_key.h"
+#include "relay_policy.h"
 #include "relay_ports.h"
 #include "role.h"
 #include "role/relay.h"
@@ -21,6 +21,7 @@ struct program {
   const struct applet_call *call;
   const struct config *config;
   struct tls *tls;
+  struct relay_policy policy_file;
   struct policy *policy; /* until the relay takes it over */
   struct host *host;
   struct udp *udp; /* the host's once the role is added */
@@ -32,17 +33,6 @@ struct program {
 };
 
 /* --- what it is made of */
-
-/* *policy NULL: there is no file, nothing is allowed. */
-static int load_policy(const char *file, struct policy **policy) {
-  struct sbuf out = {0};
-  *policy = NULL;
-  if (!file) return 0;
-  int rc = policy_file_policy(policy, file, &out);
-  if (out.len) fputs(out.s, stderr);
-  sbuf_done(&out);
-  return rc;
-}
 
 static int load_state_key(struct program *p) {
   char why[STATE_KEY_WHY];
@@ -148,20 +138,7 @@ static bool stopped(const void *ctx) {
 
 /* The policy only: the rest needs a new start. */
 static void reload(void *ctx, uint64_t now) {
-  struct program *p = ctx;
-  struct config fresh;
-  struct policy *policy;
-  int rc = applet_reload(p->call, &fresh);
-  if (rc == 0) {
-    rc = load_policy(fresh.relay.policy, &policy);
-    config_free(&fresh);
-  }
-  if (rc < 0) {
-    log_err("relay: not reloaded, the former policy stays in force");
-    return;
-  }
-  relay_set_policy(p->relay, policy, now);
-  log_info("relay: policy reloaded");
+  relay_policy_reload(&((struct program *)ctx)->policy_file);
 }
 
 static const struct loop_role verbs = {
@@ -189,6 +166,7 @@ static void page_metrics(void *ctx, struct sbuf *out) {
   relay_metrics(p->relay, out);
   metrics_print(out, udp_metrics, udp_counters(p->udp));
   audit_metrics(p->audit, out);
+  relay_policy_metrics(&p->policy_file, out);
 }
 
 static json_t *listening(const struct program *p, int from, int to) {
@@ -211,6 +189,7 @@ static void page_status(void *ctx, struct sbuf *out) {
   relay_status(p->relay, o);
   json_object_set_new(o, "audit", audit_status(p->audit));
   json_object_set_new(o, "sandbox", confine_status());
+  json_object_set_new(o, "policy", relay_policy_status(&p->policy_file));
   role_page_json(out, o);
 }
 
@@ -236,7 +215,10 @@ static int run(struct program *p) {
   p->host = host_new();
   if (!p->host) return EXIT_FAILED;
   struct udp *udp = p->udp;
-  if (!host_add(p->host, &verbs, p, udp)) return EXIT_FAILED;
+  struct host_role *role = host_add(p->host, &verbs, p, udp);
+  if (!role) return EXIT_FAILED;
+  relay_policy_start(&p->policy_file, p->call, p->relay, role,
+                     host_uv(p->host));
   int code = role_pages(p->call->config, p->host, &pages, p, &p->http);
   if (code) return code;
   tell_start(p);
@@ -253,7 +235,7 @@ static int prepare(struct program *p) {
   const struct relay_config *c = &p->config->relay;
   int code = role_tls(p->call, ROLE_RELAY, &p->tls);
   if (code) return code;
-  int rc = load_policy(c->policy, &p->policy);
+  int rc = relay_policy_load(&p->policy_file, c->policy, &p->policy);
   if (rc < 0) return applet_exit(rc);
   if ((code = load_state_key(p))) return code;
   p->udp = role_bind(c->listen, c->n_listen);
@@ -265,6 +247,7 @@ static int relay_start(struct applet_call *c) {
   struct program p = {.call = c, .config = c->config};
   int code = prepare(&p);
   if (code == EXIT_DONE) code = run(&p);
+  relay_policy_stop(&p.policy_file);
   if (p.host)
     host_free(p.host);
   else
@@ -286,8 +269,8 @@ const struct applet applet_relay = {
         "The public meeting point. Agents and connectors dial it, both with\n"
         "certificates; it decides by its policy who may use what, introduces\n"
         "them to each other and forwards their packets, which it cannot read.\n"
-        "SIGHUP reads the policy again; one with mistakes is refused and the\n"
-        "former one stays.\n",
+        "The policy is read again when its file changes, or SIGHUP comes; one\n"
+        "with mistakes is refused and the former one stays.\n",
     .example = "  ztna relay --config /etc/ztna/relay.json\n",
     .exits = "3 wrong configuration",
     .config = APPLET_CONFIG,

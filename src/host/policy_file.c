@@ -266,7 +266,7 @@ void policy_file_free(struct policy_config *p) {
 /* All tests that fail, each with its place. */
 static int run_tests(const struct policy *p, const struct policy_config *cfg,
                      const char *file, struct sbuf *out) {
-  char why[512];
+  char why[2048];
   int n = 0;
   for (size_t i = 0; i < cfg->n_tests; i++) {
     if (policy_test_run(p, &cfg->tests[i], why, sizeof(why)) == 0) continue;

@@ -3,6 +3,7 @@
  * says the same. Whatever does not fit is left out: fewer rights, never more.
  */
 #include "part/policy_int.h"
+#include "part/policy_why.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -276,17 +277,15 @@ const char *policy_protocol_name(unsigned protocol) {
 
 int policy_test_run(const struct policy *p, const struct policy_test *test,
                     char *why, size_t room) {
-  struct permission perm;
-  enum reason got = policy_grant(p, test->at ? test->at : POLICY_BEFORE_ALL,
-                                 test->agent, test->service, &perm);
-  if (got == REASON_NONE)
-    got = permission_check(&perm, test->protocol, test->port);
-  if (got == test->expect) return 0;
-  char rule[128] = "";
-  if (perm.rule) snprintf(rule, sizeof(rule), " (rule \"%.100s\")", perm.rule);
-  snprintf(why, room, "agent %s, service %s, %s port %u: expected %s, got %s%s",
+  struct policy_answer got;
+  policy_why(p, test->at ? test->at : POLICY_BEFORE_ALL, test->agent,
+             test->service, test->protocol, test->port, &got);
+  if (got.reason == test->expect) return 0;
+  snprintf(why, room,
+           "agent %s, service %s, %s port %u: expected %s, got %s: %s",
            test->agent, test->service, policy_protocol_name(test->protocol),
-           test->port, verdict_name(test->expect), verdict_name(got), rule);
+           test->port, verdict_name(test->expect), verdict_name(got.reason),
+           got.text);
   return ZTNA_ECONFIG;
 }
 

@@ -12,9 +12,9 @@
 #include "part/policy_int.h"
 
 enum { /* what a rule lacks, the least first */
-       LACKS_PORT = 1,
-       LACKS_PROTOCOL = 2,
-       LACKS_TIME = 4,
+       LACKS_TIME = 1,
+       LACKS_PORT = 2,
+       LACKS_PROTOCOL = 4,
        LACKS_AGENT = 8,
        LACKS_SERVICE = 16,
 };

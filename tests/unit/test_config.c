@@ -714,9 +714,11 @@ static void tests_that_fail_are_told(void **state) {
   assert_null(p);
   assert_string_equal(
       out.s, "p.json:2: tests[0]: failed: agent spiffe://d/agent/a, service s, "
-             "icmp port 0: expected allowed, got not-allowed\n"
+             "icmp port 0: expected allowed, got not-allowed: no rule is for "
+             "this agent or about this service\n"
              "p.json:4: tests[2]: failed: agent spiffe://d/agent/b, service s, "
-             "tcp port 1: expected revoked, got not-allowed\n");
+             "tcp port 1: expected revoked, got not-allowed: no rule is for "
+             "this agent or about this service\n");
   sbuf_done(&out);
   policy_file_free(&cfg);
 }

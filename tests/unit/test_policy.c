@@ -22,7 +22,7 @@
       sizeof((struct policy_ports[]){__VA_ARGS__}) / \
           sizeof(struct policy_ports)
 
-static char why[300];
+static char why[1000];
 
 static struct policy *make(struct policy_rule *rules, size_t n) {
   struct policy_config cfg = {.rules = rules, .n_rules = n};
@@ -363,8 +363,9 @@ static void a_policy_that_fails_its_own_test_is_refused(void **state) {
   assert_null(p);
   assert_string_equal(why,
                       "test 4 failed: agent " LAPTOP ", service web, icmp port "
-                      "0: expected allowed, got port-not-allowed (rule "
-                      "\"web\")");
+                      "0: expected allowed, got port-not-allowed: rule 'web' "
+                      "matches agent and service but not icmp; it allows tcp "
+                      "80");
   cfg.tests = tests + 4;
   cfg.n_tests = 1;
   assert_int_equal(policy_new(&p, &cfg, why, sizeof(why)), ZTNA_ECONFIG);

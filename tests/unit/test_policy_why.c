@@ -23,6 +23,9 @@ static const char text[] =
     "{\"name\": \"guests may print\", \"agents\": [\"spiffe://d.org/agent/*\"],"
     " \"services\": [\"printer\"], \"protocols\": [\"udp\"], \"until\": "
     "\"2026-12-31\"},"
+    "{\"name\": \"and what they print\", \"agents\": "
+    "[\"spiffe://d.org/agent/guest\"], \"services\": "
+    "[\"printer\"], \"protocols\": [\"udp\"], \"ports\": [161]},"
     "{\"name\": \"nobody\", \"agents\": [\"@none\"], \"services\": [\"db\"]}],"
     "\"revoked\": [\"spiffe://d.org/agent/lost-*\"]}";
 
@@ -87,10 +90,11 @@ static void a_refusal_names_what_the_nearest_rule_lacks(void **state) {
 }
 
 static void a_rule_that_has_ended_says_when(void **state) {
-  says(INT64_C(1800000000), GUEST, "printer", PROTO_UDP, 9, REASON_NOT_ALLOWED,
+  says(INT64_C(1800000000), GUEST, "printer", PROTO_UDP, 9,
+       REASON_PORT_NOT_ALLOWED, /* nearer than one for another port */
        "rule 'guests may print' matches agent, service and udp port 9 but it "
        "ended at 2026-12-31T00:00:00Z");
-  says(INT64_C(1800000000), GUEST, "printer", PROTO_TCP, 9, REASON_NOT_ALLOWED,
+  says(INT64_C(1800000000), LAPTOP, "printer", PROTO_TCP, 9, REASON_NOT_ALLOWED,
        "rule 'guests may print' matches agent and service but not tcp port 9; "
        "it allows udp on all ports, and it ended at 2026-12-31T00:00:00Z");
 }
