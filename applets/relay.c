@@ -252,8 +252,7 @@ static int relay_start(struct applet_call *c) {
     host_free(p.host);
   else
     udp_free(p.udp);
-  if (p.relay) audit_drain(p.audit, relay_audit(p.relay));
-  audit_close(p.audit);
+  audit_close(p.audit, p.relay ? relay_audit(p.relay) : NULL);
   relay_free(p.relay);
   policy_free(p.policy);
   tls_free(p.tls);

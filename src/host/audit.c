@@ -47,7 +47,9 @@ struct audit {
   int error; /* of the last write, errno; 0: it went well */
   uint64_t seq;
   char last[AUDIT_HEX];
-  uint64_t n_queue_lost; /* of the core's queue, as told so far */
+  /* the loop's */
+  uint64_t n_queue_lost; /* by the core, as counted so far */
+  uint64_t owed;         /* of them, not told by a record yet */
   /* the thread's */
   struct waiting out;
   struct audit_file file;
@@ -74,19 +76,21 @@ static void lose(struct audit *a, uint64_t n) {
 
 static void hand_over(struct audit *a, const struct audit_text *t) {
   pthread_mutex_lock(&a->lock);
-  bool was_empty = !a->in.len && !a->in.n_lost;
-
   if (t->overflow || !put(a, t)) lose(a, 1);
-  if (was_empty) pthread_cond_signal(&a->more);
   pthread_mutex_unlock(&a->lock);
 }
 
-void audit_write(struct audit *a, const struct audit_record *r) {
+static void format(struct audit *a, const struct audit_record *r) {
   struct audit_text t;
 
-  if (!a) return;
   audit_text_record(&t, r, clock_now(), clock_wall());
   hand_over(a, &t);
+}
+
+void audit_write(struct audit *a, const struct audit_record *r) {
+  if (!a) return;
+  format(a, r);
+  pthread_cond_signal(&a->more);
 }
 
 void audit_lose(struct audit *a, uint64_t n) {
@@ -97,13 +101,37 @@ void audit_lose(struct audit *a, uint64_t n) {
   pthread_mutex_unlock(&a->lock);
 }
 
+static bool has_room(struct audit *a) {
+  bool room;
+
+  pthread_mutex_lock(&a->lock);
+  room = !a->in.n_lost && a->in.len + AUDIT_BODY_MAX <= a->room;
+  pthread_mutex_unlock(&a->lock);
+  return room;
+}
+
+/* Counted at once, told behind what waits: that was before it. */
+static void owe(struct audit *a, struct audit_queue *q) {
+  uint64_t n = q->n_lost - a->n_queue_lost;
+
+  a->n_queue_lost = q->n_lost;
+  a->owed += n;
+  pthread_mutex_lock(&a->lock);
+  a->n.n_lost += n;
+  if (!q->n) {
+    a->in.n_lost += a->owed;
+    a->owed = 0;
+  }
+  pthread_mutex_unlock(&a->lock);
+}
+
 void audit_drain(struct audit *a, struct audit_queue *q) {
   struct audit_record r;
 
-  if (!a) return;
-  while (audit_next(q, &r)) audit_write(a, &r);
-  audit_lose(a, q->n_lost - a->n_queue_lost);
-  a->n_queue_lost = q->n_lost;
+  if (!a || !(q->n || a->owed || q->n_lost > a->n_queue_lost)) return;
+  while (q->n && has_room(a) && audit_next(q, &r)) format(a, &r);
+  if (a->owed || q->n_lost > a->n_queue_lost) owe(a, q);
+  pthread_cond_signal(&a->more); /* once for all of them */
 }
 
 /* --- the thread's side */
@@ -130,10 +158,8 @@ static void tell(struct audit *a, int rc, size_t n) {
     log_warn("audit: writing again file=%s", a->path);
 }
 
-/* False: the program ends. */
-static bool nap(struct audit *a, unsigned ms) {
+static struct timespec in_ms(unsigned ms) {
   struct timespec t;
-  bool stop;
 
   clock_gettime(CLOCK_REALTIME, &t);
   t.tv_sec += ms / 1000;
@@ -142,6 +168,14 @@ static bool nap(struct audit *a, unsigned ms) {
     t.tv_sec++;
     t.tv_nsec -= 1000000000;
   }
+  return t;
+}
+
+/* False: the program ends. */
+static bool nap(struct audit *a, unsigned ms) {
+  struct timespec t = in_ms(ms);
+  bool stop;
+
   pthread_mutex_lock(&a->lock);
   while (!a->stop && pthread_cond_timedwait(&a->more, &a->lock, &t) == 0)
     ;
@@ -236,6 +270,16 @@ static bool write_all(struct audit *a, struct waiting *w) {
   return !w->n_lost || add_missing(a, w->n_lost);
 }
 
+/* What is written but not synced is waited with for so long only. */
+static void wait_more(struct audit *a) {
+  struct timespec t = in_ms(SYNC_MS);
+  int rc = 0;
+
+  while (!a->stop && !a->in.len && !a->in.n_lost && rc != ETIMEDOUT)
+    rc = a->dirty ? pthread_cond_timedwait(&a->more, &a->lock, &t)
+                  : pthread_cond_wait(&a->more, &a->lock);
+}
+
 /* The other buffer; false: nothing more comes. */
 static bool exchange(struct audit *a) {
   struct waiting was = a->out;
@@ -243,8 +287,7 @@ static bool exchange(struct audit *a) {
 
   was.len = was.n_lost = 0;
   pthread_mutex_lock(&a->lock);
-  while (!a->stop && !a->in.len && !a->in.n_lost && !a->dirty)
-    pthread_cond_wait(&a->more, &a->lock);
+  wait_more(a);
   a->out = a->in;
   a->in = was;
   more = !a->stop || a->out.len || a->out.n_lost;
@@ -252,17 +295,14 @@ static bool exchange(struct audit *a) {
   return more;
 }
 
-static bool is_idle(struct audit *a) { return !a->out.len && !a->out.n_lost; }
-
-/* Records within a second are synced together. */
+/* Records of a second are synced together. */
 static void *run(void *ctx) {
   struct audit *a = ctx;
-  uint64_t synced = 0;
+  uint64_t synced = clock_now();
   bool ok = add_event(a, "start");
 
   while (ok && exchange(a)) {
     ok = write_all(a, &a->out);
-    if (is_idle(a) && a->dirty) nap(a, 50);
     if (!a->dirty || clock_now() < synced + SYNC_MS * MS) continue;
     audit_file_sync(&a->file);
     synced = clock_now();
@@ -344,8 +384,24 @@ int audit_open(struct audit **to, const struct audit_config *c,
   return audit_open_sized(to, c, role, identity, AUDIT_ROOM);
 }
 
-void audit_close(struct audit *a) {
+/* A thread that is only slow gets a second for what is left. */
+static void last_drain(struct audit *a, struct audit_queue *q) {
+  bool ok = true;
+
+  audit_drain(a, q);
+  for (int i = 0; q->n && ok && i < 100; i++) {
+    nanosleep(&(struct timespec){.tv_nsec = 10 * MS}, NULL);
+    audit_drain(a, q);
+    pthread_mutex_lock(&a->lock);
+    ok = a->error == 0;
+    pthread_mutex_unlock(&a->lock);
+  }
+  audit_lose(a, q->n + a->owed);
+}
+
+void audit_close(struct audit *a, struct audit_queue *q) {
   if (!a) return;
+  if (q) last_drain(a, q);
   pthread_mutex_lock(&a->lock);
   a->stop = true;
   pthread_cond_signal(&a->more);

@@ -12,7 +12,7 @@
 
 enum {
   AUDIT_ROOM = 4 << 20,  /* bytes that may wait for the thread */
-  AUDIT_QUEUE = 1 << 16, /* records that may wait in a core */
+  AUDIT_QUEUE = 1 << 15, /* records that may wait in a core */
 };
 
 struct audit_config {
@@ -31,14 +31,15 @@ int audit_open(struct audit **to, const struct audit_config *c,
 /* The same with so many bytes of room; for tests. */
 int audit_open_sized(struct audit **to, const struct audit_config *c,
                      const char *role, const char *identity, size_t room);
-/* Writes what waits, a disk that takes nothing is not waited for. */
-void audit_close(struct audit *a);
+/* Writes what waits, here and in q (NULL: nothing does); a disk that takes
+ * nothing is not waited for. */
+void audit_close(struct audit *a, struct audit_queue *q);
 
 /* Never blocks for the disk. */
 void audit_write(struct audit *a, const struct audit_record *r);
 /* So many were lost before they came here. */
 void audit_lose(struct audit *a, uint64_t n);
-/* All that a core has. */
+/* What a core has, as far as there is room: the rest stays in its queue. */
 void audit_drain(struct audit *a, struct audit_queue *q);
 
 /* For `ztna status`; null without a log. */

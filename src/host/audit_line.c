@@ -45,21 +45,34 @@ static void put(struct audit_text *t, const char *fmt, ...) {
     t->len += (size_t)n;
 }
 
+static void put_bytes(struct audit_text *t, const char *s, size_t n) {
+  if (n >= sizeof(t->s) - t->len) {
+    t->overflow = true;
+    return;
+  }
+  memcpy(t->s + t->len, s, n);
+  t->len += n;
+}
+
 /* Rules are written by people: what JSON does not take as it is, and what a
  * terminal would act on, is escaped. */
-static void put_string(struct audit_text *t, const char *s) {
-  put(t, "\"");
-  for (; *s && !t->overflow; s++) {
-    unsigned char c = (unsigned char)*s;
+static bool is_plain(char c) {
+  return (unsigned char)c >= 0x20 && c != 0x7f && c != '"' && c != '\\';
+}
 
-    if (c == '"' || c == '\\')
-      put(t, "\\%c", c);
-    else if (c < 0x20 || c == 0x7f)
-      put(t, "\\u%04x", c);
-    else
-      put(t, "%c", c);
+static void put_string(struct audit_text *t, const char *s) {
+  put_bytes(t, "\"", 1);
+  while (*s && !t->overflow) {
+    size_t n = 0;
+
+    while (s[n] && is_plain(s[n])) n++;
+    put_bytes(t, s, n);
+    s += n;
+    if (!*s) break;
+    put(t, *s == '"' || *s == '\\' ? "\\%c" : "\\u%04x", (unsigned char)*s);
+    s++;
   }
-  put(t, "\"");
+  put_bytes(t, "\"", 1);
 }
 
 static void print_time(char to[AUDIT_TIME], uint64_t wall) {
@@ -72,9 +85,15 @@ static void print_time(char to[AUDIT_TIME], uint64_t wall) {
   snprintf(to + n, AUDIT_TIME - n, ".%03uZ", (unsigned)(wall % SEC / MS));
 }
 
+static void put_key(struct audit_text *t, const char *key) {
+  put_bytes(t, ",\"", 2);
+  put_bytes(t, key, strlen(key));
+  put_bytes(t, "\":", 2);
+}
+
 void audit_text_string(struct audit_text *t, const char *key, const char *s) {
   if (!s || !*s) return;
-  put(t, ",\"%s\":", key);
+  put_key(t, key);
   put_string(t, s);
 }
 

@@ -477,8 +477,7 @@ int connector_host_reload(struct connector_host *p,
 }
 
 void connector_host_free(struct connector_host *p) {
-  if (p->core) audit_drain(p->audit, connector_audit(p->core));
-  audit_close(p->audit);
+  audit_close(p->audit, p->core ? connector_audit(p->core) : NULL);
   backend_free(p->backend);
   tcp_socks_free(p->socks);
   checks_free(p->checks);

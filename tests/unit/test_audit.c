@@ -78,7 +78,7 @@ static void write_some(struct audit *a, int n) {
 static void log_of(int n) {
   struct audit *a = opened(1 << 20);
   write_some(a, n);
-  audit_close(a);
+  audit_close(a, NULL);
 }
 
 /* --- the file as text --- */
@@ -332,7 +332,7 @@ static void two_programs_do_not_write_one_file(void **state) {
   struct audit_config c = config(1 << 20, 3);
   struct audit *a = opened(1 << 20), *b;
   assert_int_equal(audit_open(&b, &c, "relay", "r"), ZTNA_EEXIST);
-  audit_close(a);
+  audit_close(a, NULL);
 }
 
 /* --- several files --- */
@@ -354,7 +354,7 @@ static void log_in_files(int n, unsigned keep) {
   struct audit *a;
   assert_int_equal(audit_open(&a, &c, "relay", "spiffe://x/relay/r"), 0);
   write_some(a, n);
-  audit_close(a);
+  audit_close(a, NULL);
 }
 
 static struct audit_verdict verdict_of(char (*v)[128], size_t n) {
@@ -432,7 +432,7 @@ static void what_finds_no_room_is_counted_and_told(void **state) {
   int lost = (int)json_integer_value(json_object_get(j, "lost"));
   json_decref(j);
   assert_true(lost > 0);
-  audit_close(a);
+  audit_close(a, NULL);
   struct audit_verdict v = verdict();
   assert_string_equal(v.first, "");
   assert_true(v.ok);
@@ -472,7 +472,7 @@ static void a_full_disk_is_told_and_goes_on_when_it_has_room(void **state) {
   json_decref(j);
   unlink(hog);
   json_decref(status_when(a, "ok", true));
-  audit_close(a);
+  audit_close(a, NULL);
   struct audit_verdict v = verdict();
   umount2(dir, MNT_DETACH);
   assert_string_equal(v.first, "");
@@ -491,11 +491,28 @@ static void the_queue_of_a_core_is_bounded(void **state) {
   struct audit *a = opened(1 << 20);
   audit_drain(a, &q);
   audit_drain(a, &q);
-  audit_close(a);
+  audit_close(a, NULL);
   audit_queue_done(&q);
   struct audit_verdict v = verdict();
   assert_int_equal(v.n_records, 6);
   assert_int_equal(v.n_lost, 3);
+}
+
+/* More at once than there is room for, and a thread that writes all of it. */
+static void a_burst_waits_in_the_core(void **state) {
+  struct audit_queue q = {0};
+  struct audit_record r = record("spiffe://x/agent/a");
+  audit_queue_init(&q, 1000);
+  for (int i = 0; i < 1000; i++) audit_put(&q, &r);
+  struct audit *a = opened(64 << 10);
+  audit_drain(a, &q);
+  assert_true(q.n > 0);
+  audit_close(a, &q);
+  assert_int_equal(q.n, 0);
+  audit_queue_done(&q);
+  struct audit_verdict v = verdict();
+  assert_int_equal(v.n_lost, 0);
+  assert_int_equal(v.n_records, 1003);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, make_dir, remove_dir)
@@ -527,6 +544,7 @@ int main(void) {
       T(what_finds_no_room_is_counted_and_told),
       T(a_full_disk_is_told_and_goes_on_when_it_has_room),
       T(the_queue_of_a_core_is_bounded),
+      T(a_burst_waits_in_the_core),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
