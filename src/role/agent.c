@@ -173,6 +173,7 @@ void ztna_agent_network_changed(struct ztna_agent *a, uint64_t now) {
   a->now = now;
   for (size_t i = 0; i < a->n_uplinks; i++) uplink_probe(a->uplinks[i], now);
   agent_routes_hold(a, now);
+  agent_renew_soon(a, now);
   direct_network_changed(&a->direct, now);
 }
 
@@ -256,6 +257,8 @@ static const struct metric metrics[] = {
      offsetof(struct agent_counters, n_grants)},
     {"ztna_agent_redials_total", "silent paths made anew", METRIC_COUNTER,
      offsetof(struct agent_counters, n_redials)},
+    {"ztna_agent_routes_renewed_total", "routes replaced by others in time",
+     METRIC_COUNTER, offsetof(struct agent_counters, n_renewed)},
     {"ztna_agent_drops_total", "inner packets dropped", METRIC_REASONS,
      offsetof(struct agent_counters, drops)},
     {0},
@@ -291,7 +294,7 @@ static const struct metric quic_metrics[] = {
 static const struct metric path_metrics[] = {PATH_METRICS("agent")};
 
 char *ztna_agent_metrics(const struct ztna_agent *a) {
-  struct path_totals sum = {0};
+  struct path_totals sum = a->gone;
   struct sbuf b;
 
   sbuf_init(&b, 0);

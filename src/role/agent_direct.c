@@ -9,9 +9,11 @@
 
 /* Over a relay if there is one: the direct path is what may be lost. */
 static struct path *signalling_path(const struct link *l) {
-  for (int i = 0; i < LINK_RELAYED; i++)
-    if (l->relayed[i].way.path && way_works(&l->relayed[i].way))
-      return l->relayed[i].way.path;
+  for (int i = 0; i < LINK_RELAYED; i++) {
+    const struct way *w = &l->relayed[i].way;
+
+    if (w->path && !w->leaving && way_works(w)) return w->path;
+  }
   return l->ways.chosen && way_works(l->ways.chosen) ? l->path : NULL;
 }
 

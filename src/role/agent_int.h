@@ -50,7 +50,7 @@ enum use {
 struct left {
   struct link *link; /* NULL: none */
   uint16_t context;
-  char grant[ID_TEXT];
+  char grant[ID_TEXT], route[ID_TEXT];
   uint32_t epoch;
   bool serves; /* UDP and ICMP conversations that began there go on there */
 };
@@ -61,8 +61,8 @@ struct service {
   bool listed;               /* in the relay's last list */
   char state[16];            /* as the relay says: "up" */
   enum use use;
-  bool asked; /* a request of ours is under way */
-  char grant[ID_TEXT];
+  bool asked;                          /* a request of ours is under way */
+  char grant[ID_TEXT], route[ID_TEXT]; /* and by which route it came */
   struct link *link;
   uint16_t context;
   uint32_t epoch; /* counts connectors; conversations remember theirs */
@@ -96,6 +96,15 @@ struct agent_way {
   struct ztna_addr observed; /* where the relay sees the connector */
   uint64_t heard;            /* packets of the relay when our address changed */
   uint64_t held_until;       /* 0: its packets leave */
+  /* relayed: the renewal of its route, agent_renew.c */
+  struct agent_way *heir; /* the way that takes its place; NULL: none yet */
+  bool fresh;             /* is an heir, whose time has not come */
+  bool renewing;
+  uint64_t given_at, renew_at; /* its route */
+  uint64_t next_at;            /* the next service is not asked for before */
+  uint64_t give_up_at;         /* what is not done by then */
+  uint64_t again_after;        /* that */
+  uint64_t leave_at, leave_by; /* when the heir is in its place */
   /* direct */
   struct ztna_addr remote;
   uint16_t sock;
@@ -124,7 +133,7 @@ struct frag {
 
 struct agent_counters {
   uint64_t n_ip_in, n_ip_out, n_held, n_services, n_links, n_flows;
-  uint64_t n_grants, n_redials;
+  uint64_t n_grants, n_redials, n_renewed;
   uint64_t n_tcp_flows, n_tcp_held; /* now */
   uint64_t n_tcp_opened, tcp_refused[REASON_N];
   uint64_t drops[REASON_N];
@@ -171,6 +180,7 @@ struct ztna_agent {
   uint32_t epoch; /* of services, the last one given */
   bool stopping;
   struct agent_counters counters;
+  struct path_totals gone; /* counts of paths that are not there any more */
 };
 
 /* agent_service.c */
@@ -189,6 +199,8 @@ void agent_service_lost(struct ztna_agent *a, struct service *s);
 /* Its connector is not reached although the relay answers: asks the relay for
  * another one. */
 void agent_service_doubt(struct ztna_agent *a, struct service *s);
+/* Its grant may be gone, though it is open: asks for one. */
+void agent_service_ask(struct ztna_agent *a, struct service *s);
 void agent_services_resume(struct ztna_agent *a);
 void agent_services_tick(struct ztna_agent *a, uint64_t now);
 void agent_services_free(struct ztna_agent *a);
@@ -230,8 +242,11 @@ struct link *agent_link_take(struct ztna_agent *a, size_t relay,
                              json_t *granted);
 /* Opens the service's context as soon as a path is there. */
 void agent_link_open(struct link *l, struct service *s);
-/* It is open, and another relay grants it now, too. */
+/* It is open, and another relay or route grants it now, too. */
 void agent_link_rebind(struct link *l, struct service *s);
+/* The same for the context that it left there. */
+void agent_link_rebind_left(struct link *l, const struct service *s,
+                            const struct left *x);
 /* Nothing is known of the other side any more: what is in use is asked for. */
 void agent_link_lost(struct link *l, enum reason why);
 /* A path is live that may be the only one: hello, and contexts anew. */
@@ -272,7 +287,7 @@ bool agent_route_is_gone(struct ztna_agent *a, json_t *granted);
 void agent_route_observed(struct ztna_agent *a, size_t relay, json_t *e);
 void agent_route_closed(struct ztna_agent *a, size_t relay, json_t *e);
 /* What resumes it at this relay; NULL: nothing. */
-const char *agent_route_ticket(const struct link *l, size_t relay);
+const char *agent_route_ticket(struct link *l, size_t relay);
 void agent_route_give_back(struct agent_way *w);
 void agent_routes_tick(struct link *l, uint64_t now);
 /* This relay is gone: paths over it are left before a packet is lost there. */
@@ -282,6 +297,17 @@ void agent_routes_calm(struct ztna_agent *a, size_t relay);
 /* Our address may be another one: nothing over relays before they know it. */
 void agent_routes_hold(struct ztna_agent *a, uint64_t now);
 void agent_route_check_silence(struct agent_way *w, uint64_t now);
+
+/* agent_renew.c: routes get others in their places, with other handles */
+/* This way has another route than before. */
+void agent_renew_given(struct agent_way *w);
+/* The renewal under way is given up; another is tried after that. */
+void agent_renew_fail(struct agent_way *w, uint64_t again_after);
+/* Who sees our packets has not seen them before: let them be no known ones. */
+void agent_renew_soon(struct ztna_agent *a, uint64_t now);
+void agent_renew_tick(struct link *l, uint64_t now);
+/* Seconds until then; 0: it is on its way, or there is no route. */
+int agent_renew_in(const struct agent_way *w);
 
 /* agent_direct.c */
 void agent_direct_want(struct link *l, uint64_t now);

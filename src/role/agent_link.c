@@ -53,13 +53,18 @@ static bool is_used(const struct service *s) {
   return s->use == USE_OPENING || s->use == USE_OPEN;
 }
 
-static void say_open(struct link *l, struct path *p, struct service *s) {
+static void say_open_as(struct link *l, struct path *p, uint16_t context,
+                        const char *service, const char *grant) {
   path_say(p, json_pack("{s:s, s:i, s:s, s:s}", "type", "open", "context",
-                        (int)s->context, "service", s->id, "grant", s->grant));
+                        (int)context, "service", service, "grant", grant));
   /* An echo besides, since silence is measured by DATAGRAMs: the other end may
    * have given up a handshake that is done on ours. */
   path_probe(p, l->owner->now);
   l->owner->sweep_at = time_min(l->owner->sweep_at, l->owner->now + 100 * MS);
+}
+
+static void say_open(struct link *l, struct path *p, const struct service *s) {
+  say_open_as(l, p, s->context, s->id, s->grant);
 }
 
 /* A relay cannot pass a service off under a name whose certificate it lacks
@@ -88,7 +93,13 @@ void agent_link_open(struct link *l, struct service *s) {
 }
 
 void agent_link_rebind(struct link *l, struct service *s) {
-  say_open(l, l->path, s);
+  if (path_is_live(l->path)) say_open(l, l->path, s);
+}
+
+void agent_link_rebind_left(struct link *l, const struct service *s,
+                            const struct left *x) {
+  if (path_is_live(l->path))
+    say_open_as(l, l->path, x->context, s->id, x->grant);
 }
 
 /* A connector that still has a context takes it as it is (open is idempotent);
@@ -403,6 +414,7 @@ static void link_tick(struct link *l, uint64_t now) {
     if (w->way.path) agent_way_tick(w, now);
   ways_tick(&l->ways, now);
   agent_routes_tick(l, now);
+  agent_renew_tick(l, now);
   agent_direct_want(l, now);
   let_go(l, now);
   a->sweep_at = time_min(a->sweep_at, ways_deadline(&l->ways, now));
@@ -439,6 +451,7 @@ static json_t *path_json(const struct link *l, const struct agent_way *w) {
     json_object_set_new(j, "relay",
                         json_string(uplink_name(l->owner->uplinks[w->relay])));
     json_object_set_new(j, "route", json_string(w->route));
+    json_object_set_new(j, "renewed_in_s", json_integer(agent_renew_in(w)));
   } else {
     json_object_set_new(j, "remote",
                         json_string(ztna_addr_print(&w->remote, text)));
@@ -453,7 +466,7 @@ static json_t *link_json(struct link *l) {
 
   for (size_t i = 0; (w = agent_way_at(l, i)); i++) {
     if (!w->way.path) continue;
-    if (!*route) route = w->route;
+    if (!*route && !w->way.leaving) route = w->route;
     if (w->way.kind == WAY_RELAY || path_is_live(w->way.path))
       json_array_append_new(paths, path_json(l, w));
   }

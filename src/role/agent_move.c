@@ -43,6 +43,7 @@ void agent_service_leave(struct service *s, bool serves) {
                      .epoch = s->epoch,
                      .serves = serves};
   memcpy(x->grant, s->grant, sizeof(x->grant));
+  memcpy(x->route, s->route, sizeof(x->route));
 }
 
 bool agent_service_come_back(struct service *s, const char *grant) {

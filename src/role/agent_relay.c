@@ -193,7 +193,7 @@ static void on_down(struct uplink *u, void *ud, enum reason why,
   direct_relay(&a->direct, relay, &none);
   agent_routes_doubt(a, relay);
   hold_another(a, relay);
-  if (relay == a->current) find_current(a);
+  if (relay == a->current && !a->stopping) find_current(a);
 }
 
 static const struct uplink_events uplink_events = {on_up, on_event, on_down};

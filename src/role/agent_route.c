@@ -18,6 +18,7 @@
 #define DOUBT_AFTER (150 * MS)
 #define ASK_AGAIN (5 * SEC)
 #define DIAL_AGAIN (5 * SEC)
+#define RENEW_AGAIN (5 * SEC)
 /* A relay that does not answer from our new address gets packets all the same.
  */
 #define HOLD_FOR (1 * SEC)
@@ -46,19 +47,50 @@ void agent_route_give_back(struct agent_way *w) {
 
 /* --- given --- */
 
-/* The way over this relay: the one that is there, or a free place. */
-static struct agent_way *way_over(struct link *l, size_t relay) {
-  struct agent_way *room = NULL;
-
+/* The way over this relay that is there, not one of a renewal that came before
+ * or is still to come. */
+static struct agent_way *way_there(struct link *l, size_t relay) {
   for (int i = 0; i < LINK_RELAYED; i++) {
     struct agent_way *w = &l->relayed[i];
 
-    if (w->way.path && w->relay == relay) return w;
-    if (!room && !agent_way_is_used(w)) room = w;
+    if (w->way.path && w->relay == relay && !w->way.leaving && !w->fresh)
+      return w;
   }
-  if (!room || agent_way_make(l, room, WAY_RELAY) < 0) return NULL;
-  room->relay = relay;
-  return room;
+  return NULL;
+}
+
+static struct agent_way *way_new(struct link *l, size_t relay) {
+  for (int i = 0; i < LINK_RELAYED; i++) {
+    struct agent_way *w = &l->relayed[i];
+
+    if (agent_way_is_used(w)) continue;
+    if (agent_way_make(l, w, WAY_RELAY) < 0) return NULL;
+    w->relay = relay;
+    return w;
+  }
+  return NULL;
+}
+
+static struct agent_way *way_over(struct link *l, size_t relay) {
+  struct agent_way *w = way_there(l, relay);
+
+  return w ? w : way_new(l, relay);
+}
+
+/* Where a route belongs: to the way that has it, to the heir of the one that is
+ * renewed, to the only one. */
+static struct agent_way *way_for(struct link *l, size_t relay,
+                                 const char *route) {
+  struct agent_way *w;
+
+  for (int i = 0; i < LINK_RELAYED; i++) {
+    w = &l->relayed[i];
+    if (w->way.path && w->relay == relay && !strcmp(w->route, route)) return w;
+  }
+  w = way_over(l, relay);
+  if (!w || !w->renewing) return w;
+  if (!w->heir && (w->heir = way_new(l, relay))) w->heir->fresh = true;
+  return w->heir;
 }
 
 static void take_observed(struct agent_way *w, json_t *j) {
@@ -80,7 +112,7 @@ struct agent_way *agent_route_take(struct link *l, size_t relay, json_t *j) {
       !hex_parse(peer, HANDLE_LEN,
                  json_string_value(json_object_get(h, "connector"))))
     return NULL;
-  w = way_over(l, relay);
+  w = way_for(l, relay, route);
   if (!w) return NULL;
   w->rtt = ms_json_read(json_object_get(j, "rtt"));
   take_observed(w, j);
@@ -97,14 +129,14 @@ struct agent_way *agent_route_take(struct link *l, size_t relay, json_t *j) {
   memcpy(w->peer_handle, peer, HANDLE_LEN);
   w->dial_due = true;
   w->dial_at = 0;
+  agent_renew_given(w);
   return w;
 }
 
-const char *agent_route_ticket(const struct link *l, size_t relay) {
-  for (int i = 0; i < LINK_RELAYED; i++)
-    if (l->relayed[i].way.path && l->relayed[i].relay == relay)
-      return l->relayed[i].ticket;
-  return NULL;
+const char *agent_route_ticket(struct link *l, size_t relay) {
+  struct agent_way *w = way_there(l, relay);
+
+  return w ? w->ticket : NULL;
 }
 
 bool agent_route_is_gone(struct ztna_agent *a, json_t *j) {
@@ -167,13 +199,8 @@ struct asking {
 
 static struct agent_way *asking_way(const struct asking *q) {
   for (int i = 0; i < LINKS_MAX; i++)
-    for (int k = 0; q->a->links[i] && k < LINK_RELAYED; k++) {
-      struct agent_way *w = &q->a->links[i]->relayed[k];
-
-      if (w->way.path && w->relay == q->relay &&
-          !strcmp(q->a->links[i]->connector, q->connector))
-        return w;
-    }
+    if (q->a->links[i] && !strcmp(q->a->links[i]->connector, q->connector))
+      return way_there(q->a->links[i], q->relay);
   return NULL;
 }
 
@@ -250,6 +277,7 @@ void agent_routes_calm(struct ztna_agent *a, size_t relay) {
       w->calm_at = a->now;
       w->stale = w->route[0];
       w->ask_at = 0;
+      agent_renew_fail(w, RENEW_AGAIN);
       path_probe(w->way.path, a->now);
     }
 }
@@ -327,6 +355,7 @@ void agent_route_check_silence(struct agent_way *w, uint64_t now) {
   uint64_t since = path_silent_since(w->way.path);
 
   release(w, now);
+  if (w->way.leaving) return;
   if (since == NEVER) {
     if (l->path != w->way.path || !path_is_live(l->path) ||
         !agent_link_is_waiting(l))

@@ -369,6 +369,8 @@ static void ask(struct ztna_agent *a, struct service *s) {
   ask_for(a, s, false);
 }
 
+void agent_service_ask(struct ztna_agent *a, struct service *s) { ask(a, s); }
+
 void agent_service_doubt(struct ztna_agent *a, struct service *s) {
   if (s->use == USE_OPENING || s->use == USE_OPEN) ask_for(a, s, true);
 }
@@ -377,6 +379,14 @@ void agent_service_want(struct ztna_agent *a, struct service *s) {
   if (s->use == USE_OPENING || s->use == USE_OPEN) return;
   s->use = USE_ASKING;
   ask(a, s);
+}
+
+/* agent_route_take has judged the route. */
+static void set_grant(struct service *s, const struct grant_json *g,
+                      json_t *body) {
+  memcpy(s->grant, g->id, sizeof(s->grant));
+  snprintf(s->route, sizeof(s->route), "%s",
+           json_string_value(json_object_get(body, "route")));
 }
 
 static void take_grant(struct ztna_agent *a, size_t relay, struct service *s,
@@ -395,12 +405,12 @@ static void take_grant(struct ztna_agent *a, size_t relay, struct service *s,
       way_is_there(l->ways.chosen)) {
     bool same = !strcmp(s->grant, g.id);
 
-    memcpy(s->grant, g.id, sizeof(s->grant));
+    set_grant(s, &g, body);
     if (!same) agent_link_rebind(l, s);
     return;
   }
   if (s->link != l) agent_service_leave(s, false);
-  memcpy(s->grant, g.id, sizeof(s->grant));
+  set_grant(s, &g, body);
   if (agent_service_come_back(s, g.id)) {
     s->use = USE_OPEN;
     agent_service_flush(s, l);

@@ -171,6 +171,7 @@ void agent_way_free(struct agent_way *w) {
 
   if (!w->way.path) return;
   ways_del(&w->link->ways, &w->way);
+  path_total(w->way.path, &a->gone);
   path_free(w->way.path, a->now);
   direct_release(&a->direct, w->sock, w->remote.family);
   free(w->ticket);

@@ -23,7 +23,7 @@ enum {
   ID_LEN = 16,
   ID_TEXT = 2 * ID_LEN + 1,
   LINKS_MAX = 1024,
-  LINK_GRANTS = 128, /* of all relays */
+  LINK_GRANTS = 192, /* of all relays, and of a route that is renewed */
   LINK_CONTEXTS = 64,
   POOL_PACKETS = 4096,
   OPS_MAX = 1024,           /* backend operations waiting */

@@ -10,8 +10,9 @@
 #include "base/log.h"
 #include "role/grant_json.h"
 
-/* A relay has one route for two parties; one that it forgot ends with its
- * grants. Whoever makes more of them does not take the others' place. */
+/* A relay has one route for two parties, and another while that is renewed; one
+ * that it forgot ends with its grants. Whoever makes more of them does not take
+ * the others' place. */
 enum { RELAY_ROUTES = 2 };
 
 /* --- those that are there --- */

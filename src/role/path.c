@@ -218,6 +218,7 @@ void path_hold(struct path *p, bool on) {
 
 size_t path_waiting(const struct path *p) { return fq_packets(p->queue); }
 bool path_shed(struct path *p) { return fq_shed(p->queue); }
+bool path_has_streams(const struct path *p) { return p->streams; }
 
 const struct path_stats *path_stats(const struct path *p) { return &p->stats; }
 

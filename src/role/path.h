@@ -128,6 +128,8 @@ bool path_is_busy(const struct path *p);
  * finds the pool empty. False: nothing waits. */
 size_t path_waiting(const struct path *p);
 bool path_shed(struct path *p);
+/* TCP flows have streams there, or what they sent last still has to arrive. */
+bool path_has_streams(const struct path *p);
 /* The largest inner packet that can be carried, split over two if need be; 0
  * when it is not live. */
 size_t path_mtu(const struct path *p);

@@ -84,16 +84,19 @@ static uint64_t rtt_of(const struct way *w) {
   return i.srtt;
 }
 
+enum grade { GONE, SUSPECT, LEAVING, WORKS, GOOD };
+
 /* How good it is now: what works and was good for a while, what works, what is
  * at least there. */
-static int grade(const struct way *w, uint64_t now) {
-  if (!way_is_there(w)) return 0;
-  if (w->suspect) return 1;
-  return now >= w->good_at ? 3 : 2;
+static enum grade grade(const struct way *w, uint64_t now) {
+  if (!way_is_there(w)) return GONE;
+  if (w->suspect) return SUSPECT;
+  if (w->leaving) return LEAVING;
+  return now >= w->good_at ? GOOD : WORKS;
 }
 
 static bool is_better(const struct way *a, const struct way *b, uint64_t now) {
-  int ga = grade(a, now), gb = b ? grade(b, now) : 0;
+  enum grade ga = grade(a, now), gb = b ? grade(b, now) : GONE;
 
   if (ga != gb) return ga > gb;
   if (!ga) return false;
@@ -125,7 +128,8 @@ static bool is_worth_it(const struct ways *s, const struct way *to,
                         uint64_t now) {
   const struct way *from = s->chosen;
 
-  if (grade(to, now) < 3) return false;
+  if (grade(to, now) < GOOD) return false;
+  if (from->leaving) return true;
   if (to->kind != from->kind) return to->kind == WAY_DIRECT;
   return now >= s->moved_at + SETTLE && rtt_of(to) + BETTER_BY < rtt_of(from);
 }
@@ -241,6 +245,7 @@ json_t *way_status(const struct ways *s, const struct way *w) {
                 w->kind == WAY_DIRECT ? "direct" : "relay", "chosen",
                 w == s->chosen, "joined", w->joined, "suspect", w->suspect);
 
+  if (w->leaving) json_object_set_new(j, "leaving", json_true());
   path_status(w->path, j);
   return j;
 }

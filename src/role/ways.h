@@ -21,6 +21,7 @@ struct way {
   enum way_kind kind;
   bool joined; /* both ends know that this connection is the link's */
   bool suspect, dead;
+  bool leaving; /* another takes its place: only for want of any */
   uint64_t suspect_at, probe_at;
   uint64_t good_at; /* not returned to before */
   unsigned n_suspected;

@@ -182,13 +182,13 @@ static size_t tcp_backends(struct sim *w, struct connector_backend *to) {
   return w->cfg.tcp ? TCP_PORTS : 0;
 }
 
-static void set_backends(struct connector *c, size_t n) {
+static void set_backends(struct connector *c, size_t service, size_t n) {
   struct ztna_addr to;
 
   ztna_addr_parse(&to, "192.168.7.7:7");
   for (size_t i = 0; i < n; i++) {
     if (i >= 3) to.port = (uint16_t)(TCP_PORT + i - 3);
-    connector_set_backend(c, 0, i, &to, 1);
+    connector_set_backend(c, service, i, &to, 1);
   }
 }
 
@@ -220,12 +220,13 @@ void sim_connector_start(struct sim *w, int i) {
                                           3 + tcp_backends(w, backends + 3),
                                       .weight = w->cfg.weights[i],
                                       .check = w->cfg.check};
+  struct connector_service services[SIM_SERVICES] = {service, service};
   struct connector_options o = {.tls = c->tls,
                                 .rng = &w->rnd.rng,
                                 .relays = relays,
                                 .n_relays = n_relays(w),
-                                .services = &service,
-                                .n_services = 1,
+                                .services = services,
+                                .n_services = w->cfg.both ? 2 : 1,
                                 .max_flows = SIM_FLOWS,
                                 .max_flows_per_agent = SIM_FLOWS / 2,
                                 .max_tcp_flows = TCP_SOCKS,
@@ -233,11 +234,13 @@ void sim_connector_start(struct sim *w, int i) {
                                 .direct = w->cfg.direct};
   struct ztna_local locals[2];
 
+  services[1].id = "other";
   c->core = connector_new(&o, w->now);
   need(c->core, "no connector");
   connector_set_locals(c->core, locals, locals_of(c->node.host, locals),
                        w->now);
-  set_backends(c->core, service.n_backends);
+  for (size_t s = 0; s < o.n_services; s++)
+    set_backends(c->core, s, service.n_backends);
   memset(c->backends, 0, sizeof(c->backends));
   c->node.on = true;
 }

@@ -86,11 +86,12 @@ struct sim_config {
   uint64_t seed;
   int n_agents, n_connectors;
   const char *services[SIM_CONNECTORS]; /* what each offers; NULL: "echo" */
-  uint64_t delay;       /* of each line and direction; 0: 10 ms */
-  int n_relays;         /* 0: 1; who has two holds both */
-  bool v6;              /* IPv6 outside */
-  bool nat;             /* agents and connectors are behind NATs */
-  bool direct;          /* look for direct paths */
+  bool both;                            /* each offers echo and other */
+  uint64_t delay; /* of each line and direction; 0: 10 ms */
+  int n_relays;   /* 0: 1; who has two holds both */
+  bool v6;        /* IPv6 outside */
+  bool nat;       /* agents and connectors are behind NATs */
+  bool direct;    /* look for direct paths */
   /* Where agents and connectors are (nat_class.h); NULL: as nat says. */
   const char *agent_class, *connector_class;
   bool tcp;             /* services have TCP ports, too (tcp_app.h) */
