@@ -82,11 +82,15 @@ static bool is_observed(void *ud, const struct ztna_addr *a) {
   return false;
 }
 
+/* Only relays keep the rate that a rule of their policy gives. */
+static bool may_be_direct(void *ud) { return !grants_limit_rate(ud); }
+
 static const struct direct_ops ops = {.say = say,
                                       .rtt = rtt,
                                       .listen = listen,
                                       .name = name,
-                                      .is_observed = is_observed};
+                                      .is_observed = is_observed,
+                                      .may = may_be_direct};
 
 /* --- what a link tells it --- */
 
@@ -95,6 +99,12 @@ int link_direct_message(struct link *l, json_t *m) {
 
   if (!l->direct) l->direct = direct_new(&c->direct, false, &ops, l);
   return l->direct ? direct_message(l->direct, m, c->now) : 0;
+}
+
+void link_direct_end(struct link *l) {
+  for (size_t i = l->ways.n; i-- > 0;)
+    if (l->ways.v[i]->kind == WAY_DIRECT)
+      link_way_end(link_way_at(l, i), REASON_RATE_LIMITED);
 }
 
 void link_direct_live(struct link_way *w) {

@@ -64,6 +64,12 @@ static struct grant *heir_of(const struct link *l, const struct grant *g) {
   return heir;
 }
 
+bool grants_limit_rate(const struct link *l) {
+  for (int i = 0; i < LINK_GRANTS; i++)
+    if (l->grants[i] && l->grants[i]->may.limits.rate) return true;
+  return false;
+}
+
 /* --- ending them --- */
 
 /* heir: what was opened under it goes on under that one; NULL: it ends. */
@@ -208,6 +214,7 @@ enum reason grant_take(struct link *l, size_t relay, struct link_way *w,
   memcpy((*g)->addrs, in.addrs, sizeof((*g)->addrs));
   (*g)->lease_at = l->owner->now + in.lease;
   (*g)->missing = false;
+  if (in.may.limits.rate) link_direct_end(l);
   if (former) splices_recheck(l->tcp, former, REASON_PORT_NOT_ALLOWED, true);
   return REASON_NONE;
 }

@@ -296,6 +296,8 @@ void connector_direct_relay(struct connector *c, const struct uplink *u,
                             bool up);
 /* <0: malformed. */
 int link_direct_message(struct link *l, json_t *m);
+/* The link goes by relays only, from now on. */
+void link_direct_end(struct link *l);
 /* What became of the path of a direct way. */
 void link_direct_live(struct link_way *w);
 void link_direct_joined(struct link_way *w);
@@ -331,6 +333,8 @@ json_t *service_json(const struct service *s);
 /* connector_grant.c */
 /* By whichever relay; NULL: the link has none of this id. */
 struct grant *grant_find(const struct link *l, const char *id);
+/* Does a rule of a policy limit the rate of what it grants? */
+bool grants_limit_rate(const struct link *l);
 /* Takes what the relay of this number says into a new or known grant of the
  * link. w: the route that it came by, NULL: as before. */
 enum reason grant_take(struct link *l, size_t relay, struct link_way *w,

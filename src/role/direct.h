@@ -70,6 +70,8 @@ struct direct_ops {
   /* Did a relay see the peer there (ports apart)? Only such an address is
    * searched by port (punch.h). May be NULL: the peer is believed. */
   bool (*is_observed)(void *ud, const struct ztna_addr *a);
+  /* Connector: may this link leave its relays? May be NULL: yes. */
+  bool (*may)(void *ud);
 };
 
 /* Makes the observer. c stays where it is; is_forbidden and ud are set after

@@ -26,8 +26,11 @@ static const struct {
                       "the connector did not say where it may be reached",
                       "nobody; it is tried again. If it persists: whoever runs "
                       "the connector"},
-    [WHY_PEER_OFF] = {"peer-off", "the connector has direct paths switched off",
-                      "whoever configures the connector"},
+    [WHY_PEER_OFF] = {"peer-off",
+                      "the connector has direct paths switched off, or a rule "
+                      "of the policy limits the rate, which relays keep",
+                      "whoever configures the connector, or the administrator "
+                      "of the policy"},
     [WHY_NO_CANDIDATES] = {"no-candidates",
                            "the two ends have no kind of address (IPv4 or "
                            "IPv6) in common at which one may try the other",

@@ -81,7 +81,7 @@ static bool hears(struct direct *d) {
 
 static void hear_offer(struct direct *d, const struct direct_message *m) {
   if (m->round <= d->number || !hears(d)) return;
-  if (!d->common->enabled) {
+  if (!d->common->enabled || (d->ops->may && !d->ops->may(d->ud))) {
     d->number = m->round;
     say(d, &(struct direct_message){.word = DIRECT_OFF, .round = m->round});
     return;

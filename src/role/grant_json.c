@@ -76,6 +76,15 @@ static int read_ports(struct permission *may, json_t *list) {
   return 0;
 }
 
+/* Absent: no limit; what cannot be read is none either, so no grant. */
+static int read_rate(struct permission *may, json_t *rate) {
+  if (!rate) return 0;
+  if (!json_is_integer(rate) || json_integer_value(rate) <= 0)
+    return ZTNA_EMALFORMED;
+  may->limits.rate = (uint64_t)json_integer_value(rate);
+  return 0;
+}
+
 int grant_json_read(struct grant_json *g, json_t *j) {
   const char *id = json_string_value(json_object_get(j, "id"));
   uint8_t raw[16];
@@ -91,7 +100,8 @@ int grant_json_read(struct grant_json *g, json_t *j) {
       protocol_bit(json_string_value(p));
   g->may.rule = NULL;
   g->lease = ms_json_read(json_object_get(j, "lease"));
-  if (!g->lease || read_ports(&g->may, json_object_get(j, "ports")) < 0)
+  if (!g->lease || read_ports(&g->may, json_object_get(j, "ports")) < 0 ||
+      read_rate(&g->may, json_object_get(j, "rate")) < 0)
     return ZTNA_EMALFORMED;
   return addrs_json_read(json_object_get(j, "addresses"), g->addrs);
 }

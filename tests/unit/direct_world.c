@@ -144,8 +144,12 @@ static bool is_observed(void *ud, const struct ztna_addr *a) {
   return !e->observed.family || ztna_addr_same_ip(a, &e->observed);
 }
 
-static const struct direct_ops ops = {say,   rtt,  listen_on,
-                                      found, name, is_observed};
+static const struct direct_ops ops = {.say = say,
+                                      .rtt = rtt,
+                                      .listen = listen_on,
+                                      .found = found,
+                                      .name = name,
+                                      .is_observed = is_observed};
 
 static bool is_forbidden(void *ud, const struct ztna_addr *a) {
   const struct dw_end *e = ud;

@@ -298,6 +298,15 @@ static void without_its_relay_it_works_until_the_lease_ends(void **state) {
   done(w);
 }
 
+static const char *without_rate(char *event) {
+  char *rate = strstr(event, ",\"rate\":1000");
+
+  assert_non_null(rate);
+  memmove(rate, rate + strlen(",\"rate\":1000"),
+          strlen(rate + strlen(",\"rate\":1000")) + 1);
+  return event;
+}
+
 static void revocation_ends_a_direct_path_at_once(void **state) {
   struct world *w = direct();
   struct agent *b = &w->v[B];
@@ -312,6 +321,32 @@ static void revocation_ends_a_direct_path_at_once(void **state) {
   assert_false(passes(b));
   assert_false(path_is_live(b->path));
   assert_int_equal(w->c->counters.n_links, 0);
+  done(w);
+}
+
+/* The relay keeps the rate of a rule, so the packets have to go there. */
+static void a_rate_of_a_rule_ends_a_direct_path(void **state) {
+  struct world *w = direct();
+  struct agent *a = &w->v[A], *b = &w->v[B];
+  char grant[512], text[640], *end;
+
+  grant_text(a, grant, sizeof(grant), grant_ports);
+  end = strrchr(grant, '}');
+  assert_non_null(end);
+  snprintf(text, sizeof(text),
+           "{\"event\":\"grant-changed\",\"grant\":%.*s,\"rate\":1000}}",
+           (int)(end - grant), grant);
+  line(&w->relays[0], text);
+  run(w, 50 * MS);
+  assert_false(path_is_live(b->path));
+  assert_true(passes(a)); /* by the relay */
+  offer(w, 2);
+  assert_non_null(strstr(a->said, "off"));
+  assert_null(strstr(a->said, "handles"));
+  line(&w->relays[0], without_rate(text));
+  run(w, 50 * MS);
+  offer(w, 3);
+  assert_non_null(strstr(a->said, "handles"));
   done(w);
 }
 
@@ -397,6 +432,7 @@ int main(void) {
       TEST(the_socket_that_it_held_is_closed),
       TEST(without_its_relay_it_works_until_the_lease_ends),
       TEST(revocation_ends_a_direct_path_at_once),
+      TEST(a_rate_of_a_rule_ends_a_direct_path),
       TEST(stun_is_no_packet_of_quic),
       TEST(relays_and_backends_are_not_searched),
       TEST(another_network_is_told_to_relays_and_agents),

@@ -103,6 +103,22 @@ static void ports_that_are_not_as_agreed_open_nothing(void **state) {
   }
 }
 
+static void a_rate_that_is_not_as_agreed_is_no_grant(void **state) {
+  static const char *const bad[] = {"0",    "-1",  "\"5\"", "null",
+                                    "true", "1.5", "[]",    "{}"};
+  struct grant_json g;
+  char text[512];
+
+  assert_int_equal(read_grant(&g, HEAD "\"rate\":1048576}"), 0);
+  assert_int_equal(g.may.limits.rate, 1 << 20);
+  assert_int_equal(read_grant(&g, HEAD "\"x\":0}"), 0);
+  assert_int_equal(g.may.limits.rate, 0);
+  for (size_t i = 0; i < N_OF(bad); i++) {
+    snprintf(text, sizeof(text), HEAD "\"rate\":%s}", bad[i]);
+    if (read_grant(&g, text) == 0) fail_msg("taken: %s", bad[i]);
+  }
+}
+
 static void too_many_port_ranges_are_refused(void **state) {
   json_t *j = parse(HEAD "\"protocols\":[\"udp\"],\"ports\":[]}");
   json_t *list = json_object_get(j, "ports");
@@ -204,6 +220,7 @@ int main(void) {
       TEST(a_grant_without_ports_is_for_all_of_them),
       TEST(a_grant_without_protocols_is_for_nothing),
       TEST(ports_that_are_not_as_agreed_open_nothing),
+      TEST(a_rate_that_is_not_as_agreed_is_no_grant),
       TEST(too_many_port_ranges_are_refused),
       TEST(id_service_and_lease_must_be_there),
       TEST(addresses_are_one_per_family_and_without_port),
