@@ -303,6 +303,27 @@ static void an_altered_end_is_named_after_a_new_start(void **state) {
   expect_broken("5", "altered");
 }
 
+/* Nor one that is no record any more. */
+static void a_garbled_end_is_named_after_a_new_start(void **state) {
+  log_of(2);
+  char *text = slurp(path);
+  line_of(text, 5)[2] = 'S';
+  spit(text);
+  log_of(1);
+  expect_broken("5", "altered");
+}
+
+static void times_are_told_by_the_clock_on_the_wall(void **state) {
+  struct audit_record r = record("spiffe://x/agent/a");
+  struct audit_text t;
+  r.ended_at = 4 * SEC;
+  /* Recorded at 5 s, written at 6 s, which is noon. */
+  assert_true(audit_text_record(&t, &r, 6 * SEC, UINT64_C(1795262400) * SEC));
+  assert_non_null(strstr(t.s, "\"time\":\"2026-11-21T11:59:59.000Z\""));
+  assert_non_null(strstr(t.s, "\"begin\":\"2026-11-21T11:59:56.000Z\",\"end\":"
+                              "\"2026-11-21T11:59:58.000Z\""));
+}
+
 static void what_is_no_audit_log_is_not_written_to(void **state) {
   struct audit_config c = config(1 << 20, 3);
   struct audit *a;
@@ -491,6 +512,9 @@ static void the_queue_of_a_core_is_bounded(void **state) {
   struct audit *a = opened(1 << 20);
   audit_drain(a, &q);
   audit_drain(a, &q);
+  json_t *j = audit_status(a);
+  assert_int_equal(json_integer_value(json_object_get(j, "lost")), 3);
+  json_decref(j);
   audit_close(a, NULL);
   audit_queue_done(&q);
   struct audit_verdict v = verdict();
@@ -534,6 +558,8 @@ int main(void) {
       T(a_crash_while_a_half_line_is_closed_is_closed_too),
       T(a_whole_line_without_its_newline_is_a_record),
       T(an_altered_end_is_named_after_a_new_start),
+      T(a_garbled_end_is_named_after_a_new_start),
+      T(times_are_told_by_the_clock_on_the_wall),
       T(what_is_no_audit_log_is_not_written_to),
       T(links_and_devices_are_refused),
       T(two_programs_do_not_write_one_file),
