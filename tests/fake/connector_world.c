@@ -651,8 +651,8 @@ void begin(struct seeded *rnd) {
   pki = pki_new("example.org", NOW);
   tls_relay = pki_tls(pki, ROLE_RELAY, "r1", hosts);
   tls_connector = pki_tls(pki, ROLE_CONNECTOR, "dc", services);
-  tls_agent[0] = pki_tls(pki, ROLE_AGENT, "a0", services);
-  tls_agent[1] = pki_tls(pki, ROLE_AGENT, "a1", services);
+  tls_agent[0] = pki_tls(pki, ROLE_AGENT, "a0", NULL);
+  tls_agent[1] = pki_tls(pki, ROLE_AGENT, "a1", NULL);
 }
 
 void end(void) {
