@@ -171,7 +171,8 @@ void ztna_agent_tick(struct ztna_agent *a, uint64_t now) {
 
 void ztna_agent_network_changed(struct ztna_agent *a, uint64_t now) {
   a->now = now;
-  for (size_t i = 0; i < a->n_uplinks; i++) uplink_probe(a->uplinks[i], now);
+  for (size_t i = 0; i < a->n_uplinks; i++)
+    uplink_network_changed(a->uplinks[i], now);
   agent_routes_hold(a, now);
   agent_renew_soon(a, now);
   direct_network_changed(&a->direct, now);

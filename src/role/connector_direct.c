@@ -208,7 +208,8 @@ void connector_direct_relay(struct connector *c, const struct uplink *u,
  * lost. */
 void connector_network_changed(struct connector *c, uint64_t now) {
   c->now = now;
-  for (size_t i = 0; i < c->n_uplinks; i++) uplink_probe(c->uplinks[i], now);
+  for (size_t i = 0; i < c->n_uplinks; i++)
+    uplink_network_changed(c->uplinks[i], now);
   for (size_t i = 0; i < c->n_links; i++)
     for (size_t k = 0; c->links[i] && k < c->links[i]->ways.n; k++)
       link_way_network_changed(link_way_at(c->links[i], k), now);

@@ -11,6 +11,7 @@
 #define BACKOFF_FIRST (500 * MS)
 #define BACKOFF_MAX (30 * SEC)
 #define PROBE_EVERY (200 * MS)
+#define PROBE_CHANGED (20 * MS)
 #define PROBE_FOR (3 * SEC)
 #define SILENT_AFTER (600 * MS) /* two probes may be lost */
 #define ANSWER_AFTER SEC        /* without one: is the relay still there? */
@@ -324,6 +325,19 @@ void uplink_probe(struct uplink *u, uint64_t now) {
   quic_ping(h3_conn(u->session), now);
 }
 
+/* One change is told many times, and what left in the middle of it is lost, so
+ * the last word asks once more. */
+void uplink_network_changed(struct uplink *u, uint64_t now) {
+  struct quic_info i;
+
+  if (u->state != UP) return;
+  quic_info(h3_conn(u->session), &i);
+  u->probe_since = now;
+  u->probe_recv = i.n_recv;
+  u->probe_at = time_min(u->probe_at, now + PROBE_CHANGED);
+  uplink_probe(u, now);
+}
+
 uint64_t uplink_heard(const struct uplink *u) {
   struct quic_info i;
 
@@ -363,11 +377,14 @@ static void check_self(struct uplink *u, uint64_t now) {
              "no answer after the handshake");
 }
 
-/* When to ask whether somebody is there, because an answer is overdue. */
+/* When to ask whether somebody is there: again, since what left while the
+ * network changed is lost, or because an answer is overdue. */
 static uint64_t ask_at(const struct uplink *u) {
   uint64_t at = u->waiting_since + ANSWER_AFTER;
 
-  if (u->state != UP || !u->n_requests) return NEVER;
+  if (u->state != UP) return NEVER;
+  if (u->probe_since != NEVER) return u->probe_at;
+  if (!u->n_requests) return NEVER;
   return at > u->probe_at ? at : u->probe_at;
 }
 

@@ -63,8 +63,11 @@ bool uplink_request(struct uplink *u, const char *method, const char *path,
 /* The reason in a problem+json answer. */
 enum reason uplink_problem(int status, json_t *body);
 
-/* Is it still there? At most once per 200 ms; silence for 3 s ends it. */
+/* Is it still there? Asks every 200 ms until something comes; silence for 3 s
+ * ends it. */
 void uplink_probe(struct uplink *u, uint64_t now);
+/* Asks at once, from where this machine is now; silence counts from here. */
+void uplink_network_changed(struct uplink *u, uint64_t now);
 /* Packets received from it so far on this connection. */
 uint64_t uplink_heard(const struct uplink *u);
 /* It is not up, or has not answered probes for a while: what else is silent may

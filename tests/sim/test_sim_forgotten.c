@@ -111,10 +111,31 @@ relays_know_where_the_agent_is_before_they_are_needed(void **state) {
   done(w);
 }
 
+/* One change is told in many words: the first ones before there is a way out.
+ */
+static void a_cable_that_is_plugged_in_again_is_used_at_once(void **state) {
+  struct sim *w = direct("port-restricted", "port-restricted");
+  struct vnet_host *h = w->agents[0].node.host;
+  uint64_t back;
+
+  h->up.loss = h->down.loss = 1;
+  app_steady(app_of(w), "echo", false, 10 * MS);
+  sim_run(w, SEC);
+  sim_agent_network(w, 0);
+  sim_run(w, 5 * MS);
+  h->up.loss = h->down.loss = 0;
+  sim_agent_network(w, 0);
+  back = w->now;
+  sim_run(w, 60 * MS);
+  assert_true(app_back_since(app_of(w), back - 100 * MS));
+  done(w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_connectors_firewall_forgets),
       TEST(both_ends_are_forgotten_at_once),
+      TEST(a_cable_that_is_plugged_in_again_is_used_at_once),
       TEST(relays_know_where_the_agent_is_before_they_are_needed),
   };
 
