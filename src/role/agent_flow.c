@@ -105,25 +105,32 @@ void agent_flows_abandon(struct ztna_agent *a, const struct link *l,
     }
 }
 
-static void follow(struct ztna_agent *a, struct agent_flow *f, bool planned) {
+/* Returns whether it left a stream that may still be heard. */
+static bool follow(struct ztna_agent *a, struct agent_flow *f, bool planned) {
   struct link *l = f->link;
   struct stream *s = f->flow->stream;
+  bool left = false;
 
   if (s && stream_path(s) != l->path && path_is_live(l->path)) {
+    left = !planned;
     if (planned)
       tcpflow_move(f->flow, l->path); /* or later: retry */
     else
       tcpflow_leave(f->flow);
   }
   go(a, f);
+  return left;
 }
 
-void agent_flows_follow(struct ztna_agent *a, struct link *l, bool planned) {
+bool agent_flows_follow(struct ztna_agent *a, struct link *l, bool planned) {
+  bool left = false;
+
   for (size_t i = 0; i < a->n_services; i++)
     for (struct agent_flow *f = a->services[i]->tcp, *next; f; f = next) {
       next = f->next;
-      if (f->link == l) follow(a, f, planned);
+      if (f->link == l) left |= follow(a, f, planned);
     }
+  return left;
 }
 
 void agent_flows_forget_link(struct ztna_agent *a, const struct link *l) {

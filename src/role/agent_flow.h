@@ -43,8 +43,9 @@ void agent_flows_moved(struct service *s);
 /* The link's connector was stopped: its connections to backends are gone. */
 void agent_flows_abandon(struct ztna_agent *a, const struct link *l,
                          enum reason why);
-/* The link is on another path now; planned: the former one works. */
-void agent_flows_follow(struct ztna_agent *a, struct link *l, bool planned);
+/* The link is on another path now; planned: the former one works. Returns
+ * whether a stream of the former one was left that may still be heard. */
+bool agent_flows_follow(struct ztna_agent *a, struct link *l, bool planned);
 /* The link is freed. */
 void agent_flows_forget_link(struct ztna_agent *a, const struct link *l);
 void agent_flows_refused(struct ztna_agent *a, struct service *s,

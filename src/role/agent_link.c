@@ -260,7 +260,11 @@ static void on_chosen(void *ud, struct way *from, struct way *to,
   if (from && !planned && from->path != to->path)
     path_take_queue(to->path, from->path, a->now);
   if (!planned && !asked_there) reopen(l, to->path, false);
-  agent_flows_follow(a, l, planned);
+  /* What comes there after all would be acknowledged and kept by nobody: the
+   * connector could not send it again when it is asked for on the other path.
+   */
+  if (agent_flows_follow(a, l, planned) && from)
+    path_close(from->path, REASON_REPLACED);
   if (to->kind == WAY_DIRECT && way_works(to))
     agent_direct_joined(l, (struct agent_way *)to);
   a->sweep_at = a->now;

@@ -401,6 +401,31 @@ static void tcp_runs_through_every_change_of_path(void **state) {
   done(w);
 }
 
+/* What was on the way on the path that is left arrives after all, and is
+ * acknowledged, when the flow has already asked for it elsewhere. */
+static void tcp_survives_a_short_interruption(void **state) {
+  struct sim *w = behind("port-restricted", "port-restricted", 8);
+  struct vnet_host *h = w->agents[0].node.host, *r = w->relay.node.host;
+  struct tcp_app *down, *up;
+
+  h->up.pipe = vnet_pipe(w->net, 15 * 1000000, 128 * 1024);
+  h->down.pipe = vnet_pipe(w->net, 15 * 1000000, 128 * 1024);
+  assert_true(sim_until(w, has_answer, NULL, 5 * SEC));
+  down = open_to(w, TCP_PORT, TCP_SOURCE, 0, 8 << 20);
+  up = open_to(w, TCP_PORT, TCP_SINK, 8 << 20, 0);
+  assert_true(sim_until(w, uses_direct, NULL, 5 * SEC));
+  sim_run(w, SEC);
+  h->up.loss = h->down.loss = 1;
+  sim_run(w, 250 * MS);
+  h->blocked[r->number] = true;
+  h->up.loss = h->down.loss = 0;
+  sim_run(w, 500 * MS);
+  h->blocked[r->number] = false;
+  assert_completes(w, down, 200 * SEC);
+  assert_completes(w, up, 200 * SEC);
+  done(w);
+}
+
 static void an_agent_that_moves_is_direct_again_at_once(void **state) {
   struct sim *w = direct("public", "port-restricted", 9);
   uint32_t from;
@@ -539,6 +564,7 @@ int main(void) {
       TEST(the_direct_path_is_returned_to_without_loss),
       TEST(a_nat_that_forgets_costs_less_than_a_second),
       TEST(tcp_runs_through_every_change_of_path),
+      TEST(tcp_survives_a_short_interruption),
       TEST(an_agent_that_moves_is_direct_again_at_once),
       TEST(the_relay_sees_only_keep_alives_of_a_direct_link),
       TEST(random_events_lose_no_flow),
