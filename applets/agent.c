@@ -9,6 +9,7 @@
 #include "../platform/tun.h"
 #include "base/log.h"
 #include "host/agent_host.h"
+#include "host/clock.h"
 #include "host/confine.h"
 #include "role.h"
 
@@ -193,11 +194,28 @@ static void page_status(void *ctx, struct sbuf *out) {
   free(text);
   json_object_set_new(o, "port_mapping", portmap_status(p->a.portmap));
   json_object_set_new(o, "sandbox", confine_status());
+  json_object_set_new(o, "tun",
+                      p->tun_open ? json_string(p->tun.name) : json_null());
   role_page_text(out, json_dumps(o, JSON_INDENT(2)));
   json_decref(o);
 }
 
-static const struct http_pages pages = {page_ready, page_metrics, page_status};
+/* For `ztna why`. */
+static void page_ask(void *ctx, const char *service, struct sbuf *out) {
+  struct program *p = ctx;
+  const char *word = "full";
+  int rc;
+
+  host_enter(p->a.role);
+  rc = ztna_agent_ask(p->a.core, clock_now(), service);
+  if (rc == 0) word = "asked";
+  if (rc == ZTNA_ENOENT) word = "not-wanted";
+  if (rc == ZTNA_EAGAIN) word = "no-relay";
+  sbuf_printf(out, "{\"schema\": \"ztna.ask/1\", \"result\": \"%s\"}\n", word);
+}
+
+static const struct http_pages pages = {page_ready, page_metrics, page_status,
+                                        page_ask};
 
 /* --- start */
 

@@ -52,7 +52,8 @@ static void page_status(void *ctx, struct sbuf *out) {
   role_page_json(out, o);
 }
 
-static const struct http_pages pages = {page_ready, page_metrics, page_status};
+static const struct http_pages pages = {
+    .ready = page_ready, .metrics = page_metrics, .status = page_status};
 
 /* --- start */
 

@@ -163,6 +163,11 @@ int ztna_agent_routes(const struct ztna_agent *a, struct ztna_addr *v, int max);
 
 /* True when a relay is reached; else why, as a name of the reason table. */
 bool ztna_agent_ready(const struct ztna_agent *a, const char **why);
+/* Asks the relay about a service as its use would, listed or not, and again if
+ * it is in use; the answer is in the status (its `asked` is true until then).
+ * 0; ZTNA_ENOENT: config.services leaves it out; ZTNA_EAGAIN: no relay is
+ * reached; ZTNA_EFULL. */
+int ztna_agent_ask(struct ztna_agent *a, uint64_t now, const char *service);
 /* What `ztna status` shows, a JSON object; malloc'd, NULL: no memory. */
 char *ztna_agent_status(const struct ztna_agent *a);
 /* Prometheus text; malloc'd. */

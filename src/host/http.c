@@ -34,6 +34,7 @@ struct http {
 /* --- answers */
 
 struct answer {
+  const char *service; /* the argument of that name; NULL: none */
   unsigned status;
   const char *type;
   struct sbuf body;
@@ -94,6 +95,13 @@ static void page_status(struct http *h, struct answer *a) {
   h->pages->status(h->ctx, &a->body);
 }
 
+static void page_ask(struct http *h, struct answer *a) {
+  if (!h->pages->ask || !a->service)
+    answer_problem(a, MHD_HTTP_NOT_FOUND, "an agent's /ask?service=ID");
+  else
+    h->pages->ask(h->ctx, a->service, &a->body);
+}
+
 static const struct page {
   const char *path;
   void (*render)(struct http *h, struct answer *a);
@@ -102,6 +110,7 @@ static const struct page {
     {"/readyz", page_ready},
     {"/metrics", page_metrics},
     {"/status", page_status},
+    {"/ask", page_ask},
 };
 
 static const struct page *page_find(const char *path) {
@@ -179,6 +188,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *c,
     return MHD_YES;
   }
   struct answer a = {.status = MHD_HTTP_OK, .type = "application/json"};
+  a.service = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "service");
   sbuf_init(&a.body, 0);
   answer_request(ctx, &a,
                  MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host"),

@@ -1,4 +1,5 @@
-/* http.h - the local HTTP/1.1 page: /healthz, /readyz, /metrics, /status.
+/* http.h - the local HTTP/1.1 page: /healthz, /readyz, /metrics, /status, and an
+ * agent's /ask.
  * Listens only where it is told to; GET and HEAD only; a Host header that is a
  * name other than localhost is refused, so that a web page cannot reach it by
  * DNS rebinding. */
@@ -16,6 +17,10 @@ struct http_pages {
   int (*ready)(void *ctx, struct sbuf *why_json);
   void (*metrics)(void *ctx, struct sbuf *out); /* Prometheus text 0.0.4 */
   void (*status)(void *ctx, struct sbuf *out);  /* one JSON object */
+  /* GET /ask?service=ID, for `ztna why`: one JSON object. NULL: not there. It
+   * changes no more than a packet to the service's address would, which any
+   * program here may send. */
+  void (*ask)(void *ctx, const char *service, struct sbuf *out);
 };
 
 struct http;

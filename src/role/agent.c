@@ -312,25 +312,6 @@ char *ztna_agent_metrics(const struct ztna_agent *a) {
   return NULL;
 }
 
-static const char *use_name(const struct service *s) {
-  static const char *const names[] = {"unused", "asking", "opening", "open",
-                                      "refused"};
-
-  return names[s->use];
-}
-
-static json_t *service_status(const struct service *s) {
-  json_t *j =
-      json_pack("{s:s, s:s, s:s, s:o}", "id", s->id, "state", s->state, "use",
-                use_name(s), "addresses", addrs_json_write(s->addrs));
-
-  if (s->use != USE_REFUSED) return j;
-  json_object_set_new(j, "reason", json_string(reason_name(s->why)));
-  json_object_set_new(j, "why", json_string(reason_text(s->why)));
-  json_object_set_new(j, "fix", json_string(reason_fix(s->why)));
-  return j;
-}
-
 static json_t *relays_status(const struct ztna_agent *a) {
   json_t *list = json_array();
 
@@ -344,11 +325,14 @@ char *ztna_agent_status(const struct ztna_agent *a) {
   char *s;
 
   for (size_t i = 0; i < a->n_services; i++)
-    json_array_append_new(list, service_status(a->services[i]));
+    json_array_append_new(list, agent_service_status(a, a->services[i]));
   agent_links_status(a, links);
   json_object_set_new(j, "schema", json_string("ztna.status/1"));
   json_object_set_new(j, "role", json_string("agent"));
   json_object_set_new(j, "identity", json_string(tls_identity(a->tls)->spiffe));
+  json_object_set_new(
+      j, "not_after",
+      json_integer((json_int_t)tls_identity(a->tls)->not_after));
   json_object_set_new(j, "addresses", addrs_json_write(a->addrs));
   json_object_set_new(j, "relay", uplink_status(agent_relay(a)));
   json_object_set_new(j, "relays", relays_status(a));

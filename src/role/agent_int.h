@@ -11,6 +11,7 @@
 #include "codec/ip.h"
 #include "part/flows.h"
 #include "part/ipq.h"
+#include "part/policy.h"
 #include "role/path.h"
 #include "role/direct.h"
 #include "role/tcpflow.h"
@@ -59,6 +60,7 @@ struct service {
   char id[64];
   struct ztna_addr addrs[2]; /* v4, v6 */
   bool listed;               /* in the relay's last list */
+  bool stranger;             /* was not, when a person asked about it */
   char state[16];            /* as the relay says: "up" */
   enum use use;
   bool asked;                          /* a request of ours is under way */
@@ -67,9 +69,16 @@ struct service {
   uint16_t context;
   uint32_t epoch; /* counts connectors; conversations remember theirs */
   struct left left[LEFT_MAX];
+  struct permission may; /* of the grant; limits and rule are not told */
+  char rule[64];         /* its name, or as much of it */
   enum reason why;
   uint64_t retry_at;
   unsigned n_refused; /* in a row */
+  struct {            /* the last TCP connection that was refused */
+    enum reason why;
+    uint16_t port;
+    uint64_t at;
+  } tcp_refusal;
   uint64_t used_at;   /* last packet of this machine */
   struct pktq held;
   struct agent_flow *tcp, *tcp_last; /* agent_flow.h, the oldest first */
@@ -190,6 +199,9 @@ struct service *agent_service_by_addr(struct ztna_agent *a,
 /* By its id, or by one of its addresses as text. */
 struct service *agent_service_named(struct ztna_agent *a, const char *name);
 void agent_service_want(struct ztna_agent *a, struct service *s);
+/* What `ztna status` says of it. */
+json_t *agent_service_status(const struct ztna_agent *a,
+                             const struct service *s);
 void agent_service_hold(struct ztna_agent *a, struct service *s,
                         const uint8_t *ip, size_t len);
 void agent_service_flush(struct service *s, struct link *l);

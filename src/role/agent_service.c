@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <ztna/err.h>
 
 #include "base/glob.h"
 #include "base/log.h"
@@ -312,6 +313,7 @@ struct asking {
   size_t relay;
   struct service *s;
   bool doubt;      /* only for something better than what there is */
+  bool again;      /* only for what relays say of it now */
   uint32_t tried;  /* relays, a bit each */
   enum reason why; /* the first of them refused */
 };
@@ -389,6 +391,64 @@ static void set_grant(struct service *s, const struct grant_json *g,
            json_string_value(json_object_get(body, "route")));
 }
 
+/* --- ztna why --- */
+
+/* What is open stays as it is, whatever the answer. */
+static void ask_again(struct ztna_agent *a, struct service *s) {
+  struct asking q = {.a = a, .relay = a->current, .s = s, .again = true};
+
+  if (!s->asked && uplink_is_up(agent_relay(a))) ask_at(&q);
+}
+
+static bool is_idle(const struct service *s) {
+  return (s->use == USE_NONE || s->use == USE_REFUSED) && !s->asked &&
+         !s->held.n && !s->tcp;
+}
+
+/* What a person asked about by a name that no relay lists: one at a time, or
+ * such names would fill the table. */
+static void forget_strangers(struct ztna_agent *a) {
+  size_t n = 0;
+
+  for (size_t i = 0; i < a->n_services; i++) {
+    struct service *s = a->services[i];
+
+    if (s->stranger && !s->listed && is_idle(s))
+      free(s);
+    else
+      a->services[n++] = s;
+  }
+  a->counters.n_services = a->n_services = n;
+}
+
+/* It stands in log and request as it is. */
+static bool is_id(const char *text) {
+  size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-_");
+
+  return n && !text[n];
+}
+
+int ztna_agent_ask(struct ztna_agent *a, uint64_t now, const char *service) {
+  struct service *s = find(a, service);
+
+  a->now = now;
+  if (!is_id(service) || !wanted(a, service)) return ZTNA_ENOENT;
+  if (!a->up || a->stopping) return ZTNA_EAGAIN;
+  if (!s) {
+    forget_strangers(a);
+    if (!(s = add(a, service))) return ZTNA_EFULL;
+    s->stranger = true;
+    strcpy(s->state, "not-listed");
+  }
+  if (s->use == USE_OPEN)
+    ask_again(a, s);
+  else
+    agent_service_want(a, s);
+  return 0;
+}
+
+/* --- answers --- */
+
 static void take_grant(struct ztna_agent *a, size_t relay, struct service *s,
                        json_t *body) {
   struct grant_json g;
@@ -400,6 +460,8 @@ static void take_grant(struct ztna_agent *a, size_t relay, struct service *s,
     return;
   }
   a->counters.n_grants++;
+  s->may = g.may;
+  snprintf(s->rule, sizeof(s->rule), "%s", g.rule ? g.rule : "");
   /* A resumed grant of a context that is still open changes nothing here. */
   if (s->use == USE_OPEN && s->link == l && l->ways.chosen &&
       way_is_there(l->ways.chosen)) {
@@ -443,7 +505,7 @@ static void on_granted(void *ud, int status, json_t *body) {
   why = uplink_problem(status, body);
   if (!q.why) q.why = why;
   if (ask_another(&q, why)) return;
-  if (q.doubt && open) return; /* there is nothing better */
+  if ((q.doubt || q.again) && open) return; /* there is nothing better */
   if (goes_on(q.s, why)) return;
   if (q.s->use == USE_ASKING || open)
     agent_service_refuse(q.a, q.s, is_policy(why) ? why : q.why);

@@ -157,6 +157,11 @@ void tcp_refuse(struct tcp_conn *t, enum reason why) {
              t->flow.service ? t->flow.service->id : "none",
              ztna_addr_print(&t->flow.dst, text), reason_name(why),
              reason_text(why));
+  if (t->flow.service) {
+    t->flow.service->tcp_refusal.why = why;
+    t->flow.service->tcp_refusal.port = t->flow.dst.port;
+    t->flow.service->tcp_refusal.at = a->now;
+  }
   if (t->held) answer_refusal(a, why, t->syn, t->syn_len);
   release(t);
   tcp_kill(t, why);

@@ -37,7 +37,11 @@ static void page_status(void *ctx, struct sbuf *out) {
   sbuf_printf(out, "\"}\n");
 }
 
-static const struct http_pages pages = {
+static void page_ask(void *ctx, const char *service, struct sbuf *out) {
+  sbuf_printf(out, "{\"service\":\"%s\"}\n", service);
+}
+
+static struct http_pages pages = {
     .ready = page_ready, .metrics = page_metrics, .status = page_status};
 
 /* --- a client in a thread, while the loop runs here */
@@ -155,6 +159,17 @@ static void unknown_path_is_a_problem(void **state) {
   assert_non_null(strstr(a, "Content-Type: application/problem+json"));
 }
 
+static void only_who_can_ask_has_the_page_for_it(void **state) {
+  assert_int_equal(get("/ask?service=echo"), 404);
+  pages.ask = page_ask;
+  assert_int_equal(get("/ask"), 404);
+  assert_int_equal(get("/ask?other=echo"), 404);
+  sbuf_done(&call.body);
+  assert_int_equal(get("/ask?x=1&service=echo"), 200);
+  assert_string_equal(call.body.s, "{\"service\":\"echo\"}\n");
+  pages.ask = NULL;
+}
+
 static void only_get_and_head_are_allowed(void **state) {
   const char *a =
       request("POST /status HTTP/1.1\r\nHost: localhost\r\n"
@@ -261,6 +276,7 @@ int main(void) {
       TEST(long_status_arrives_whole),
       TEST(not_ready_says_why),
       TEST(unknown_path_is_a_problem),
+      TEST(only_who_can_ask_has_the_page_for_it),
       TEST(only_get_and_head_are_allowed),
       TEST(names_in_the_host_header_are_refused),
       TEST(huge_headers_are_refused),
