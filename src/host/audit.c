@@ -20,6 +20,7 @@
 enum {
   RETRY_MS = 500,   /* a disk that took nothing */
   SYNC_MS = 1000,   /* at most so old is what a power failure takes */
+  GATHER_MS = 10,   /* a write for each record would cost more than the flow */
   CHUNK = 64 << 10, /* bytes of records per write */
 };
 
@@ -280,6 +281,12 @@ static void wait_more(struct audit *a) {
                   : pthread_cond_wait(&a->more, &a->lock);
 }
 
+static void gather(struct audit *a) {
+  pthread_mutex_unlock(&a->lock);
+  nanosleep(&(struct timespec){.tv_nsec = GATHER_MS * MS}, NULL);
+  pthread_mutex_lock(&a->lock);
+}
+
 /* The other buffer; false: nothing more comes. */
 static bool exchange(struct audit *a) {
   struct waiting was = a->out;
@@ -288,6 +295,7 @@ static bool exchange(struct audit *a) {
   was.len = was.n_lost = 0;
   pthread_mutex_lock(&a->lock);
   wait_more(a);
+  if (!a->stop) gather(a);
   a->out = a->in;
   a->in = was;
   more = !a->stop || a->out.len || a->out.n_lost;
