@@ -37,6 +37,7 @@ missing() {
     has traceroute || echo traceroute
     has iperf3 || echo iperf3
     has conntrack || echo conntrack
+    has tcpdump || echo tcpdump
     has turnutils_natdiscovery || echo coturn
     has miniupnpd || echo miniupnpd-nftables
     ;;
