@@ -37,9 +37,8 @@ static void core_dumps(struct sandbox_layer *l) {
   if (!l->in_force)
     SAY(l, "%s", strerror(errno));
   else
-    SAY(l, SANDBOX_SANITIZER
-               ? "none; sanitizer build: others may trace this process"
-               : "none, and nobody may trace this process");
+    SAY(l, SANDBOX_SANITIZER ? "none; a build that finds leaks may be traced"
+                             : "none, and nobody may trace this process");
 }
 
 static void no_new_privileges(struct sandbox_layer *l) {

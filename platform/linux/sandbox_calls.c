@@ -15,27 +15,31 @@
 #define UDP_GRO 104
 #endif
 
-/* Where two names do the same, newer machines have only the second. */
+/* Where two names do the same, newer machines, or those of 32 bits, have only
+ * the second. */
 const char *const sandbox_calls_all[] = {
     /* memory; mmap and mprotect by their arguments */
     "brk", "munmap", "mremap", "madvise", "mincore",
     /* waiting, time, events */
     "epoll_wait", "epoll_pwait", "epoll_pwait2", "epoll_ctl", "epoll_create1",
-    "poll", "ppoll", "select", "_newselect", "pselect6", "timerfd_settime",
-    "timerfd_gettime", "nanosleep", "clock_nanosleep", "clock_gettime",
-    "clock_getres", "gettimeofday", "time", "eventfd2", "pipe2",
-    "inotify_init1", "inotify_add_watch", "inotify_rm_watch", "restart_syscall",
-    "futex", "sched_yield", "membarrier",
+    "poll", "ppoll", "ppoll_time64", "select", "_newselect", "pselect6",
+    "pselect6_time64", "timerfd_settime", "timerfd_settime64", "nanosleep",
+    "clock_nanosleep", "clock_nanosleep_time64", "clock_gettime",
+    "clock_gettime64", "clock_getres", "gettimeofday", "time", "eventfd2",
+    "pipe2", "inotify_init1", "inotify_add_watch", "inotify_rm_watch",
+    "restart_syscall", "futex", "futex_time64", "sched_yield", "membarrier",
     /* sockets that are there */
-    "recvmmsg", "recvmsg", "recvfrom", "sendmmsg", "sendmsg", "sendto",
-    "accept", "accept4", "getsockname", "getpeername", "getsockopt", "shutdown",
+    "recvmmsg", "recvmmsg_time64", "recvmsg", "recvfrom", "recv", "sendmmsg",
+    "sendmsg", "sendto", "send", "accept", "accept4", "getsockname",
+    "getpeername", "getsockopt", "shutdown",
     /* files */
     "read", "readv", "pread64", "write", "writev", "pwrite64", "close", "open",
-    "openat", "stat", "lstat", "fstat", "newfstatat", "fstatat64", "statx",
-    "fstatfs", "lseek", "_llseek", "access", "faccessat", "faccessat2",
-    "readlink", "readlinkat", "getcwd", "getdents64", "rename", "renameat",
-    "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "ftruncate", "fsync",
-    "fdatasync", "fchmod", "flock", "fcntl", "dup", "dup3", "umask",
+    "openat", "stat", "stat64", "lstat", "lstat64", "fstat", "fstat64",
+    "newfstatat", "fstatat64", "statx", "fstatfs", "lseek", "_llseek", "access",
+    "faccessat", "faccessat2", "readlink", "readlinkat", "getcwd", "getdents64",
+    "rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat",
+    "ftruncate", "ftruncate64", "fsync", "fdatasync", "fchmod", "flock",
+    "fcntl", "fcntl64", "dup", "dup3", "umask",
     /* the process itself */
     "exit", "exit_group", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
     "sigaltstack", "getpid", "gettid", "getppid", "getuid", "geteuid", "getgid",
@@ -51,6 +55,7 @@ const char *const sandbox_calls_names[] = {"connect",
 
 /* Leaks are looked for by a second process, at the end. */
 const char *const sandbox_calls_sanitizer[] = {"ptrace",
+                                               "getdents",
                                                "clone",
                                                "wait4",
                                                "prctl",

@@ -161,7 +161,6 @@ void sandbox_seccomp(const struct sandbox_plan *plan,
   else if (rc < 0)
     SAY(l, "%s", strerror(-rc));
   else
-    SAY(l, SANDBOX_SANITIZER
-               ? "relaxed: a sanitizer build traces itself to find leaks"
-               : "system calls by a list");
+    SAY(l, SANDBOX_SANITIZER ? "relaxed: this build traces itself to find leaks"
+                             : "system calls by a list");
 }

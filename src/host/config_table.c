@@ -114,9 +114,9 @@ static const struct field sandbox_fields[] = {
     FIELD(sandbox_config, capabilities, .type = F_BOOL, .dflt = "true",
           .help = "give up all capabilities, but an agent with a TUN "
                   "CAP_NET_ADMIN"),
-    FIELD(sandbox_config, seccomp, .type = F_BOOL, .dflt = "false",
+    FIELD(sandbox_config, seccomp, .type = F_BOOL, .dflt = "true",
           .help = "give up all system calls but those that are needed"),
-    FIELD(sandbox_config, landlock, .type = F_BOOL, .dflt = "false",
+    FIELD(sandbox_config, landlock, .type = F_BOOL, .dflt = "true",
           .help = "give up all files but those that the configuration names, "
                   "with their directories"),
     FIELD_END,
