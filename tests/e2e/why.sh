@@ -52,6 +52,7 @@ cat >"$T/connector.json" <<END
   {"id": "other", "backend": "127.0.0.1:7000", "protocol": "tcp"}]}}
 END
 agent_json a1
+sed 's/, "tun": "ztna0"//' "$T/agent-a1.json" >"$T/agent-ports.json"
 start_backend
 start names conn "$TOOL" echo 127.0.0.1:53
 start tcp conn "$TCP" serve 7000=flood
@@ -62,6 +63,16 @@ wait_for 5 is_ready conn
 check no_agent_runs why 4 echo:9999 -- '^agent +failed +http://127.0.0.1:9090/status takes no connections' \
   '^echo port 9999 cannot be reached: .* Who can fix it: whoever runs this machine: start the agent'
 AT=conn check a_connector_is_no_agent why 4 echo --http 127.0.0.1:9090 -- 'runs a connector, not an agent'
+
+# --- an agent without a TUN
+
+start ports agent "$ZTNA" agent --config "$T/agent-ports.json" --forward 127.0.0.1:7000=echo:7000
+wait_for 5 is_ready agent && wait_for 5 state echo up
+check without_a_tun_nothing_is_tried_and_that_is_said why 0 echo:7000 -- \
+  '^address +ok +10.100.0.2, fd5a:10::2 \(no TUN: only by --forward or SOCKS\)' '^use +ok +open' \
+  '^try +left-out +the agent has no TUN' 'as far as the agent knows; it was not tried'
+stop ports
+
 start_agent
 wait_for 5 is_ready agent && wait_for 5 routes agent 10.100.0.2 ||
   not_ok up "the agent has no routes"
