@@ -127,6 +127,12 @@ static void ended(struct agent_way *w, enum reason why) {
   if (!agent_link_has_route(l)) agent_link_lost(l, why);
 }
 
+/* A path that worked ran out with either certificate: there may be a new one by
+ * now, else the next handshake says so. */
+static enum reason reason_now(enum reason why) {
+  return why == REASON_CERTIFICATE_EXPIRED ? REASON_EXPIRED : why;
+}
+
 static void on_end(struct path *p, void *ud, const struct quic_end *why) {
   struct agent_way *w = ud;
   struct link *l = w->link;
@@ -141,7 +147,7 @@ static void on_end(struct path *p, void *ud, const struct quic_end *why) {
   if (a->stopping) return;
   if (why->remote && why->authenticated && why->reason == REASON_SHUTTING_DOWN)
     agent_flows_abandon(a, l, why->reason);
-  ended(w, why->reason);
+  ended(w, w->way.joined ? reason_now(why->reason) : why->reason);
 }
 
 static const struct path_events path_events = {

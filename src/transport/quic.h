@@ -274,6 +274,8 @@ struct ztna_addr quic_remote(const struct quic_conn *c); /* last validated */
 struct ztna_addr quic_local(const struct quic_conn *c);
 uint16_t quic_sock(const struct quic_conn *c); /* dgram.h; a server's: where the
                                                   first packet came in */
+/* When the first of both ends' certificates runs out; after ready. */
+uint64_t quic_expires_at(const struct quic_conn *c);
 const uint8_t *quic_handle(const struct quic_conn *c); /* own, 8 bytes */
 const char *quic_group(const struct quic_conn *c);     /* "X25519MLKEM768" */
 const char *quic_cipher(const struct quic_conn *c);

@@ -13,6 +13,8 @@
 #include "base/log.h"
 
 #define OVER(c) ((c)->state >= CONN_ENDING)
+#define FAR_AWAY \
+  (100LL * 365 * 86400) /* s: nanoseconds have room for 584 years */
 
 static int result(struct quic_conn *c, int rv) {
   if (rv < 0) quic_close(c, REASON_MALFORMED, "the peer broke the protocol");
@@ -40,6 +42,18 @@ static void refuse(struct quic_conn *c, enum reason why) {
   c->end.authenticated = false;
 }
 
+/* The own certificate may have been exchanged within the handshake: then the
+ * peer, which saw the former, ends in time. */
+static uint64_t expiry(const struct quic_conn *c) {
+  const struct tls *t = c->q->cfg.tls;
+  int64_t end = c->peer.not_after, left;
+
+  if (t && tls_identity(t)->not_after < end) end = tls_identity(t)->not_after;
+  left = end + 1 - tls_now();
+  if (left > FAR_AWAY) return NEVER;
+  return c->q->now + (left > 0 ? (uint64_t)left : 0) * SEC;
+}
+
 void conn_check_peer(struct quic_conn *c) {
   enum reason why = REASON_BAD_CERTIFICATE;
   int rv;
@@ -50,6 +64,7 @@ void conn_check_peer(struct quic_conn *c) {
   }
   snprintf(c->group, sizeof(c->group), "%s", tls_group(c->ssl));
   snprintf(c->cipher, sizeof(c->cipher), "%s", tls_cipher(c->ssl));
+  c->expires_at = expiry(c);
   c->state = CONN_READY;
   conn_leave_half(c);
   rv = c->ops->on_ready ? c->ops->on_ready(c, c->ud, &c->peer) : 0;

@@ -435,6 +435,8 @@ void quic_limit_size(struct quic_conn *c, size_t udp_payload) {
 uint64_t quic_time(const struct quic_conn *c) { return c->q->now; }
 bool quic_is_ready(const struct quic_conn *c) { return c->state == CONN_READY; }
 bool quic_is_server(const struct quic_conn *c) { return c->server; }
+uint64_t quic_expires_at(const struct quic_conn *c) { return c->expires_at; }
+
 const struct identity *quic_peer(const struct quic_conn *c) { return &c->peer; }
 struct ztna_addr quic_remote(const struct quic_conn *c) {
   return c->remote;

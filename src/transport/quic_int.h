@@ -84,6 +84,7 @@ struct quic_conn {
   size_t limit; /* UDP payload; 0 none */
   uint64_t heard_at;
   struct identity peer;
+  uint64_t expires_at; /* the peer's certificate or the own one */
   char group[24], cipher[40];
   struct quic_end end;
   ngtcp2_ccerr ccerr;

@@ -32,6 +32,8 @@ int tls_new(struct tls **t, const char *cert, size_t cert_len, const char *key,
 void tls_free(
     struct tls *t); /* connections still using it keep what they need */
 const struct identity *tls_identity(const struct tls *t);
+/* Seconds since 1970, by the clock that judges certificates. */
+int64_t tls_now(void);
 
 /* A WOLFSSL object set up for QUIC v1 (ngtcp2's crypto helper, transport
  * version 0x39), server or client, offering/accepting just this ALPN, with

@@ -880,7 +880,8 @@ static void missed(struct world *w) {
   run(w, 200 * MS);
   assert_true(path_fell_quiet(w->b->path));
   assert_false(path_fell_quiet(w->b->path));
-  assert_true(path_deadline(w->b->path) == NEVER);
+  assert_true(path_deadline(w->b->path) >=
+              quic_expires_at(path_conn(w->b->path)));
 }
 
 static void packets_that_stop_coming_are_missed_once(void **state) {
@@ -1020,6 +1021,39 @@ static void another_identity_cannot_disturb_a_live_path(void **state) {
   world_free(w);
 }
 
+/* Either end's certificate runs out in 100 s; the endpoint of the other says so
+ * or hears it, whatever is under way. */
+static void a_path_ends_with_the_certificate_of_either_end(void **state) {
+  static const char *const services[] = {"web", NULL};
+
+  for (int i = 0; i < 2; i++) {
+    struct tls *t =
+        pki_tls_at(pki, i ? ROLE_CONNECTOR : ROLE_AGENT, i ? "dc" : "laptop",
+                   services, NOW - 900, NOW + 100);
+    struct tls *was = tls[i];
+    struct world *w;
+
+    tls[i] = t;
+    w = live_world();
+    for (int k = 0; k < 99; k++) {
+      send_packet(w, w->a, 900);
+      run(w, SEC);
+    }
+    assert_int_equal(w->a->n_end + w->b->n_end, 0);
+    assert_int_equal(w->b->n_packets, 99);
+    run(w, 2 * SEC);
+    assert_int_equal(w->a->n_end, 1);
+    assert_int_equal(w->b->n_end, 1);
+    assert_int_equal(w->a->end.reason, REASON_CERTIFICATE_EXPIRED);
+    assert_int_equal(w->b->end.reason, REASON_CERTIFICATE_EXPIRED);
+    assert_false(path_is_live(w->a->path));
+    assert_false(path_is_live(w->b->path));
+    world_free(w);
+    tls[i] = was;
+    tls_free(t);
+  }
+}
+
 /* The agent's view: who answers is not the connector it was told of. */
 static void a_wrong_peer_is_told_and_forgotten(void **state) {
   struct world *w = world_new();
@@ -1153,6 +1187,7 @@ int main(void) {
       TEST(dialling_again_while_dialling_works),
       TEST(a_dial_that_nobody_answers_ends),
       TEST(another_identity_cannot_disturb_a_live_path),
+      TEST(a_path_ends_with_the_certificate_of_either_end),
       TEST(a_wrong_peer_is_told_and_forgotten),
       TEST(a_goodbye_tells_its_reason_once),
       TEST(the_queue_keeps_its_bound),

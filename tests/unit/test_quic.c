@@ -373,6 +373,23 @@ static void a_client_with_an_expired_certificate_reads_why(void **state) {
   world_free(w);
 }
 
+static void a_server_with_an_expired_certificate_is_refused(void **state) {
+  struct world *w = world_new();
+  const char *services[] = {"web", NULL};
+  struct tls *t =
+      pki_tls_at(w->pki, ROLE_CONNECTOR, "dc", services, NOW - 900, NOW - 10);
+
+  quic_set_tls(w->b.q, t);
+  listen_b(w, w->ha);
+  dial(w);
+  run(w, w->now + SEC);
+  assert_int_equal(w->a.n_ready + w->b.n_ready, 0);
+  assert_int_equal(w->a.end.reason, REASON_CERTIFICATE_EXPIRED);
+  assert_false(w->a.end.remote);
+  tls_free(t);
+  world_free(w);
+}
+
 static void an_initial_for_an_unknown_handle_gets_no_answer(void **state) {
   struct world *w = world_new();
   const struct quic_stats *s = quic_stats(w->b.q);
@@ -457,6 +474,7 @@ int main(void) {
       cmocka_unit_test(a_refusal_after_the_handshake_reaches_the_client),
       cmocka_unit_test(a_certificate_of_another_ca_is_refused_on_both_sides),
       cmocka_unit_test(a_client_with_an_expired_certificate_reads_why),
+      cmocka_unit_test(a_server_with_an_expired_certificate_is_refused),
       cmocka_unit_test(an_initial_for_an_unknown_handle_gets_no_answer),
       cmocka_unit_test(an_id_with_another_handle_is_never_answered),
       cmocka_unit_test(garbage_and_replays_are_counted_and_change_nothing),
