@@ -196,11 +196,12 @@ static void a_dead_connector_takes_nobodys_place(void **state) {
   assert_int_equal(grant(agent, "web"), 201);
   connector_up(w, "two", "192.0.2.2:1000", "web");
   client_vanish(one);
-  assert_int_equal(request(agent, "POST", "/v1/grants",
-                           "{\"service\": \"web\", \"instance\": "
-                           "\"00000000000000000000000000000000\", \"avoid\": "
-                           "\"spiffe://example.org/connector/one\"}"),
-                   201);
+  char body[200];
+  snprintf(body, sizeof(body),
+           "{\"service\": \"web\", \"instance\": \"%s\", \"avoid\": "
+           "\"spiffe://example.org/connector/one\"}",
+           agent->instance);
+  assert_int_equal(request(agent, "POST", "/v1/grants", body), 201);
   assert_string_equal(text_at(answered(), "connector"),
                       "spiffe://example.org/connector/two");
   world_free(w);
