@@ -26,7 +26,7 @@ policy() {
     shift
   done
   printf '{"rules": [%s],\n "revoked": [%s],\n "tests": [%s]}\n' "$list" "${2:-}" "${3:-}" >"$T/policy.new"
-  mv "$T/policy.new" "$T/policy.json"
+  mv "$T/policy.new" "$T/${FILE:-policy.json}"
 }
 say() { # CODE PATTERN COMMAND...
   local code=$1 want=$2 out rc
@@ -197,5 +197,14 @@ start_agent agent agent3 a3
 wait_for 5 reaches
 check another_one_comes_in reaches
 check a_certificate_is_revoked_by_its_number revoked "\"$serial\""
+another_file() { # and that one is watched from then on
+  FILE=other.json policy "$usual"
+  sed -i 's/"policy.json"/"other.json"/' "$T/relay.json"
+  kill -HUP "$(pid_of relay)"
+  wait_for 2 status_has relay "\"file\":\"$T/other.json\"" || return 1
+  FILE=other.json policy "$usual" '"name": "more", "agents": ["*"], "services": ["more"]'
+  wait_for 2 is rules 2
+}
+check a_signal_follows_the_configuration_to_another_file another_file
 check nobody_is_told_of_mistakes eval '! grep -hiE "assert|internal" "$T"/*.log'
 exit "${FAILED:-0}"
