@@ -40,6 +40,16 @@ static void keep_only(struct caps *c, bool net_admin) {
   c->v[0].inheritable = c->v[1].inheritable = 0;
 }
 
+/* Who became another user has them, but not in force. */
+static void keep_all(void) {
+  struct caps c;
+
+  if (caps_get(&c) < 0) return;
+  c.v[0].effective = c.v[0].permitted;
+  c.v[1].effective = c.v[1].permitted;
+  syscall(SYS_capset, &c.head, c.v);
+}
+
 void sandbox_bound(const struct sandbox_plan *plan) {
   if (!plan->capabilities) return;
   for (int cap = 0; cap < 64; cap++)
@@ -53,6 +63,7 @@ void sandbox_capabilities(const struct sandbox_plan *plan,
 
   if (!plan->capabilities) {
     SAY(l, "switched off by sandbox.capabilities");
+    keep_all();
     return;
   }
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);

@@ -401,6 +401,21 @@ static void a_user_that_is_missing_is_told(void **state) {
 
 static void new_files_are_private(void **state) { each_role(new_files, 0); }
 
+static int effective(void) {
+  struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct v[2];
+
+  syscall(SYS_capget, &head, v);
+  return uid_of() == 1 && v[0].effective >> CAP_NET_RAW & 1;
+}
+
+static void another_user_may_keep_capabilities(void **state) {
+  if (geteuid() != 0) skip();
+  t.off = true;
+  t.user = "nobody";
+  each_role(effective, 1);
+}
+
 static void what_is_switched_off_says_so(void **state) {
   t.off = true;
   each_role(all_off, 0);
@@ -465,6 +480,7 @@ int main(void) {
       T(root_stays_when_the_user_may_not_read_the_files),
       T(a_user_that_is_missing_is_told),
       T(new_files_are_private),
+      T(another_user_may_keep_capabilities),
       T(what_is_switched_off_says_so),
   };
 
