@@ -13,6 +13,9 @@
 #
 #   N passed, N failed[, N skipped]
 #
+# Two at a time (ZTNA_JOBS), since most of them wait; long ones one by one, since
+# they measure.
+#
 #   ZTNA_ONLY=WORD      only what has WORD in its path
 #   ZTNA_LONG=1         only the long ones, `make check-long`
 #   ZTNA_TIMEOUT=120    seconds per program; 900 for long ones
@@ -27,10 +30,8 @@ export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_stack_use_after_return=1}"
 export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 limit=${ZTNA_TIMEOUT:-${ZTNA_LONG:+900}}
 limit=${limit:-120}
-log=$(mktemp) || exit 1
-trap 'rm -f "$log"' EXIT
-trap 'exit 130' INT TERM HUP
-passed=0 failed=0 skipped=0
+jobs=${ZTNA_JOBS:-${ZTNA_LONG:+1}}
+jobs=${jobs:-2}
 
 # Results of the log of one program that ended with code $1, as shell
 # assignments: p passed, f failed, s skipped, why it failed beside that.
@@ -52,10 +53,11 @@ judge() {
     }' "$log"
 }
 
-# run NAME COMMAND...
+# run NAME COMMAND...: its block of lines, and a line of counts to $COUNTS
 run() {
   name=$1
   shift
+  log=$(mktemp) || exit 1
   started=$(date +%s)
   timeout -k 5 "$limit" "$@" >"$log" 2>&1 </dev/null
   rc=$?
@@ -63,7 +65,7 @@ run() {
   *fuzz_*) test $rc != 0 || echo "ok $name" >>"$log" ;;
   esac
   eval "$(judge $rc)"
-  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  echo "$p $f $s" >>"$COUNTS"
   took=$(($(date +%s) - started))
   if [ "$f" = 0 ]; then
     echo "ok   $name: $p passed$(test "$s" = 0 || echo ", $s skipped") (${took} s)"
@@ -89,15 +91,39 @@ wanted() { # executable, and asked for
   fi
 }
 
-for t in "$BUILD"/tests/test_* "$BUILD"/tests/sim/test_*; do
-  ! wanted "$t" || run "${t#"$BUILD"/tests/}" "$t"
-done
-for t in "$BUILD"/tests/fuzz_*; do
-  ! wanted "$t" || run "${t#"$BUILD"/tests/}" "$t" --seconds 1
-done
-for t in tests/*.check.sh tests/e2e/*.sh tests/e2e/nat/*.sh; do
-  ! wanted "$t" || run "$t" "./$t"
-done
+# What was asked for, the longest-winded first: scripts, which mostly wait.
+tests() {
+  for t in tests/*.check.sh tests/e2e/*.sh tests/e2e/nat/*.sh \
+    "$BUILD"/tests/sim/test_* "$BUILD"/tests/test_* "$BUILD"/tests/fuzz_*; do
+    ! wanted "$t" || echo "$t"
+  done
+}
+
+run_one() { # PATH
+  case $1 in
+  *.sh) run "$1" "./$1" ;;
+  */fuzz_*) run "${1#"$BUILD"/tests/}" "$1" --seconds 1 ;;
+  *) run "${1#"$BUILD"/tests/}" "$1" ;;
+  esac >"$COUNTS.$$"
+  flock "$COUNTS" cat "$COUNTS.$$"
+  rm -f "$log" "$COUNTS.$$"
+}
+
+if [ "${2:-}" = --one ]; then
+  run_one "$3"
+  exit 0
+fi
+
+COUNTS=$(mktemp) || exit 1
+export COUNTS
+trap 'rm -f "$COUNTS" "$COUNTS".*' EXIT
+trap 'exit 130' INT TERM HUP
+list=$(tests)
+echo "$list" | xargs -r -n 1 -P "$jobs" sh tests/run.sh "$BUILD" --one
+eval "$(awk -v n="$(echo "$list" | wc -w)" '{ p += $1; f += $2; s += $3 }
+  END { printf "passed=%d failed=%d skipped=%d lost=%d", p, f, s, n - NR }' "$COUNTS")"
+[ "$lost" = 0 ] || echo "FAIL $lost tests did not say how they ended"
+failed=$((failed + lost))
 
 echo
 if [ "$skipped" = 0 ]; then

@@ -59,10 +59,17 @@ static struct agent_way *way_there(struct link *l, size_t relay) {
   return NULL;
 }
 
+/* Over a relay that is not held any more, whose place may be given away. */
+static bool is_forgotten(const struct link *l, const struct agent_way *w) {
+  return !l->owner->held[w->relay] && !w->route[0] && !w->asked && !w->heir &&
+         !w->fresh && l->path != w->way.path && !path_is_live(w->way.path);
+}
+
 static struct agent_way *way_new(struct link *l, size_t relay) {
   for (int i = 0; i < LINK_RELAYED; i++) {
     struct agent_way *w = &l->relayed[i];
 
+    if (agent_way_is_used(w) && is_forgotten(l, w)) agent_way_free(w);
     if (agent_way_is_used(w)) continue;
     if (agent_way_make(l, w, WAY_RELAY) < 0) return NULL;
     w->relay = relay;

@@ -18,7 +18,7 @@
 /* What the observer found out is believed for so long; less where it may be
  * the reason of a failure. */
 #define OBSERVED_FOR (60 * SEC)
-#define DOUBTED_FOR (2 * SEC)
+#define DOUBTED_FOR (500 * MS)
 #define NO_PATH_AFTER SEC
 /* More failures in a row are no news. */
 enum { LOGGED_MAX = 5 };

@@ -8,7 +8,8 @@ CHAIN=$TOOLS/tool_flow
 
 netns() { echo "/run/netns/$N-$1"; }
 
-# One service for packets that stay, one port of it that echoes.
+# One service for packets that stay, one port of it that echoes. The relay is to
+# be measured, and no search for another way.
 bench_configs() {
   cat >"$T/policy.json" <<END
 {"rules": [{"name": "bench", "agents": ["spiffe://example.org/agent/a*"],
@@ -16,9 +17,10 @@ bench_configs() {
 END
   relay_json
   agent_json a1
+  sed -i 's/"agent": {/&"direct": false, /' "$T/agent-a1.json"
   cat >"$T/connector.json" <<END
 {$(identity connector-c1), "http": {"listen": "127.0.0.1:9090"},
- "connector": {"relays": ["192.168.2.2:4433"], "services": [{"id": "echo", "backends": [
+ "connector": {"direct": false, "relays": ["192.168.2.2:4433"], "services": [{"id": "echo", "backends": [
   {"protocol": "udp", "port": 9999, "to": "127.0.0.1:9999"},
   {"protocol": "udp", "port": 9998, "to": "127.0.0.1:9998"}]}]}}
 END

@@ -227,7 +227,7 @@ way_ztdirect() {
   local near='"direct_networks": ["192.168.0.0/16"],'
   plain_routes
   ours "$near"
-  sed -i "s|\"agent\": {|&$near |" "$T/agent-a1.json"
+  sed -i "s|\"direct\": false,|$near|" "$T/agent-a1.json"
   chain_up
   wait_for 5 uses_direct || { say "tcp: no direct path"; return 1; }
   measure ztdirect 10.100.0.2 "agent:$PID_agent" "connector:$PID_connector"
