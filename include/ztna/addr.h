@@ -22,8 +22,8 @@ struct ztna_prefix {
   uint8_t bits;
 };
 
-/* An address of one of this machine's interfaces, and what is directly connected
- * there; the port is that of the UDP socket of its family. */
+/* An address of one of this machine's interfaces, and what is directly
+ * connected there; the port is that of the UDP socket of its family. */
 struct ztna_local {
   struct ztna_addr addr;
   struct ztna_prefix network;

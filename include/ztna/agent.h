@@ -49,7 +49,7 @@ struct ztna_agent_config {
   const struct ztna_prefix *networks; /* where addresses are accepted from a
                                          relay */
   size_t n_networks;
-  bool direct;  /* look for direct paths to connectors */
+  bool direct; /* look for direct paths to connectors */
   /* Private networks where connectors may be looked for, besides those of this
    * machine's interfaces; 16 at most. */
   const struct ztna_prefix *direct_networks;

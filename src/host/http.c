@@ -106,10 +106,8 @@ static const struct page {
   const char *path;
   void (*render)(struct http *h, struct answer *a);
 } pages[] = {
-    {"/healthz", page_health},
-    {"/readyz", page_ready},
-    {"/metrics", page_metrics},
-    {"/status", page_status},
+    {"/healthz", page_health},  {"/readyz", page_ready},
+    {"/metrics", page_metrics}, {"/status", page_status},
     {"/ask", page_ask},
 };
 

@@ -1,8 +1,7 @@
-/* http.h - the local HTTP/1.1 page: /healthz, /readyz, /metrics, /status, and an
- * agent's /ask.
- * Listens only where it is told to; GET and HEAD only; a Host header that is a
- * name other than localhost is refused, so that a web page cannot reach it by
- * DNS rebinding. */
+/* http.h - the local HTTP/1.1 page: /healthz, /readyz, /metrics, /status, and
+ * an agent's /ask. Listens only where it is told to; GET and HEAD only; a Host
+ * header that is a name other than localhost is refused, so that a web page
+ * cannot reach it by DNS rebinding. */
 #ifndef ZTNA_HOST_HTTP_H
 #define ZTNA_HOST_HTTP_H
 

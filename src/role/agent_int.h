@@ -79,7 +79,7 @@ struct service {
     uint16_t port;
     uint64_t at;
   } tcp_refusal;
-  uint64_t used_at;   /* last packet of this machine */
+  uint64_t used_at; /* last packet of this machine */
   struct pktq held;
   struct agent_flow *tcp, *tcp_last; /* agent_flow.h, the oldest first */
 };
@@ -199,6 +199,11 @@ struct service *agent_service_by_addr(struct ztna_agent *a,
 /* By its id, or by one of its addresses as text. */
 struct service *agent_service_named(struct ztna_agent *a, const char *name);
 void agent_service_want(struct ztna_agent *a, struct service *s);
+/* What is open stays as it is, whatever the answer. */
+void agent_service_ask_again(struct ztna_agent *a, struct service *s);
+/* A relay that cannot help, for this reason, does not end what works without
+ * it. */
+bool agent_service_goes_on(const struct service *s, enum reason why);
 /* What `ztna status` says of it. */
 json_t *agent_service_status(const struct ztna_agent *a,
                              const struct service *s);

@@ -69,7 +69,7 @@ struct quic_conn {
   bool ping;
   bool dgram_turn; /* DATAGRAMs are asked before streams for the next packet */
   bool was_ready;
-  bool retried; /* a client's: the server asked for it */
+  bool retried;   /* a client's: the server asked for it */
   bool say_close; /* send a close frame when ending */
   uint8_t tag[2]; /* tells this handle's connections apart */
   uint16_t cid_seq;

@@ -1,15 +1,17 @@
 #!/bin/bash
 # alloc.sh - once traffic flows, no process on its way allocates: a preloaded
-# library counts (alloc_count.c). What remains, a few per 10,000 packets, are
-# ngtcp2's pools, which grow when more is on its way than ever before.
+# library counts (alloc_count.c). What remains, a few per 10,000 packets, or per
+# 1000 where other programs take the processor away, are ngtcp2's pools, which
+# grow when more is on its way than ever before. One for each train of packets
+# would be 20 per 1000 at least.
 cd "$(dirname "$0")/../.." || exit 1
 B=${BUILD:-build}
 . tests/bench/lib.sh
 need ip ping "${CC:-cc}"
 alloc_counter || skip_all "needs glibc and no sanitizer"
 
-few() { # NAME: at most 10 per 10,000
-  awk -v n="$1" '$1 == n && $2 <= 1 { ok = 1 } END { exit !ok }' "$T/allocs" ||
+few() { # NAME: at most 10 per 1000
+  awk -v n="$1" '$1 == n && $2 <= 10 { ok = 1 } END { exit !ok }' "$T/allocs" ||
     { cat "$T/allocs"; false; }
 }
 
