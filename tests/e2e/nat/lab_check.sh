@@ -50,7 +50,10 @@ counts() { # CLASS ADDRESS OUT BACK: packets of one question and its answer
   reaches yes "$2" || return
   after=$(counted)
   set -- "$3" $before $after
-  [ "$(($5 - $2)) $(($6 - $3)) $(($7 - $4))" = "$1" ] && return
+  # The client repeats what is not answered at once.
+  awk -v want="$1" -v got="$(($5 - $2)) $(($6 - $3)) $(($7 - $4))" 'BEGIN {
+    split(want, w); split(got, g)
+    for (i in w) if (w[i] ? g[i] < 1 || g[i] > 3 : g[i] != 0) exit 1 }' && return
   echo "$before, then $after"
   return 1
 }
