@@ -16,7 +16,8 @@ enum { DAYS_MAX = 36500 };
 /* --- what may be written */
 
 static const char *check_role(const char *text) {
-  if (role_find(text) != ROLE_NONE) return NULL;
+  enum role r = role_find(text);
+  if (r != ROLE_NONE && r != ROLE_ENROLL) return NULL;
   return "a role: relay, connector, agent or admin";
 }
 

@@ -50,8 +50,8 @@ static int check_identity(const char *file, const struct config *c) {
   struct tls *tls;
   char why[256];
   int n = 0;
-  if (tls_new(&tls, id->cert_pem, id->cert_len, id->key_pem, id->key_len,
-              id->ca_pem, id->ca_len, why, sizeof(why)) < 0) {
+  struct ztna_identity own = config_identity(id);
+  if (tls_new(&tls, &own, why, sizeof(why)) < 0) {
     fprintf(stderr, "%s: identity: %s\n", file, why);
     return 1;
   }

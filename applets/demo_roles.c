@@ -57,8 +57,13 @@ static int make_ca(struct pem *ca) {
 static int make_tls(const struct pem *ca, const struct pem *p,
                     struct tls **tls) {
   char why[256];
-  int rc = tls_new(tls, p->cert.s, p->cert.len, p->key.s, p->key.len,
-                   ca->cert.s, ca->cert.len, why, sizeof(why));
+  const struct ztna_identity own = {.cert = p->cert.s,
+                                    .cert_len = p->cert.len,
+                                    .key = p->key.s,
+                                    .key_len = p->key.len,
+                                    .ca = ca->cert.s,
+                                    .ca_len = ca->cert.len};
+  int rc = tls_new(tls, &own, why, sizeof(why));
 
   if (rc < 0) log_err("demo: %s", why);
   return rc;

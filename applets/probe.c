@@ -80,9 +80,8 @@ static int load_tls(const struct applet_call *c, struct probe_options *o) {
   char why[256];
   if (!id || !id->cert_pem) return EXIT_DONE;
   if (tls_global_init(&clock_rng, NULL) < 0) return EXIT_FAILED;
-  if (tls_new(&o->tls, id->cert_pem, id->cert_len, id->key_pem, id->key_len,
-              id->ca_pem, id->ca_len, why, sizeof(why)) == 0)
-    return EXIT_DONE;
+  struct ztna_identity own = config_identity(id);
+  if (tls_new(&o->tls, &own, why, sizeof(why)) == 0) return EXIT_DONE;
   fprintf(stderr, "%s: identity: %s\n", c->config_file, why);
   return EXIT_CONFIG;
 }

@@ -28,13 +28,14 @@ static void warn_of_expiry(const struct identity *own) {
 int role_tls(const struct applet_call *c, enum role role, struct tls **tls) {
   const struct identity_config *id = &c->config->identity;
   const struct identity *own;
+  struct ztna_identity pems;
   char why[256];
 
   int rc;
 
   if (tls_global_init(&clock_rng, NULL) < 0) return EXIT_FAILED;
-  rc = tls_new(tls, id->cert_pem, id->cert_len, id->key_pem, id->key_len,
-               id->ca_pem, id->ca_len, why, sizeof(why));
+  pems = config_identity(id);
+  rc = tls_new(tls, &pems, why, sizeof(why));
   config_forget_key(c->config);
   if (rc < 0) {
     fprintf(stderr, "%s: identity: %s\n", role_source(c), why);

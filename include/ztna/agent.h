@@ -15,6 +15,7 @@
 
 #include <ztna/addr.h>
 #include <ztna/dgram.h>
+#include <ztna/identity.h>
 #include <ztna/sock.h>
 
 enum {
@@ -39,9 +40,7 @@ struct ztna_agent;
 
 /* Everything is copied. */
 struct ztna_agent_config {
-  /* PEM; cert may hold intermediates behind the leaf. */
-  const char *cert, *key, *ca;
-  size_t cert_len, key_len, ca_len;
+  struct ztna_identity identity;
   const char *const *relays; /* "host:port", tried in turn */
   size_t n_relays;
   const char *const *services; /* ids or patterns with *; none: all */
@@ -72,6 +71,14 @@ int ztna_agent_global_init(void (*random)(void *ctx, void *buf, size_t len),
 int ztna_agent_new(struct ztna_agent **a, const struct ztna_agent_config *cfg,
                    uint64_t now, char *why, size_t room);
 void ztna_agent_free(struct ztna_agent *a);
+
+/* Another certificate of the same SPIFFE ID, other CAs or lists of revoked
+ * ones. Control connections and paths are made anew beside the old ones and
+ * flows move over; those of peers that are not let in any more end at once. 0;
+ * or as ztna_agent_new, and nothing changed. */
+int ztna_agent_set_identity(struct ztna_agent *a,
+                            const struct ztna_identity *id, uint64_t now,
+                            char *why, size_t room);
 
 /* The index of a relay whose name should be resolved (again), or -1. */
 int ztna_agent_wants_relay(struct ztna_agent *a);

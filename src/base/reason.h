@@ -89,7 +89,10 @@
     "whoever runs the service, or the program that used it")                   \
   X(BACKEND_UNREACHABLE, "backend-unreachable", 502,                           \
     "the connector has no way to the service's machine",                       \
-    "whoever runs the connector: check the backend's address and its network")
+    "whoever runs the connector: check the backend's address and its network") \
+  X(BAD_TOKEN, "bad-token", 403,                                               \
+    "the enrolment token is unknown, used or past its time",                   \
+    "whoever makes tokens: ztna token create")
 
 enum reason {
 #define REASON_ENUM(sym, name, http, text, fix) REASON_##sym,

@@ -153,12 +153,7 @@ int agent_host_new(struct agent_host *p, const struct agent_config *config,
                    const struct identity_config *identity, char *why,
                    size_t room) {
   struct ztna_agent_config cfg = {
-      .cert = identity->cert_pem,
-      .cert_len = identity->cert_len,
-      .key = identity->key_pem,
-      .key_len = identity->key_len,
-      .ca = identity->ca_pem,
-      .ca_len = identity->ca_len,
+      .identity = config_identity(identity),
       .relays = (const char *const *)config->relays,
       .n_relays = config->n_relays,
       .services = (const char *const *)config->services,

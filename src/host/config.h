@@ -3,6 +3,8 @@
 #ifndef ZTNA_HOST_CONFIG_H
 #define ZTNA_HOST_CONFIG_H
 
+#include <ztna/identity.h>
+
 #include "base/log.h"
 #include "host/audit.h"
 #include "host/flags.h"
@@ -25,6 +27,16 @@ struct identity_config {
   char *cert_pem, *key_pem, *ca_pem; /* loaded when a role was asked for */
   size_t cert_len, key_len, ca_len;
 };
+
+static inline struct ztna_identity
+config_identity(const struct identity_config *c) {
+  return (struct ztna_identity){.cert = c->cert_pem,
+                                .cert_len = c->cert_len,
+                                .key = c->key_pem,
+                                .key_len = c->key_len,
+                                .ca = c->ca_pem,
+                                .ca_len = c->ca_len};
+}
 
 struct log_config {
   enum log_level level;

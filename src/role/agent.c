@@ -78,9 +78,7 @@ static int make(struct ztna_agent *a, const struct ztna_agent_config *cfg,
     snprintf(why, room, "no relay, or an MTU outside 1280 to 1500");
     return ZTNA_EINVAL;
   }
-  if ((rc = tls_new(&a->tls, cfg->cert, cfg->cert_len, cfg->key, cfg->key_len,
-                    cfg->ca, cfg->ca_len, why, room)) < 0)
-    return rc;
+  if ((rc = tls_new(&a->tls, &cfg->identity, why, room)) < 0) return rc;
   if (tls_identity(a->tls)->role != ROLE_AGENT) {
     snprintf(why, room, "the certificate is for %s, not for an agent",
              tls_identity(a->tls)->spiffe);

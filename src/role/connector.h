@@ -79,6 +79,11 @@ int connector_set_services(struct connector *c,
                            const struct connector_service *v, size_t n,
                            uint64_t now);
 
+/* Another certificate of the same identity, other CAs or lists of revoked ones;
+ * lent, the former may be freed. Control connections are made anew beside the
+ * old ones, paths stay until agents have made others; those of peers that are
+ * not let in any more end at once, flows with them. */
+void connector_set_tls(struct connector *c, struct tls *t, uint64_t now);
 /* The relay's addresses (host names are resolved outside). */
 void connector_set_relay(struct connector *c, size_t relay,
                          const struct ztna_addr *v, size_t n, uint64_t now);

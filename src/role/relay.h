@@ -65,6 +65,14 @@ uint64_t relay_deadline(const struct relay *r);
  * connectors (grant-changed). When a rule ends later, so does what it alone
  * allowed (not-allowed). */
 void relay_set_policy(struct relay *r, struct policy *p, uint64_t now);
+/* Another certificate of the same identity, other CAs or lists of revoked ones;
+ * lent, the former may be freed. Connections, routes and grants stay, except
+ * those of peers that are not let in any more: those end as if the policy had
+ * revoked them, with the reason of the certificate. */
+void relay_set_tls(struct relay *r, struct tls *t, uint64_t now);
+/* See quic_set_retry_keys. */
+void relay_set_retry_keys(struct relay *r,
+                          const uint8_t (*keys)[QUIC_RETRY_KEY_LEN], size_t n);
 /* Closes all control connections with shutting-down; done when stopped. */
 void relay_stop(struct relay *r, uint64_t now);
 bool relay_stopped(const struct relay *r);

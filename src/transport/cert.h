@@ -35,6 +35,30 @@ int cert_make_ca(const char *common_name, int64_t not_before, int64_t not_after,
 int cert_make_leaf(const struct cert_spec *spec, const char *ca_cert,
                    size_t ca_cert_len, const char *ca_key, size_t ca_key_len,
                    struct sbuf *cert, struct sbuf *key);
+/* A request for a certificate (PKCS#10, RFC 2986) for this key, PEM, without
+ * names: those are the issuer's to give. */
+int cert_make_csr(const char *key, size_t key_len, struct sbuf *csr);
+/* A fresh key, PKCS#8 PEM. */
+int cert_make_key(struct sbuf *key);
+/* The SHA-256 of the SubjectPublicKeyInfo in a request (PEM) whose own
+ * signature is right and whose key is a P-256 one. 0, ZTNA_EMALFORMED,
+ * ZTNA_EREFUSED (another kind of key, a wrong signature). Bytes of strangers.
+ */
+int cert_read_csr(const char *csr, size_t len, uint8_t spki_sha256[32]);
+/* As cert_make_leaf, for the key in a request; nothing else of it is taken. */
+int cert_sign_csr(const struct cert_spec *spec, const char *csr, size_t csr_len,
+                  const char *ca_cert, size_t ca_cert_len, const char *ca_key,
+                  size_t ca_key_len, struct sbuf *cert);
+/* A list of revoked certificates (RFC 5280, 5; version 2), PEM. serials:
+ * hexadecimal, as in struct identity. */
+struct cert_revoked {
+  const char *serial;
+  int64_t at; /* seconds since 1970 */
+};
+int cert_make_crl(const struct cert_revoked *v, size_t n, int64_t this_update,
+                  int64_t next_update, uint64_t number, const char *ca_cert,
+                  size_t ca_cert_len, const char *ca_key, size_t ca_key_len,
+                  struct sbuf *crl);
 /* sbuf_done, zeroising. */
 void cert_forget(struct sbuf *key);
 

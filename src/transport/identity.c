@@ -18,16 +18,16 @@
 static const char *const role_names[] = {
     [ROLE_NONE] = "none",   [ROLE_RELAY] = "relay",
     [ROLE_AGENT] = "agent", [ROLE_CONNECTOR] = "connector",
-    [ROLE_ADMIN] = "admin",
+    [ROLE_ADMIN] = "admin", [ROLE_ENROLL] = "enroll",
 };
 
 const char *role_name(enum role r) {
-  if (r < ROLE_NONE || r > ROLE_ADMIN) r = ROLE_NONE;
+  if (r < ROLE_NONE || r > ROLE_ENROLL) r = ROLE_NONE;
   return role_names[r];
 }
 
 enum role role_find(const char *name) {
-  for (int r = ROLE_RELAY; r <= ROLE_ADMIN; r++)
+  for (int r = ROLE_RELAY; r <= ROLE_ENROLL; r++)
     if (strcmp(role_names[r], name) == 0) return (enum role)r;
   return ROLE_NONE;
 }

@@ -7,7 +7,14 @@
 
 #include <ztna/addr.h>
 
-enum role { ROLE_NONE, ROLE_RELAY, ROLE_CONNECTOR, ROLE_AGENT, ROLE_ADMIN };
+enum role {
+  ROLE_NONE,
+  ROLE_RELAY,
+  ROLE_CONNECTOR,
+  ROLE_AGENT,
+  ROLE_ADMIN,
+  ROLE_ENROLL, /* the service that holds the CA's key (docs/ENROLL.md) */
+};
 
 enum {
   IDENTITY_SPIFFE_MAX = 255,

@@ -174,8 +174,17 @@ struct quic_stats {
 struct quic *quic_new(const struct quic_config *cfg);
 /* Every connection ends (on_end, nothing is sent). Slots are gone, too. */
 void quic_free(struct quic *q);
-/* New handshakes use t from now on. */
+/* New handshakes use t from now on; the former one may be freed. Connections
+ * that are there go on as they are, but those whose peer t would not let in
+ * (tls_check_chain) end with that reason. */
 void quic_set_tls(struct quic *q, struct tls *t);
+/* Retry tokens are made by the first of these keys and taken when any of them
+ * made them; n at most QUIC_RETRY_KEYS, copied. n 0, as at first: a key derived
+ * from the secret. Relays behind one name share them, so that a token of one is
+ * good at the other; several, so that they can be exchanged one by one. */
+enum { QUIC_RETRY_KEYS = 4, QUIC_RETRY_KEY_LEN = 32 };
+void quic_set_retry_keys(struct quic *q,
+                         const uint8_t (*keys)[QUIC_RETRY_KEY_LEN], size_t n);
 /* Adds up over all connections: not for every packet. */
 const struct quic_stats *quic_stats(struct quic *q);
 /* The time of the verb that runs or ran last. */
@@ -276,6 +285,8 @@ uint16_t quic_sock(const struct quic_conn *c); /* dgram.h; a server's: where the
                                                   first packet came in */
 /* When the first of both ends' certificates runs out; after ready. */
 uint64_t quic_expires_at(const struct quic_conn *c);
+/* Its handshake showed another own certificate than the present one. */
+bool quic_is_outdated(const struct quic_conn *c);
 const uint8_t *quic_handle(const struct quic_conn *c); /* own, 8 bytes */
 const char *quic_group(const struct quic_conn *c);     /* "X25519MLKEM768" */
 const char *quic_cipher(const struct quic_conn *c);

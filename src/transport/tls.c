@@ -78,8 +78,7 @@ struct tls {
 
 /* What tls_new is given, while it works. */
 struct pems {
-  const char *cert, *key, *ca;
-  size_t cert_len, key_len, ca_len;
+  const struct ztna_identity *own;
   char *why;
   size_t room;
 };
@@ -100,8 +99,8 @@ static int wrong(const struct pems *p, const char *fmt, ...) {
  * a leaf for a CA here. */
 static int trust_ca(const struct pems *p, WOLFSSL_CERT_MANAGER *cm,
                     uint8_t *der) {
-  const char *at = p->ca;
-  size_t left = p->ca_len;
+  const char *at = p->own->ca;
+  size_t left = p->own->ca_len;
   int n, n_good = 0, rc = 0;
   char text[128];
   while ((n = cert_pem_next(&at, &left, der, CERT_DER_MAX)) > 0) {
@@ -124,8 +123,8 @@ static int trust_ca(const struct pems *p, WOLFSSL_CERT_MANAGER *cm,
 
 /* The i-th certificate of the own chain; 0 is the leaf. */
 static int chain_der(const struct pems *p, size_t i, uint8_t *der) {
-  const char *at = p->cert;
-  size_t left = p->cert_len;
+  const char *at = p->own->cert;
+  size_t left = p->own->cert_len;
   int n;
   do {
     n = cert_pem_next(&at, &left, der, CERT_DER_MAX);
@@ -176,12 +175,12 @@ static int read_own(struct tls *t, const struct pems *p, uint8_t *der) {
 static int load_own(const struct pems *p, WOLFSSL_CTX *ctx) {
   char text[128];
   int rc = wolfSSL_CTX_use_certificate_chain_buffer(
-      ctx, (const unsigned char *)p->cert, (long)p->cert_len);
+      ctx, (const unsigned char *)p->own->cert, (long)p->own->cert_len);
   if (rc != WOLFSSL_SUCCESS)
     return wrong(p, "cert: %s", tls_error_text(rc, text, sizeof(text)));
-  rc =
-      wolfSSL_CTX_use_PrivateKey_buffer(ctx, (const unsigned char *)p->key,
-                                        (long)p->key_len, WOLFSSL_FILETYPE_PEM);
+  rc = wolfSSL_CTX_use_PrivateKey_buffer(
+      ctx, (const unsigned char *)p->own->key, (long)p->own->key_len,
+      WOLFSSL_FILETYPE_PEM);
   if (rc != WOLFSSL_SUCCESS)
     return wrong(p, "key: holds no readable private key in PEM form (%s)",
                  tls_error_text(rc, text, sizeof(text)));
@@ -235,17 +234,9 @@ static int make_ctx(WOLFSSL_CTX **out, const struct pems *p, bool server,
   return load_own(p, *out);
 }
 
-int tls_new(struct tls **t, const char *cert, size_t cert_len, const char *key,
-            size_t key_len, const char *ca, size_t ca_len, char *why,
+int tls_new(struct tls **t, const struct ztna_identity *own, char *why,
             size_t room) {
-  const struct pems p = {.cert = cert,
-                         .cert_len = cert_len,
-                         .key = key,
-                         .key_len = key_len,
-                         .ca = ca,
-                         .ca_len = ca_len,
-                         .why = why,
-                         .room = room};
+  const struct pems p = {.own = own, .why = why, .room = room};
   int rc;
   struct tls *n = calloc(1, sizeof(*n));
   uint8_t *der = malloc(CERT_DER_MAX);

@@ -6,8 +6,11 @@
 #ifndef ZTNA_TLS_H
 #define ZTNA_TLS_H
 
+#include <ztna/identity.h>
+
 #include "base/reason.h"
 #include "base/rng.h"
+#include "base/sbuf.h"
 #include "transport/identity.h"
 
 struct tls; /* own certificate, key and CA, with a server and a client context
@@ -19,18 +22,42 @@ struct tls; /* own certificate, key and CA, with a server and a client context
 int tls_global_init(const struct rng *rng, int64_t (*now_unix)(void));
 void tls_global_done(void);
 
-/* PEM buffers; cert may hold intermediates behind the leaf, ca several CAs. The
- * key must fit the certificate, a CA of ca must have signed it, and it must
+/* The key must fit the certificate, a CA of ca must have signed it, and it must
  * name an identity. The own certificate's dates are not judged here (peers do;
  * see tls_identity); a CA out of date is left out, and an error when none is
  * left. On failure *why (room bytes) holds a sentence for people that names
- * what is wrong (which of cert, key, ca), and the return is ZTNA_ETLS. The
+ * what is wrong (which of cert, key, ca, crl), and the return is ZTNA_ETLS. The
  * buffers may go afterwards; zeroise the key's. */
-int tls_new(struct tls **t, const char *cert, size_t cert_len, const char *key,
-            size_t key_len, const char *ca, size_t ca_len, char *why,
+int tls_new(struct tls **t, const struct ztna_identity *own, char *why,
             size_t room);
 void tls_free(
     struct tls *t); /* connections still using it keep what they need */
+
+/* A client that has no certificate yet (enrolment): own->cert and key are NULL,
+ * servers are verified by ca as always. A server that is to take such clients
+ * says so; tls_peer then gives them an identity of ROLE_NONE. */
+int tls_new_nobody(struct tls **t, const char *ca, size_t len, char *why,
+                   size_t room);
+void tls_admit_nobody(struct tls *t);
+/* A client that knows nothing but the SHA-256 of its CA's certificate. Every
+ * handshake of it fails; when the server's chain held that certificate,
+ * tls_found adds it to pem and returns true: with that a client can be made. */
+int tls_new_pinned(struct tls **t, const uint8_t ca_sha256[32], char *why,
+                   size_t room);
+bool tls_found(const struct tls *t, struct sbuf *pem);
+
+/* Lists of revoked certificates: the end of the first one that runs out
+ * (nextUpdate, seconds since 1970; INT64_MAX without), and how many
+ * certificates they name. A list that ran out still refuses whom it names, and
+ * a CA without a list refuses nobody: to lock everybody out because a file was
+ * not renewed would be worse; status, log and metrics say so (SECURITY.md). */
+int64_t tls_crl_ends(const struct tls *t);
+size_t tls_crl_count(const struct tls *t);
+/* Would a peer with this chain (DER certificates one after another, the leaf
+ * first) be let in by t now? 0, or ZTNA_EREFUSED with *why: revoked,
+ * bad-certificate, certificate-expired. */
+int tls_check_chain(struct tls *t, const uint8_t *der, size_t len,
+                    enum reason *why);
 const struct identity *tls_identity(const struct tls *t);
 /* Seconds since 1970, by the clock that judges certificates. */
 int64_t tls_now(void);

@@ -62,9 +62,13 @@ static struct tls *make_tls(const struct control_ca *ca, enum role role,
   if (cert_make_leaf(&spec, ca->cert, ca->cert_len, ca->key, ca->key_len, &cert,
                      &key) < 0)
     bare_die("cannot make a certificate for %s", name);
-  if (tls_new(&t, cert.s, cert.len, key.s, key.len, ca->cert, ca->cert_len, why,
-              sizeof(why)) < 0)
-    bare_die("%s: %s", name, why);
+  const struct ztna_identity own = {.cert = cert.s,
+                                    .cert_len = cert.len,
+                                    .key = key.s,
+                                    .key_len = key.len,
+                                    .ca = ca->cert,
+                                    .ca_len = ca->cert_len};
+  if (tls_new(&t, &own, why, sizeof(why)) < 0) bare_die("%s: %s", name, why);
   sbuf_done(&cert);
   cert_forget(&key);
   return t;

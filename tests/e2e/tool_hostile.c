@@ -249,8 +249,13 @@ static int serve(char **v) {
   struct end e = {.fd = open_socket(&at)};
   char why[256];
 
-  if (tls_new(&cfg.tls, cert->s, cert->len, key->s, key->len, ca->s, ca->len,
-              why, sizeof(why)) < 0) {
+  const struct ztna_identity own = {.cert = cert->s,
+                                    .cert_len = cert->len,
+                                    .key = key->s,
+                                    .key_len = key->len,
+                                    .ca = ca->s,
+                                    .ca_len = ca->len};
+  if (tls_new(&cfg.tls, &own, why, sizeof(why)) < 0) {
     fprintf(stderr, "%s\n", why);
     return 1;
   }

@@ -87,8 +87,13 @@ static struct tls *make(struct pki *p, const struct wish *wish, enum role role,
   char why[256];
 
   make_pem(p, wish, role, name, names, &m);
-  if (tls_new(&t, m.cert.s, m.cert.len, m.key.s, m.key.len, m.ca.s, m.ca.len,
-              why, sizeof(why)) < 0)
+  const struct ztna_identity own = {.cert = m.cert.s,
+                                    .cert_len = m.cert.len,
+                                    .key = m.key.s,
+                                    .key_len = m.key.len,
+                                    .ca = m.ca.s,
+                                    .ca_len = m.ca.len};
+  if (tls_new(&t, &own, why, sizeof(why)) < 0)
     fprintf(stderr, "pki: %s\n", why);
   pki_pem_done(&m);
   return t;

@@ -364,12 +364,12 @@ void sim_agent_start(struct sim *w, int i) {
   static const char *const relays[] = {RELAY_HOST, RELAY2_HOST};
   struct sim_agent *g = &w->agents[i];
   struct ztna_prefix networks[4];
-  struct ztna_agent_config cfg = {.cert = g->pem.cert.s,
-                                  .cert_len = g->pem.cert.len,
-                                  .key = g->pem.key.s,
-                                  .key_len = g->pem.key.len,
-                                  .ca = g->pem.ca.s,
-                                  .ca_len = g->pem.ca.len,
+  struct ztna_agent_config cfg = {.identity.cert = g->pem.cert.s,
+                                  .identity.cert_len = g->pem.cert.len,
+                                  .identity.key = g->pem.key.s,
+                                  .identity.key_len = g->pem.key.len,
+                                  .identity.ca = g->pem.ca.s,
+                                  .identity.ca_len = g->pem.ca.len,
                                   .relays = relays,
                                   .n_relays = n_relays(w),
                                   .networks = networks,

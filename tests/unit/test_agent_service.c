@@ -40,12 +40,12 @@ static void on_random(void *ctx, void *buf, size_t len) {
 static int make_agent(void **state) {
   static const char *const relays[] = {"relay.test:4433"};
   struct ztna_prefix networks[2];
-  struct ztna_agent_config cfg = {.cert = pem.cert.s,
-                                  .cert_len = pem.cert.len,
-                                  .key = pem.key.s,
-                                  .key_len = pem.key.len,
-                                  .ca = pem.ca.s,
-                                  .ca_len = pem.ca.len,
+  struct ztna_agent_config cfg = {.identity.cert = pem.cert.s,
+                                  .identity.cert_len = pem.cert.len,
+                                  .identity.key = pem.key.s,
+                                  .identity.key_len = pem.key.len,
+                                  .identity.ca = pem.ca.s,
+                                  .identity.ca_len = pem.ca.len,
                                   .relays = relays,
                                   .n_relays = 1,
                                   .networks = networks,

@@ -85,8 +85,13 @@ static int tear_down(void **state) {
 static struct tls *new_tls(const struct pair *own, const struct pair *trust) {
   struct tls *t;
   char why[200] = "";
-  int rc = tls_new(&t, own->cert.s, own->cert.len, own->key.s, own->key.len,
-                   trust->cert.s, trust->cert.len, why, sizeof(why));
+  const struct ztna_identity files = {.cert = own->cert.s,
+                                      .cert_len = own->cert.len,
+                                      .key = own->key.s,
+                                      .key_len = own->key.len,
+                                      .ca = trust->cert.s,
+                                      .ca_len = trust->cert.len};
+  int rc = tls_new(&t, &files, why, sizeof(why));
   if (rc < 0) fail_msg("%s", why);
   return t;
 }
@@ -95,9 +100,13 @@ static void assert_refused(const char *cert, const char *key, const char *cas,
                            const char *says) {
   struct tls *t = (struct tls *)-1;
   char why[200] = "";
-  assert_int_equal(tls_new(&t, cert, strlen(cert), key, strlen(key), cas,
-                           strlen(cas), why, sizeof(why)),
-                   ZTNA_ETLS);
+  const struct ztna_identity files = {.cert = cert,
+                                      .cert_len = strlen(cert),
+                                      .key = key,
+                                      .key_len = strlen(key),
+                                      .ca = cas,
+                                      .ca_len = strlen(cas)};
+  assert_int_equal(tls_new(&t, &files, why, sizeof(why)), ZTNA_ETLS);
   assert_null(t);
   if (!strstr(why, says)) fail_msg("said \"%s\", not \"%s\"", why, says);
 }
