@@ -220,6 +220,7 @@ void config_free(struct config *c) {
   free(id->cert_pem);
   free(id->key_pem);
   free(id->ca_pem);
+  free(id->crl_bytes);
   field_done(config_root_fields, c);
   *c = (struct config){0};
 }

@@ -21,11 +21,14 @@ enum {
   CONFIG_NO_FILES = 32, /* touch no other file: tests */
 };
 
-/* PEM files. The bytes are NUL terminated, the NUL not counted. */
+/* PEM files; crl may be DER. The bytes are NUL terminated, the NUL not
+ * counted. */
 struct identity_config {
-  char *cert, *key, *ca;             /* file names */
-  char *cert_pem, *key_pem, *ca_pem; /* loaded when a role was asked for */
-  size_t cert_len, key_len, ca_len;
+  char *cert, *key, *ca, *crl; /* file names; crl may be NULL */
+  char *enroll; /* host:port of the service that renews cert; NULL: none */
+  char *cert_pem, *key_pem, *ca_pem, *crl_bytes; /* loaded when a role was
+                                                    asked for */
+  size_t cert_len, key_len, ca_len, crl_len;
 };
 
 static inline struct ztna_identity
@@ -35,7 +38,9 @@ config_identity(const struct identity_config *c) {
                                 .key = c->key_pem,
                                 .key_len = c->key_len,
                                 .ca = c->ca_pem,
-                                .ca_len = c->ca_len};
+                                .ca_len = c->ca_len,
+                                .crl = c->crl_bytes,
+                                .crl_len = c->crl_len};
 }
 
 struct log_config {

@@ -317,7 +317,8 @@ void config_check_agent_role(struct field_load *l, struct agent_config *c) {
 
 /* --- files */
 
-enum { CERT_MAX = 1 << 20, KEY_MAX = 64 << 10 }; /* bytes */
+/* Bytes; a list of 100000 certificates has 4 MB. */
+enum { CERT_MAX = 1 << 20, KEY_MAX = 64 << 10, CRL_MAX = 4 << 20 };
 
 static void read_pem(struct field_load *l, char **name, size_t max,
                      char **bytes, size_t *len) {
@@ -329,6 +330,21 @@ static void read_pem(struct field_load *l, char **name, size_t max,
     FIELD_WRONG(l, *name,
                 "want a PEM file (-----BEGIN ...), got \"%s\" without any",
                 *name);
+}
+
+enum { DER_SEQUENCE = 0x30 };
+
+static void read_crl(struct field_load *l, struct identity_config *c) {
+  char why[FILE_WHY];
+  int rc = file_read(c->crl, CRL_MAX, &c->crl_bytes, &c->crl_len, why);
+  if (rc < 0)
+    FIELD_WRONG(l, c->crl, "want a readable file, got \"%s\": %s", c->crl, why);
+  else if (*c->crl_bytes != DER_SEQUENCE &&
+           !strstr(c->crl_bytes, "-----BEGIN "))
+    FIELD_WRONG(l, c->crl,
+                "want a list of revoked certificates (PEM or DER), got \"%s\" "
+                "without any",
+                c->crl);
 }
 
 /* The bytes of a key that others can read are not even loaded. */
@@ -360,6 +376,7 @@ void config_read_identity(struct field_load *l, struct identity_config *c) {
     if (files[i].name == &c->key && !key_is_private(l, c)) continue;
     read_pem(l, files[i].name, files[i].max, files[i].bytes, files[i].len);
   }
+  if (c->crl) read_crl(l, c);
 }
 
 void config_need_policy(struct field_load *l, struct relay_config *c) {

@@ -90,12 +90,17 @@ const char *const config_protocols[] = {"udp", "tcp", "icmp", NULL};
 /* --- what all roles share */
 
 static const struct field identity_fields[] = {
-    FIELD(identity_config, cert, .type = F_FILE,
+    FIELD(identity_config, cert, .type = F_FILE, .written = true,
           .help = "own certificate, PEM, intermediates behind it"),
     FIELD(identity_config, key, .type = F_FILE,
           .help = "its private key, PEM, readable by its owner only"),
-    FIELD(identity_config, ca, .type = F_FILE,
+    FIELD(identity_config, ca, .type = F_FILE, .written = true,
           .help = "certificates of the CA that both sides trust, PEM"),
+    FIELD(identity_config, crl, .type = F_FILE,
+          .help = "lists of revoked certificates of that CA, PEM, or one as "
+                  "DER"),
+    FIELD(identity_config, enroll, .type = F_HOSTPORT,
+          .help = "renew the certificate at this enrolment service in time"),
     FIELD_END,
 };
 

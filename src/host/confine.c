@@ -45,25 +45,31 @@ static void add_path(struct paths *p, const char *name, bool write) {
     p->v[p->n++] = (struct sandbox_path){name, write};
 }
 
-static void add_fields(struct paths *p, const struct field *f,
-                       const void *base) {
+/* Only who renews its certificate writes it. */
+static bool is_written(const struct config *c, const struct field *f,
+                       const void *object) {
+  return f->written && (object != &c->identity || c->identity.enroll);
+}
+
+static void add_fields(struct paths *p, const struct config *c,
+                       const struct field *f, const void *base) {
   for (; f->type != F_END; f++) {
     const char *at = (const char *)base + f->offset;
     char *name;
 
-    if (f->type == F_OBJECT) add_fields(p, f->fields, at);
+    if (f->type == F_OBJECT) add_fields(p, c, f->fields, at);
     if (f->type != F_FILE) continue;
     memcpy(&name, at, sizeof(name));
-    add_path(p, name, f->written);
+    add_path(p, name, is_written(c, f, base));
   }
 }
 
 static void add_role(struct paths *p, const struct config *c, unsigned role) {
-  add_fields(p, config_common_fields, c);
-  if (role == CONFIG_RELAY) add_fields(p, config_relay_fields, &c->relay);
+  add_fields(p, c, config_common_fields, c);
+  if (role == CONFIG_RELAY) add_fields(p, c, config_relay_fields, &c->relay);
   if (role == CONFIG_CONNECTOR)
-    add_fields(p, config_connector_fields, &c->connector);
-  if (role == CONFIG_AGENT) add_fields(p, config_agent_fields, &c->agent);
+    add_fields(p, c, config_connector_fields, &c->connector);
+  if (role == CONFIG_AGENT) add_fields(p, c, config_agent_fields, &c->agent);
 }
 
 /* --- entering */

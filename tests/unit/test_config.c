@@ -546,9 +546,10 @@ static int make_dir(void **state) {
 }
 
 static int remove_dir(void **state) {
-  static const char *const names[] = {"c.pem", "c.key", "ca.pem", "p.json"};
+  static const char *const names[] = {"c.pem",  "c.key", "ca.pem",
+                                      "p.json", "crl",   "crl.json"};
   char path[128];
-  for (size_t i = 0; i < 4; i++) {
+  for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
     snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
     unlink(path);
   }
@@ -563,6 +564,65 @@ static void files_are_read_beside_the_configuration(void **state) {
   assert_string_equal(c.identity.ca_pem, "-----BEGIN CERTIFICATE-----\n");
   config_free(&c);
   assert_null(c.identity.key_pem);
+}
+
+static void put_bytes(const char *name, const void *bytes, size_t len) {
+  char path[128];
+  snprintf(path, sizeof(path), "%s/%s", dir, name);
+  FILE *f = fopen(path, "w");
+  assert_int_equal(fwrite(bytes, 1, len, f), len);
+  fclose(f);
+}
+
+static void load_crl(struct config *c, int want) {
+  char file[128];
+  put("crl.json",
+      "{\"identity\": {\"cert\": \"c.pem\", \"key\": \"c.key\",\n"
+      "\"ca\": \"ca.pem\", \"crl\": \"crl\", \"enroll\": \"ca.test:4435\"},\n"
+      "\"relay\": {\"listen\": [\"127.0.0.1:0\"], \"service_pool\": "
+      "[\"10.0.0.0/24\"],\n\"agent_pool\": [\"100.64.0.0/16\"]}}",
+      0644);
+  snprintf(file, sizeof(file), "%s/crl.json", dir);
+  struct sbuf out = {0};
+  int rc = config_load_to(c, file, CONFIG_RELAY, NULL, &out);
+  snprintf(said, sizeof(said), "%s", out.len ? out.s : "");
+  sbuf_done(&out);
+  assert_int_equal(rc, want);
+}
+
+static void a_list_of_revoked_certificates_may_be_pem_or_der(void **state) {
+  static const char der[] = "0\x03\x00\x01\x02";
+  struct config c;
+  put_bytes("crl", der, sizeof(der) - 1);
+  load_crl(&c, 0);
+  assert_string_equal(c.identity.enroll, "ca.test:4435");
+  struct ztna_identity own = config_identity(&c.identity);
+  assert_int_equal(own.crl_len, sizeof(der) - 1);
+  assert_memory_equal(own.crl, der, sizeof(der) - 1);
+  config_free(&c);
+  put("crl", "-----BEGIN X509 CRL-----\n", 0644);
+  load_crl(&c, 0);
+  config_free(&c);
+}
+
+static void a_list_that_is_none_or_missing_is_told(void **state) {
+  char want[300];
+  struct config c;
+  put("crl", "serials", 0644);
+  load_crl(&c, ZTNA_ECONFIG);
+  snprintf(want, sizeof(want),
+           "%s/crl.json:2: identity.crl: want a list of revoked certificates "
+           "(PEM or DER), got \"%s/crl\" without any\n",
+           dir, dir);
+  assert_string_equal(said, want);
+  snprintf(want, sizeof(want), "%s/crl", dir);
+  unlink(want);
+  load_crl(&c, ZTNA_ECONFIG);
+  snprintf(want, sizeof(want),
+           "%s/crl.json:2: identity.crl: want a readable file, got \"%s/crl\": "
+           "No such file or directory\n",
+           dir, dir);
+  assert_string_equal(said, want);
 }
 
 static void status_needs_no_key(void **state) {
@@ -794,6 +854,8 @@ int main(void) {
       FILES(status_needs_no_key),
       FILES(a_key_that_others_can_read_is_refused),
       FILES(files_that_are_missing_or_wrong_are_told),
+      FILES(a_list_of_revoked_certificates_may_be_pem_or_der),
+      FILES(a_list_that_is_none_or_missing_is_told),
       cmocka_unit_test(the_documented_policy_loads),
       cmocka_unit_test(groups_stand_for_their_members),
       cmocka_unit_test(rules_have_ends_and_limits),
