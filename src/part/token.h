@@ -8,6 +8,7 @@
 #ifndef ZTNA_TOKEN_H
 #define ZTNA_TOKEN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,7 +29,10 @@ struct token {
 /* text holds TOKEN_TEXT_MAX bytes. 0, or ZTNA_EINVAL: server is no host:port.
  */
 int token_print(const struct token *t, char *text);
-/* 0 or ZTNA_EMALFORMED. */
+/* What token_print writes and nothing else: no blanks, no line's end. 0 or
+ * ZTNA_EMALFORMED (and *t as it was). */
 int token_parse(struct token *t, const char *text, size_t len);
+/* host:port or [v6]:port, in printable ASCII; the port is not 0. */
+bool token_server_is_fine(const char *server);
 
 #endif

@@ -19,15 +19,14 @@
 #include <ztna/err.h>
 
 #include "base/log.h"
+#include "transport/cert_int.h"
 
 enum {
-  KEY_BYTES = 32, /* P-256 */
   KEY_DER_MAX = 512,
   PEM_MAX = CERT_DER_MAX * 3 / 2,
 };
 
-/* wolfSSL's code to ours, logged here once. */
-static int failed(const char *what, int rc) {
+int cert_failed(const char *what, int rc) {
   if (rc == MEMORY_E) return ZTNA_ENOMEM;
   log_debug("cert: %s failed: %s (wolfSSL %d)", what, wc_GetErrorString(rc),
             rc);
@@ -36,33 +35,40 @@ static int failed(const char *what, int rc) {
 
 /* --- PEM --- */
 
-int cert_pem_next(const char **pem, size_t *len, uint8_t *der, size_t room) {
-  static const char begin[] = "-----BEGIN CERTIFICATE-----";
-  static const char end[] = "-----END CERTIFICATE-----";
+int cert_pem_find(const char *label, const char **pem, size_t *len,
+                  uint8_t *der, size_t room) {
+  char begin[48], end[48];
+  size_t n_begin =
+      (size_t)snprintf(begin, sizeof(begin), "-----BEGIN %s-----", label);
+  size_t n_end = (size_t)snprintf(end, sizeof(end), "-----END %s-----", label);
   if (*len == 0) return ZTNA_ENOENT;
-  const char *a = memmem(*pem, *len, begin, sizeof(begin) - 1);
+  const char *a = memmem(*pem, *len, begin, n_begin);
   if (!a) return ZTNA_ENOENT;
-  a += sizeof(begin) - 1;
-  const char *b = memmem(a, *len - (size_t)(a - *pem), end, sizeof(end) - 1);
+  a += n_begin;
+  const char *b = memmem(a, *len - (size_t)(a - *pem), end, n_end);
   if (!b) return ZTNA_EMALFORMED;
   word32 n = (word32)room;
   int rc = Base64_Decode((const byte *)a, (word32)(b - a), der, &n);
-  *len -= (size_t)(b + sizeof(end) - 1 - *pem);
-  *pem = b + sizeof(end) - 1;
+  *len -= (size_t)(b + n_end - *pem);
+  *pem = b + n_end;
   if (rc == BAD_FUNC_ARG || rc == BUFFER_E) return ZTNA_ESIZE;
   return rc == 0 && n > 0 ? (int)n : ZTNA_EMALFORMED;
+}
+
+int cert_pem_next(const char **pem, size_t *len, uint8_t *der, size_t room) {
+  return cert_pem_find("CERTIFICATE", pem, len, der, room);
 }
 
 int cert_pem_to_der(const char *pem, size_t len, uint8_t *der, size_t room) {
   return cert_pem_next(&pem, &len, der, room);
 }
 
-static int add_pem(struct sbuf *out, const uint8_t *der, size_t len, int type) {
+int cert_add_pem(struct sbuf *out, const uint8_t *der, size_t len, int type) {
   byte pem[PEM_MAX];
   int n = wc_DerToPem(der, (word32)len, pem, sizeof(pem), type);
   if (n > 0) sbuf_add(out, pem, (size_t)n);
   wc_ForceZero(pem, sizeof(pem));
-  if (n <= 0) return failed("PEM", n);
+  if (n <= 0) return cert_failed("PEM", n);
   return out->failed ? ZTNA_ENOMEM : 0;
 }
 
@@ -145,7 +151,7 @@ static int put_names(Cert *c, const struct cert_spec *s) {
 /* --- dates: given exactly, because wolfSSL's daysValid back-dates by a day and
  * adds one --- */
 
-static int put_time(byte *to, int64_t unix_time) {
+int cert_put_time(byte *to, int64_t unix_time) {
   struct tm tm;
   time_t t = (time_t)unix_time;
   char text[32];
@@ -163,8 +169,8 @@ static int put_time(byte *to, int64_t unix_time) {
 
 static int put_dates(Cert *c, int64_t not_before, int64_t not_after) {
   if (not_after <= not_before) return ZTNA_EINVAL;
-  c->beforeDateSz = put_time(c->beforeDate, not_before);
-  c->afterDateSz = put_time(c->afterDate, not_after);
+  c->beforeDateSz = cert_put_time(c->beforeDate, not_before);
+  c->afterDateSz = cert_put_time(c->afterDate, not_after);
   return c->beforeDateSz < 0 || c->afterDateSz < 0 ? ZTNA_EINVAL : 0;
 }
 
@@ -182,17 +188,7 @@ int cert_read_time(int64_t *to, const uint8_t *der, int len) {
 
 /* --- making --- */
 
-/* One certificate being made. */
-struct work {
-  WC_RNG rng;
-  ecc_key key; /* the subject's */
-  ecc_key ca;  /* the signer's; unused when it signs itself */
-  Cert *c;
-  uint8_t *der; /* CERT_DER_MAX */
-  bool has_rng, has_key, has_ca;
-};
-
-static void work_done(struct work *w) {
+void cert_work_done(struct cert_work *w) {
   if (w->has_ca) wc_ecc_free(&w->ca); /* zeroises */
   if (w->has_key) wc_ecc_free(&w->key);
   if (w->has_rng) wc_FreeRng(&w->rng);
@@ -200,48 +196,51 @@ static void work_done(struct work *w) {
   free(w->der);
 }
 
-static int work_init(struct work *w) {
+int cert_work_init(struct cert_work *w) {
   int rc;
   memset(w, 0, sizeof(*w));
   w->c = calloc(1, sizeof(*w->c)); /* 24 KB */
   w->der = malloc(CERT_DER_MAX);
   if (!w->c || !w->der) return ZTNA_ENOMEM;
-  if ((rc = wc_InitRng(&w->rng)) != 0) return failed("random generator", rc);
+  if ((rc = wc_InitRng(&w->rng)) != 0)
+    return cert_failed("random generator", rc);
   w->has_rng = true;
-  if ((rc = wc_ecc_init(&w->key)) != 0) return failed("key", rc);
+  if ((rc = wc_ecc_init(&w->key)) != 0) return cert_failed("key", rc);
   w->has_key = true;
-  rc = wc_ecc_make_key_ex(&w->rng, KEY_BYTES, &w->key, ECC_SECP256R1);
-  if (rc != 0) return failed("key generation", rc);
-  if ((rc = wc_InitCert(w->c)) != 0) return failed("certificate", rc);
+  return 0;
+}
+
+int cert_work_make_key(struct cert_work *w) {
+  int rc = wc_ecc_make_key_ex(&w->rng, CERT_KEY_BYTES, &w->key, ECC_SECP256R1);
+  return rc != 0 ? cert_failed("key generation", rc) : 0;
+}
+
+static int work_begin(struct cert_work *w) {
+  int rc;
+  if ((rc = wc_InitCert(w->c)) != 0) return cert_failed("certificate", rc);
   w->c->sigType = CTC_SHA256wECDSA;
   rc = wc_SetSubjectKeyIdFromPublicKey_ex(w->c, ECC_TYPE, &w->key);
-  return rc != 0 ? failed("subject key identifier", rc) : 0;
+  return rc != 0 ? cert_failed("subject key identifier", rc) : 0;
 }
 
 /* Signs; returns the length of w->der. */
-static int work_sign(struct work *w, ecc_key *signer) {
+static int work_sign(struct cert_work *w, ecc_key *signer) {
   int n =
       wc_MakeCert_ex(w->c, w->der, CERT_DER_MAX, ECC_TYPE, &w->key, &w->rng);
-  if (n < 0) return failed("certificate body", n);
+  if (n < 0) return cert_failed("certificate body", n);
   n = wc_SignCert_ex(w->c->bodySz, w->c->sigType, w->der, CERT_DER_MAX,
                      ECC_TYPE, signer, &w->rng);
-  return n < 0 ? failed("signature", n) : n;
+  return n < 0 ? cert_failed("signature", n) : n;
 }
 
-static int add_key(struct sbuf *out, ecc_key *key) {
+int cert_add_key(struct sbuf *out, ecc_key *key) {
   byte der[KEY_DER_MAX];
   word32 n = sizeof(der);
   int rc = wc_EccKeyToPKCS8(key, der, &n);
-  rc = rc < 0 ? failed("key encoding", rc)
-              : add_pem(out, der, n, PKCS8_PRIVATEKEY_TYPE);
+  rc = rc < 0 ? cert_failed("key encoding", rc)
+              : cert_add_pem(out, der, n, PKCS8_PRIVATEKEY_TYPE);
   wc_ForceZero(der, sizeof(der));
   return rc;
-}
-
-static int work_emit(struct work *w, size_t len, struct sbuf *cert,
-                     struct sbuf *key) {
-  int rc = add_pem(cert, w->der, len, CERT_TYPE);
-  return rc < 0 ? rc : add_key(key, &w->key);
 }
 
 static int fill_ca(Cert *c, ecc_key *key, const char *common_name) {
@@ -254,37 +253,46 @@ static int fill_ca(Cert *c, ecc_key *key, const char *common_name) {
   c->pathLenSet = 1; /* 0: signs leaves only */
   c->selfSigned = 1;
   if ((rc = wc_SetAuthKeyIdFromPublicKey_ex(c, ECC_TYPE, key)) != 0)
-    return failed("authority key identifier", rc);
+    return cert_failed("authority key identifier", rc);
   if ((rc = wc_SetKeyUsage(c, "keyCertSign,cRLSign")) != 0)
-    return failed("key usage", rc);
+    return cert_failed("key usage", rc);
   return 0;
 }
 
 int cert_make_ca(const char *common_name, int64_t not_before, int64_t not_after,
                  struct sbuf *cert, struct sbuf *key) {
-  struct work w;
+  struct cert_work w;
   size_t n = strlen(common_name);
   if (n == 0 || n > CERT_CN_MAX) return ZTNA_EINVAL;
-  int rc = work_init(&w);
+  int rc = cert_work_init(&w);
+  if (rc == 0) rc = cert_work_make_key(&w);
+  if (rc == 0) rc = work_begin(&w);
   if (rc == 0) rc = put_dates(w.c, not_before, not_after);
   if (rc == 0) rc = fill_ca(w.c, &w.key, common_name);
   if (rc == 0) rc = work_sign(&w, &w.key);
-  if (rc > 0) rc = work_emit(&w, (size_t)rc, cert, key);
-  work_done(&w);
+  if (rc > 0) rc = cert_add_pem(cert, w.der, (size_t)rc, CERT_TYPE);
+  if (rc == 0) rc = cert_add_key(key, &w.key);
+  cert_work_done(&w);
   return rc;
 }
 
-static int load_ca_key(struct work *w, const char *pem, size_t len) {
+int cert_load_key(ecc_key *key, const char *pem, size_t len) {
   byte der[4096];
   word32 at = 0;
-  int rc;
   if (len > INT32_MAX) return ZTNA_EINVAL;
-  if ((rc = wc_ecc_init(&w->ca)) != 0) return failed("CA key", rc);
-  w->has_ca = true;
   int n = wc_KeyPemToDer((const byte *)pem, (int)len, der, sizeof(der), NULL);
-  rc = n < 0 ? n : wc_EccPrivateKeyDecode(der, &at, &w->ca, (word32)n);
+  int rc = n < 0 ? n : wc_EccPrivateKeyDecode(der, &at, key, (word32)n);
   wc_ForceZero(der, sizeof(der));
-  return rc < 0 ? failed("CA key", rc) : 0;
+  if (rc == 0 && key->type == ECC_PRIVATEKEY_ONLY)
+    rc = wc_ecc_make_pub(key, NULL);
+  return rc < 0 ? cert_failed("reading a key", rc) : 0;
+}
+
+int cert_load_ca_key(struct cert_work *w, const char *pem, size_t len) {
+  int rc = wc_ecc_init(&w->ca);
+  if (rc != 0) return cert_failed("CA key", rc);
+  w->has_ca = true;
+  return cert_load_key(&w->ca, pem, len);
 }
 
 static int fill_leaf(Cert *c, const struct cert_spec *spec, const uint8_t *ca,
@@ -296,12 +304,13 @@ static int fill_leaf(Cert *c, const struct cert_spec *spec, const uint8_t *ca,
   snprintf(c->subject.org, sizeof(c->subject.org), "%s", id.trust_domain);
   snprintf(c->subject.commonName, sizeof(c->subject.commonName), "%s %.50s",
            role_name(id.role), id.name);
-  if ((rc = wc_SetIssuerBuffer(c, ca, ca_len)) < 0) return failed("issuer", rc);
+  if ((rc = wc_SetIssuerBuffer(c, ca, ca_len)) < 0)
+    return cert_failed("issuer", rc);
   if ((rc = wc_SetAuthKeyIdFromCert(c, ca, ca_len)) < 0)
-    return failed("authority key identifier", rc);
+    return cert_failed("authority key identifier", rc);
   if ((rc = wc_SetKeyUsage(c, "digitalSignature")) != 0 ||
       (rc = wc_SetExtKeyUsage(c, "clientAuth,serverAuth")) != 0)
-    return failed("key usage", rc);
+    return cert_failed("key usage", rc);
   return put_names(c, spec);
 }
 
@@ -320,28 +329,39 @@ static int check_signature(const uint8_t *der, int len, const uint8_t *ca,
   if (rc == WOLFSSL_SUCCESS || rc == ASN_AFTER_DATE_E ||
       rc == ASN_BEFORE_DATE_E)
     return 0;
-  return failed("the CA's key does not fit its certificate: check", rc);
+  return cert_failed("the CA's key does not fit its certificate: check", rc);
+}
+
+int cert_sign_leaf(struct cert_work *w, const struct cert_spec *spec,
+                   const char *ca_cert, size_t ca_cert_len, const char *ca_key,
+                   size_t ca_key_len, struct sbuf *cert) {
+  if (!spec_is_fine(spec)) return ZTNA_EINVAL;
+  uint8_t *ca = malloc(CERT_DER_MAX);
+  if (!ca) return ZTNA_ENOMEM;
+  int n = 0, ca_len = cert_pem_to_der(ca_cert, ca_cert_len, ca, CERT_DER_MAX);
+  bool fine = ca_len > 0 && cert_is_ca(ca, (size_t)ca_len);
+  int rc = fine ? work_begin(w) : ZTNA_EINVAL;
+  if (rc == 0) rc = put_dates(w->c, spec->not_before, spec->not_after);
+  if (rc == 0) rc = cert_load_ca_key(w, ca_key, ca_key_len);
+  if (rc == 0) rc = fill_leaf(w->c, spec, ca, ca_len);
+  if (rc == 0) rc = n = work_sign(w, &w->ca);
+  if (rc > 0) rc = check_signature(w->der, n, ca, ca_len);
+  if (rc == 0) rc = cert_add_pem(cert, w->der, (size_t)n, CERT_TYPE);
+  free(ca);
+  return rc;
 }
 
 int cert_make_leaf(const struct cert_spec *spec, const char *ca_cert,
                    size_t ca_cert_len, const char *ca_key, size_t ca_key_len,
                    struct sbuf *cert, struct sbuf *key) {
-  struct work w;
-  if (!spec_is_fine(spec)) return ZTNA_EINVAL;
-  uint8_t *ca = malloc(CERT_DER_MAX);
-  if (!ca) return ZTNA_ENOMEM;
-  int n = 0, ca_len = cert_pem_to_der(ca_cert, ca_cert_len, ca, CERT_DER_MAX);
-  int rc = work_init(&w);
-  if (rc == 0 && (ca_len < 0 || !cert_is_ca(ca, (size_t)ca_len)))
-    rc = ZTNA_EINVAL;
-  if (rc == 0) rc = put_dates(w.c, spec->not_before, spec->not_after);
-  if (rc == 0) rc = load_ca_key(&w, ca_key, ca_key_len);
-  if (rc == 0) rc = fill_leaf(w.c, spec, ca, ca_len);
-  if (rc == 0) rc = n = work_sign(&w, &w.ca);
-  if (rc > 0) rc = check_signature(w.der, n, ca, ca_len);
-  if (rc == 0) rc = work_emit(&w, (size_t)n, cert, key);
-  work_done(&w);
-  free(ca);
+  struct cert_work w;
+  int rc = cert_work_init(&w);
+  if (rc == 0) rc = cert_work_make_key(&w);
+  if (rc == 0)
+    rc = cert_sign_leaf(&w, spec, ca_cert, ca_cert_len, ca_key, ca_key_len,
+                        cert);
+  if (rc == 0) rc = cert_add_key(key, &w.key);
+  cert_work_done(&w);
   return rc;
 }
 
