@@ -20,6 +20,7 @@
 
 #include "base/log.h"
 #include "transport/cert_int.h"
+#include "transport/der.h"
 
 enum {
   KEY_DER_MAX = 512,
@@ -79,40 +80,6 @@ void cert_forget(struct sbuf *key) {
 
 /* --- names --- */
 
-/* Writes DER from the end of a buffer towards its beginning, so that lengths
- * are known when they are due. Latches the first overrun. */
-struct der_out {
-  uint8_t *buf;
-  size_t at; /* first byte written so far */
-  bool full;
-};
-
-static void put(struct der_out *o, const void *bytes, size_t n) {
-  if (n > o->at) {
-    o->full = true;
-    return;
-  }
-  o->at -= n;
-  memcpy(o->buf + o->at, bytes, n);
-}
-
-static void put_head(struct der_out *o, uint8_t tag, size_t len) {
-  const uint8_t shortest[] = {tag, (uint8_t)len};
-  const uint8_t one[] = {tag, 0x81, (uint8_t)len};
-  const uint8_t two[] = {tag, 0x82, (uint8_t)(len >> 8), (uint8_t)len};
-  if (len < 0x80)
-    put(o, shortest, sizeof(shortest));
-  else if (len < 0x100)
-    put(o, one, sizeof(one));
-  else
-    put(o, two, sizeof(two));
-}
-
-static void put_name(struct der_out *o, int type, const void *name, size_t n) {
-  put(o, name, n);
-  put_head(o, (uint8_t)(ASN_CONTEXT_SPECIFIC | type), n);
-}
-
 static bool dns_is_fine(const char *name) {
   size_t n = strlen(name);
   if (n == 0 || n > 253) return false;
@@ -137,11 +104,12 @@ static bool spec_is_fine(const struct cert_spec *s) {
 static int put_names(Cert *c, const struct cert_spec *s) {
   struct der_out o = {.buf = c->altNames, .at = sizeof(c->altNames)};
   for (size_t i = s->n_ips; i-- > 0;)
-    put_name(&o, ASN_IP_TYPE, s->ips[i].ip, s->ips[i].family == 4 ? 4 : 16);
+    der_put_value(&o, DER_CONTEXT | ASN_IP_TYPE, s->ips[i].ip,
+                  s->ips[i].family == 4 ? 4 : 16);
   for (size_t i = s->n_dns; i-- > 0;)
-    put_name(&o, ASN_DNS_TYPE, s->dns[i], strlen(s->dns[i]));
-  put_name(&o, ASN_URI_TYPE, s->spiffe, strlen(s->spiffe));
-  put_head(&o, ASN_SEQUENCE | ASN_CONSTRUCTED, sizeof(c->altNames) - o.at);
+    der_put_value(&o, DER_CONTEXT | ASN_DNS_TYPE, s->dns[i], strlen(s->dns[i]));
+  der_put_value(&o, DER_CONTEXT | ASN_URI_TYPE, s->spiffe, strlen(s->spiffe));
+  der_wrap(&o, DER_SEQUENCE, sizeof(c->altNames));
   if (o.full) return ZTNA_EINVAL;
   c->altNamesSz = (int)(sizeof(c->altNames) - o.at);
   memmove(c->altNames, c->altNames + o.at, (size_t)c->altNamesSz);
