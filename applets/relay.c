@@ -10,6 +10,7 @@
 #include "host/confine.h"
 #include "host/file.h"
 #include "host/state_key.h"
+#include "relay_keys.h"
 #include "relay_policy.h"
 #include "relay_ports.h"
 #include "role.h"
@@ -22,6 +23,7 @@ struct program {
   const struct config *config;
   struct tls *tls;
   struct relay_policy policy_file;
+  struct relay_keys keys;
   struct policy *policy; /* until the relay takes it over */
   struct host *host;
   struct udp *udp; /* the host's once the role is added */
@@ -136,9 +138,11 @@ static bool stopped(const void *ctx) {
   return relay_stopped(((const struct program *)ctx)->relay);
 }
 
-/* The policy only: the rest needs a new start. */
+/* The policy and the Retry keys: the rest needs a new start. */
 static void reload(void *ctx, uint64_t now) {
-  relay_policy_reload(&((struct program *)ctx)->policy_file);
+  struct program *p = ctx;
+  relay_policy_reload(&p->policy_file);
+  relay_keys_reload(&p->keys);
 }
 
 static const struct loop_role verbs = {
@@ -167,6 +171,7 @@ static void page_metrics(void *ctx, struct sbuf *out) {
   metrics_print(out, udp_metrics, udp_counters(p->udp));
   audit_metrics(p->audit, out);
   relay_policy_metrics(&p->policy_file, out);
+  relay_keys_metrics(&p->keys, out);
 }
 
 static json_t *listening(const struct program *p, int from, int to) {
@@ -190,6 +195,7 @@ static void page_status(void *ctx, struct sbuf *out) {
   json_object_set_new(o, "audit", audit_status(p->audit));
   json_object_set_new(o, "sandbox", confine_status());
   json_object_set_new(o, "policy", relay_policy_status(&p->policy_file));
+  json_object_set_new(o, "retry_keys", relay_keys_status(&p->keys));
   role_page_json(out, o);
 }
 
@@ -220,6 +226,7 @@ static int run(struct program *p) {
   if (!role) return EXIT_FAILED;
   relay_policy_start(&p->policy_file, p->call, p->relay, role,
                      host_uv(p->host));
+  relay_keys_start(&p->keys, role, host_uv(p->host));
   int code = role_pages(p->call->config, p->host, &pages, p, &p->http);
   if (code) return code;
   tell_start(p);
@@ -241,7 +248,9 @@ static int prepare(struct program *p) {
   if ((code = load_state_key(p))) return code;
   p->udp = role_bind(c->listen, c->n_listen);
   if (!p->udp || !relay_ports_bind(&p->ports, c, p->udp)) return EXIT_FAILED;
-  return make_relay(p);
+  if ((code = make_relay(p))) return code;
+  rc = relay_keys_load(&p->keys, c->retry_keys, p->relay);
+  return rc < 0 ? applet_exit(rc) : EXIT_DONE;
 }
 
 static int relay_start(struct applet_call *c) {
@@ -249,6 +258,7 @@ static int relay_start(struct applet_call *c) {
   int code = prepare(&p);
   if (code == EXIT_DONE) code = run(&p);
   relay_policy_stop(&p.policy_file);
+  relay_keys_stop(&p.keys);
   if (p.host)
     host_free(p.host);
   else

@@ -82,6 +82,7 @@ struct relay_config {
   size_t n_services;
   char *policy; /* file name; NULL: nothing is allowed */
   enum config_retry retry;
+  char *retry_keys; /* file name; NULL: a key of this relay's own */
   char **relays; /* host:port of the fleet's others, told to all who connect */
   size_t n_relays;
   uint32_t max_connections; /* control connections */

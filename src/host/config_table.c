@@ -207,6 +207,10 @@ const struct field config_relay_fields[] = {
     FIELD(relay_config, retry, .type = F_ENUM, .names = retries, .dflt = "auto",
           .help = "QUIC Retry for new connections: auto when many are "
                   "half-open"),
+    FIELD(relay_config, retry_keys, .type = F_FILE,
+          .help = "keys of Retry tokens, one to four lines of 64 hex digits, "
+                  "the first makes them; relays behind one name share the "
+                  "file; without it each relay has its own"),
     FIELD_LIST(relay_config, relays, .type = F_HOSTPORTS, .max = 64,
                .help = "the fleet's other relays, told to all who connect"),
     FIELD(relay_config, max_connections, .type = F_INT, .min = 1,

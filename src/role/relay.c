@@ -260,6 +260,11 @@ void relay_set_policy(struct relay *r, struct policy *p, uint64_t now) {
   LIST_FOREACH(s, &r->sessions, all) relay_session_recheck(s);
 }
 
+void relay_set_retry_keys(struct relay *r,
+                          const uint8_t (*keys)[QUIC_RETRY_KEY_LEN], size_t n) {
+  quic_set_retry_keys(r->quic, keys, n);
+}
+
 void relay_stop(struct relay *r, uint64_t now) {
   struct session *s;
   struct party *p, *next;

@@ -18,6 +18,7 @@ struct quic *quic_new(const struct quic_config *cfg) {
   map_init(&q->handles, HANDLE_LEN, CONNS_MAX, cfg->rng);
   map_init(&q->half, HALF_KEY_LEN, HALF_OPEN_MAX, cfg->rng);
   rng_fill(cfg->rng, q->hash_key, sizeof(q->hash_key));
+  quic_set_retry_keys(q, NULL, 0);
   q->arena = malloc(ARENA);
   q->strays = malloc(STRAY_MAX * sizeof(*q->strays));
   q->prefixes = calloc(PREFIX_BUCKETS, sizeof(*q->prefixes));

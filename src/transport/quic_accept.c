@@ -3,11 +3,13 @@
  * is done for strangers, so all of it is bounded. */
 #include "transport/quic_int.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include <ztna/err.h>
 
 #include "base/log.h"
+#include "transport/seal.h"
 
 enum {
   RETRY_TOKEN_LIFE = 10, /* s */
@@ -81,6 +83,17 @@ void answer_reset(struct quic *q, const struct ztna_addr *remote,
   q->stats.n_resets_out++;
 }
 
+void quic_set_retry_keys(struct quic *q,
+                         const uint8_t (*keys)[QUIC_RETRY_KEY_LEN], size_t n) {
+  assert(n <= QUIC_RETRY_KEYS);
+  memset(q->retry_keys, 0, sizeof(q->retry_keys));
+  if (n)
+    memcpy(q->retry_keys, keys, n * QUIC_RETRY_KEY_LEN);
+  else
+    seal_key_derive(q->retry_keys[0], q->cfg.secret, "ztna retry token");
+  q->n_retry_keys = n ? n : 1;
+}
+
 static void answer_retry(struct quic *q, const struct ztna_addr *remote,
                          const struct ztna_addr *local,
                          const ngtcp2_pkt_hd *hd) {
@@ -94,7 +107,7 @@ static void answer_retry(struct quic *q, const struct ztna_addr *remote,
   rng_fill(q->cfg.rng, raw, sizeof(raw));
   ngtcp2_cid_init(&scid, raw, sizeof(raw));
   token_len = ngtcp2_crypto_generate_retry_token2(
-      token, q->cfg.secret, sizeof(q->cfg.secret), hd->version,
+      token, q->retry_keys[0], QUIC_RETRY_KEY_LEN, hd->version,
       (struct sockaddr *)&ss, (ngtcp2_socklen)ss_len, &scid, &hd->dcid, q->now);
   if (token_len < 0) return;
   n = ngtcp2_crypto_write_retry(buf, sizeof(buf), hd->version, &hd->scid, &scid,
@@ -111,12 +124,13 @@ static int check_token(struct quic *q, const struct ztna_addr *remote,
   size_t ss_len = ztna_addr_to_sockaddr(remote, &ss);
 
   if (!hd->tokenlen) return 0;
-  if (ngtcp2_crypto_verify_retry_token2(
-          odcid, hd->token, hd->tokenlen, q->cfg.secret, sizeof(q->cfg.secret),
-          hd->version, (struct sockaddr *)&ss, (ngtcp2_socklen)ss_len,
-          &hd->dcid, RETRY_TOKEN_LIFE * SEC, q->now))
-    return -1;
-  return 1;
+  for (size_t i = 0; i < q->n_retry_keys; i++)
+    if (!ngtcp2_crypto_verify_retry_token2(
+            odcid, hd->token, hd->tokenlen, q->retry_keys[i],
+            QUIC_RETRY_KEY_LEN, hd->version, (struct sockaddr *)&ss,
+            (ngtcp2_socklen)ss_len, &hd->dcid, RETRY_TOKEN_LIFE * SEC, q->now))
+      return 1;
+  return -1;
 }
 
 /* Handshakes of one source prefix, only counted while we are under pressure:

@@ -117,6 +117,8 @@ struct quic {
   uint64_t hash_key[2];
   uint64_t now;     /* of the running verb */
   uint16_t in_sock; /* where the packet being read came in */
+  uint8_t retry_keys[QUIC_RETRY_KEYS][QUIC_RETRY_KEY_LEN]; /* first: makes */
+  size_t n_retry_keys;
   uint64_t reset_tokens, reset_filled_at;
   struct prefix_bucket *prefixes;
   struct stray *strays;

@@ -110,7 +110,8 @@ static struct quic *server_new(struct lab *l, enum quic_retry retry,
 }
 
 /* A client that came in, and what it sent for it. */
-static struct lab *lab_new(enum quic_retry retry) {
+static struct lab *lab_with(enum quic_retry retry, const uint8_t (*keys)[32],
+                            size_t n_keys) {
   struct lab *l = calloc(1, sizeof(*l));
   struct quic_config cfg = {.rng = &l->rnd.rng};
   const char *hosts[] = {"relay.test", NULL};
@@ -127,6 +128,7 @@ static struct lab *lab_new(enum quic_retry retry) {
   cfg.tls = l->tls[0];
   l->client = quic_new(&cfg);
   l->server = server_new(l, retry, 7);
+  quic_set_retry_keys(l->server, keys, n_keys);
   d.remote = l->at_server;
   assert_non_null(quic_dial(l->client, &d, l->now));
   run(l, 500 * MS);
@@ -134,6 +136,10 @@ static struct lab *lab_new(enum quic_retry retry) {
   assert_int_equal(l->n_accepted, 1);
   assert_int_equal(quic_stats(l->server)->n_half_open, 0);
   return l;
+}
+
+static struct lab *lab_new(enum quic_retry retry) {
+  return lab_with(retry, NULL, 0);
 }
 
 static void lab_free(struct lab *l) {
@@ -272,6 +278,71 @@ static void a_retry_token_of_another_key_is_refused(void **state) {
   lab_free(l);
 }
 
+/* --- keys of several relays --- */
+
+static const uint8_t keys[4][QUIC_RETRY_KEY_LEN] = {{1}, {2}, {3}, {4}};
+
+/* Another relay with these keys of its own, said the token of the first one:
+ * does it take it? */
+static bool takes_token(struct lab *l, int i, const uint8_t (*k)[32],
+                        size_t n) {
+  int accepted = l->n_accepted;
+
+  quic_free(l->server);
+  l->server = server_new(l, QUIC_RETRY_ALWAYS, 9);
+  quic_set_retry_keys(l->server, k, n);
+  say(l, &l->at_client, l->kept[i].data, l->kept[i].len);
+  return l->n_accepted > accepted;
+}
+
+/* A client whose token the first key made. */
+static struct lab *retried_by_key(int *token) {
+  struct lab *l = lab_with(QUIC_RETRY_ALWAYS, keys, 1);
+  ngtcp2_pkt_hd hd;
+
+  *token = with_token(l, &hd);
+  return l;
+}
+
+static void a_token_of_one_relay_is_taken_by_another(void **state) {
+  int i;
+  struct lab *l = retried_by_key(&i);
+
+  assert_false(takes_token(l, i, keys + 1, 3)); /* not the key */
+  assert_false(takes_token(l, i, NULL, 0));
+  assert_true(takes_token(l, i, keys, 1));
+  lab_free(l);
+}
+
+/* Behind a new key, and as the last of four. */
+static void an_old_key_is_taken_until_it_leaves_the_file(void **state) {
+  static const uint8_t rotated[4][QUIC_RETRY_KEY_LEN] = {{2}, {1}};
+  static const uint8_t last[4][QUIC_RETRY_KEY_LEN] = {{4}, {3}, {2}, {1}};
+  int i;
+  struct lab *l = retried_by_key(&i);
+
+  assert_true(takes_token(l, i, rotated, 2));
+  assert_true(takes_token(l, i, last, 4));
+  assert_false(takes_token(l, i, rotated, 1));
+  lab_free(l);
+}
+
+/* Exchanged in a relay that runs; what it made before is judged by what holds
+ * now. */
+static void tokens_are_made_by_the_first_key(void **state) {
+  static const uint8_t rotated[2][QUIC_RETRY_KEY_LEN] = {{2}, {1}};
+  struct lab *l = lab_with(QUIC_RETRY_ALWAYS, rotated, 2);
+  ngtcp2_pkt_hd hd;
+  int i = with_token(l, &hd);
+
+  quic_set_retry_keys(l->server, keys, 1); /* without that one */
+  check_token_refused(l, &l->at_client, l->kept[i].data, l->kept[i].len);
+  quic_set_retry_keys(l->server, keys + 1, 1);
+  say(l, &l->at_client, l->kept[i].data, l->kept[i].len);
+  assert_int_equal(l->n_accepted, 2);
+  lab_free(l);
+}
+
 /* --- early data --- */
 
 /* A 0-RTT packet for this connection ID: whatever keys made it, no server has
@@ -331,6 +402,9 @@ int main(void) {
       TEST(a_retry_token_is_for_one_connection_id),
       TEST(a_retry_token_is_worth_nothing_after_ten_seconds),
       TEST(a_retry_token_of_another_key_is_refused),
+      TEST(a_token_of_one_relay_is_taken_by_another),
+      TEST(an_old_key_is_taken_until_it_leaves_the_file),
+      TEST(tokens_are_made_by_the_first_key),
       TEST(early_data_is_never_read),
   };
   int rc;
