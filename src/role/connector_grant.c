@@ -152,12 +152,19 @@ static void grant_end(struct link *l, struct grant **g, enum reason why,
   splices_recheck(l->tcp, s, why, lost_too);
 }
 
+static bool is_anybodys(const struct connector *c, const char *id) {
+  for (size_t i = 0; i < c->n_links; i++)
+    if (c->links[i] && grant_find(c->links[i], id)) return true;
+  return false;
+}
+
+/* Not another link's: who names it would end another's use. */
 void grant_unknown(struct link *l, const char *id) {
   struct connector *c = l->owner;
   uint8_t raw[ID_LEN];
   uint32_t hidden;
 
-  if (!hex_parse(raw, ID_LEN, id) ||
+  if (!hex_parse(raw, ID_LEN, id) || is_anybodys(c, id) ||
       !log_allow(&c->give_backs, c->now, GIVE_BACKS, SEC, &hidden))
     return;
   for (size_t i = 0; i < l->ways.n; i++)

@@ -341,6 +341,26 @@ static void only_what_was_granted_is_opened(void **state) {
   world_free(w);
 }
 
+/* What the connector does not know it gives back; but not what is known and
+ * another's, or naming it would end it. */
+static void naming_anothers_grant_does_not_end_it(void **state) {
+  struct world *w = live_world(2);
+  struct agent *a = &w->v[0];
+
+  say(a, json_pack("{s:s, s:i, s:s, s:s}", "type", "open", "context", 4,
+                   "service", "web", "grant", w->v[1].grant));
+  run(w, 100 * MS);
+  assert_int_equal(a->n_refused, 1);
+  assert_int_equal(w->relays[0].n_deletes, 0);
+  say(a,
+      json_pack("{s:s, s:i, s:s, s:s}", "type", "open", "context", 4, "service",
+                "web", "grant", "00112233445566778899aabbccddeeff"));
+  run(w, 100 * MS);
+  assert_int_equal(a->n_refused, 2);
+  assert_int_equal(w->relays[0].n_deletes, 1);
+  world_free(w);
+}
+
 static void another_tunnel_address_ends_the_path(void **state) {
   struct world *w = world_new();
   struct agent *a = &w->v[0];
@@ -759,6 +779,7 @@ int main(void) {
       TEST(other_protocols_are_refused),
       TEST(a_context_that_is_not_open_carries_nothing),
       TEST(only_what_was_granted_is_opened),
+      TEST(naming_anothers_grant_does_not_end_it),
       TEST(another_tunnel_address_ends_the_path),
       TEST(another_agent_does_not_get_in),
       TEST(big_datagrams_arrive_in_fragments),
