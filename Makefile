@@ -80,6 +80,7 @@ $(BENCH): $B/tests/%: $B/obj/tests/bench/%.o
 $(TOOLS): $B/tests/%: $B/obj/tests/e2e/%.o
 $(FUZZ): $B/tests/%: $B/obj/tests/fuzz/%.o $B/obj/tests/fuzz/driver.o
 $B/tests/tool_hostile: $(call objs,$(wildcard tests/e2e/hostile*.c))
+$B/tests/tool_evil: $(call objs,$(wildcard tests/e2e/evil*.c))
 $B/tests/tool_blind: $(APPLETS)
 $B/tests/tool_blind: LDFLAGS += -Wl,-z,muldefs
 $B/tests/tool_tcp: $(call objs,$(wildcard tests/e2e/tcp_*.c))

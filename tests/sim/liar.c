@@ -124,8 +124,8 @@ static void on_grant(struct liar_session *s, struct h3_req *r) {
   struct liar_session *c = connector_for(l, NULL);
   struct lie w;
 
-  if (!c) {
-    h3_problem(r, REASON_NO_CONNECTOR, NULL);
+  if (l->refuse || !c) {
+    h3_problem(r, l->refuse ? l->refuse : REASON_NO_CONNECTOR, NULL);
     return;
   }
   truth(s, c, strstr(body, "\"other\"") ? "other" : "echo", &w);

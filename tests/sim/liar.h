@@ -47,8 +47,9 @@ struct liar {
   struct liar_route routes[32];
   size_t n_sessions, n_routes;
   int n_agents;
-  bool same_tunnel; /* all agents get one address */
-  int n_repeats;    /* so often it carries each packet again, later */
+  bool same_tunnel;   /* all agents get one address */
+  int n_repeats;      /* so often it carries each packet again, later */
+  enum reason refuse; /* every grant for this, unless it is none */
   /* NULL: tells the truth. */
   void (*bend)(struct liar *l, struct lie *what);
   struct lie last[4]; /* by agent, as they were told */
