@@ -48,8 +48,6 @@ void quic_free(struct quic *q) {
   free(q);
 }
 
-void quic_set_tls(struct quic *q, struct tls *t) { q->cfg.tls = t; }
-
 uint64_t quic_now(const struct quic *q) { return q->now; }
 
 const struct quic_stats *quic_stats(struct quic *q) {

@@ -1,6 +1,5 @@
-/* quic_cb.c - what ngtcp2 calls: identity after the handshake, ids with our
- * handle, and the user's callbacks. A callback that comes after the user closed
- * says nothing any more. */
+/* quic_cb.c - what ngtcp2 calls: ids with our handle, and the user's callbacks.
+ * A callback that comes after the user closed says nothing any more. */
 #include "transport/quic_int.h"
 
 #include <stdio.h>
@@ -13,68 +12,10 @@
 #include "base/log.h"
 
 #define OVER(c) ((c)->state >= CONN_ENDING)
-#define FAR_AWAY \
-  (100LL * 365 * 86400) /* s: nanoseconds have room for 584 years */
 
 static int result(struct quic_conn *c, int rv) {
   if (rv < 0) quic_close(c, REASON_MALFORMED, "the peer broke the protocol");
   return rv < 0 || OVER(c) ? NGTCP2_ERR_CALLBACK_FAILURE : 0;
-}
-
-/* A completed handshake replaces the live connection of its handle. */
-static void replace_live(struct quic_conn *c) {
-  struct quic_conn *o;
-
-  for (o = c->slot->conns; o; o = o->slot_next)
-    if (o != c && o->state == CONN_READY)
-      conn_fail(o, REASON_REPLACED, false, "a newer connection took over");
-}
-
-/* A client is not done with the handshake here, and in that state QUIC hides
- * application errors: an alert tells the server why instead. */
-static void refuse(struct quic_conn *c, enum reason why) {
-  quic_close(c, why, reason_text(why));
-  if (!c->server)
-    ngtcp2_ccerr_set_tls_alert(&c->ccerr, (uint8_t)tls_alert(why),
-                               (const uint8_t *)c->end.text,
-                               strlen(c->end.text));
-  c->was_ready = false;
-  c->end.authenticated = false;
-}
-
-/* The own certificate may have been exchanged within the handshake: then the
- * peer, which saw the former, ends in time. */
-static uint64_t expiry(const struct quic_conn *c) {
-  const struct tls *t = c->q->cfg.tls;
-  int64_t end = c->peer.not_after, left;
-
-  if (t && tls_identity(t)->not_after < end) end = tls_identity(t)->not_after;
-  left = end + 1 - tls_now();
-  if (left > FAR_AWAY) return NEVER;
-  return c->q->now + (left > 0 ? (uint64_t)left : 0) * SEC;
-}
-
-void conn_check_peer(struct quic_conn *c) {
-  enum reason why = REASON_BAD_CERTIFICATE;
-  int rv;
-
-  if (tls_peer(c->ssl, c->ops->alpn, &c->peer, &why) < 0) {
-    refuse(c, why);
-    return;
-  }
-  snprintf(c->group, sizeof(c->group), "%s", tls_group(c->ssl));
-  snprintf(c->cipher, sizeof(c->cipher), "%s", tls_cipher(c->ssl));
-  c->expires_at = expiry(c);
-  c->state = CONN_READY;
-  conn_leave_half(c);
-  rv = c->ops->on_ready ? c->ops->on_ready(c, c->ud, &c->peer) : 0;
-  if (rv > 0) refuse(c, (enum reason)rv);
-  if (rv < 0) quic_close(c, REASON_INTERNAL, "no memory");
-  if (OVER(c)) return;
-  c->q->stats.n_handshakes++;
-  ngtcp2_conn_set_keep_alive_timeout(c->conn,
-                                     c->keep_alive ? c->keep_alive : NEVER);
-  replace_live(c);
 }
 
 static int on_handshake_completed(ngtcp2_conn *conn, void *ud) {

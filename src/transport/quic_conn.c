@@ -139,6 +139,7 @@ static void fill_params(struct quic_conn *c, const struct quic_params *p,
 static int attach_tls(struct quic_conn *c, const char *server_name) {
   c->ssl = tls_session(c->q->cfg.tls, c->server, c->ops->alpn, server_name);
   if (!c->ssl) return ZTNA_ETLS;
+  conn_present(c);
   wolfSSL_set_app_data((WOLFSSL *)c->ssl, &c->ref);
   ngtcp2_conn_set_tls_native_handle(c->conn, c->ssl);
   return 0;
@@ -215,7 +216,7 @@ static void free_tls(struct quic_conn *c) {
   if (!c->ssl) return;
   if (c->conn) ngtcp2_conn_set_tls_native_handle(c->conn, NULL);
   wolfSSL_set_app_data((WOLFSSL *)c->ssl, NULL);
-  wolfSSL_free((WOLFSSL *)c->ssl);
+  tls_session_free(c->ssl);
   c->ssl = NULL;
 }
 
@@ -233,6 +234,8 @@ static void free_engine(struct quic_conn *c) {
   if (c->conn) ngtcp2_conn_del(c->conn); /* its callbacks know its keys */
   c->conn = NULL;
   identity_done(&c->peer);
+  free(c->chain);
+  c->chain = NULL;
 }
 
 void conn_free(struct quic_conn *c) {

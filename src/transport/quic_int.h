@@ -84,7 +84,12 @@ struct quic_conn {
   size_t limit; /* UDP payload; 0 none */
   uint64_t heard_at;
   struct identity peer;
-  uint64_t expires_at; /* the peer's certificate or the own one */
+  uint8_t *chain; /* the peer's certificates, as tls_check_chain takes them */
+  size_t chain_len;
+  uint8_t own[32];      /* SHA-256 of the certificate that it was shown */
+  int64_t own_until;    /* seconds since 1970 */
+  uint32_t n_exchanged; /* of the endpoint when its handshake began */
+  uint64_t expires_at;  /* the peer's certificate or the own one */
   char group[24], cipher[40];
   struct quic_end end;
   ngtcp2_ccerr ccerr;
@@ -107,6 +112,7 @@ struct prefix_bucket {
 struct quic {
   struct quic_config cfg;
   struct quic_stats stats;
+  uint32_t n_exchanged; /* how often quic_set_tls was called */
   uint64_t n_discarded; /* by connections that are gone */
   struct map handles;   /* handle -> slot */
   struct map half;      /* source + DCID -> connection */
@@ -191,6 +197,10 @@ void quic_lean_delete_cipher(ngtcp2_conn *conn, ngtcp2_crypto_cipher_ctx *ctx,
 
 /* quic_cb.c */
 const ngtcp2_callbacks *conn_callbacks(bool server, bool lean);
+
+/* quic_peer.c */
+/* Notes what its handshake shows of this end. */
+void conn_present(struct quic_conn *c);
 void conn_check_peer(struct quic_conn *c);
 
 /* quic_io.c */

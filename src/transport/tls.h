@@ -69,6 +69,10 @@ int64_t tls_now(void);
 struct WOLFSSL;
 struct WOLFSSL *tls_session(struct tls *t, bool server, const char *alpn,
                             const char *server_name);
+void tls_session_free(struct WOLFSSL *ssl); /* NULL is fine */
+/* After the handshake: the peer's certificates as tls_check_chain takes them,
+ * once, the caller's to free; NULL and 0 when it had none. */
+uint8_t *tls_take_chain(struct WOLFSSL *ssl, size_t *len);
 
 /* After the handshake: the peer's identity out of its verified certificate.
  * 0; ZTNA_EREFUSED with *why (no certificate, resumed session, other or no

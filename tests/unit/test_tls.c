@@ -203,8 +203,8 @@ static int one_step(struct end *e) {
 }
 
 static void ends_free(struct end *c, struct end *s) {
-  wolfSSL_free(c->ssl);
-  wolfSSL_free(s->ssl);
+  tls_session_free(c->ssl);
+  tls_session_free(s->ssl);
 }
 
 static void both_ends_learn_who_the_other_is(void **state) {

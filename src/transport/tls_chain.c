@@ -1,0 +1,116 @@
+/* tls_chain.c - the peer's certificates: looked at in the handshake, and again
+ * when the own files have changed since. wolfSSL keeps the leaf only. */
+#include "transport/tls_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <wolfssl/wolfcrypt/error-crypt.h>
+
+#include <ztna/err.h>
+
+#include "transport/cert.h"
+#include "transport/der.h"
+
+/* --- in the handshake --- */
+
+struct tls_seen *tls_seen_new(void) {
+  return calloc(1, sizeof(struct tls_seen));
+}
+
+void tls_seen_free(struct tls_seen *s) {
+  if (!s) return;
+  free(s->chain);
+  free(s);
+}
+
+static bool keep_chain(struct tls_seen *s,
+                       const WOLFSSL_X509_STORE_CTX *store) {
+  size_t len = 0, at = 0;
+  if (store->totalCerts > CHAIN_MAX + 1) return false;
+  for (int i = 0; i < store->totalCerts; i++) len += store->certs[i].length;
+  if (len == 0 || len > CHAIN_BYTES_MAX) return false;
+  free(s->chain);
+  s->chain_len = 0;
+  if (!(s->chain = malloc(len))) return false;
+  for (int i = 0; i < store->totalCerts; i++) {
+    memcpy(s->chain + at, store->certs[i].buffer, store->certs[i].length);
+    at += store->certs[i].length;
+  }
+  s->chain_len = len;
+  return true;
+}
+
+/* It may refuse what wolfSSL lets pass, never the other way round.
+ * Intermediates come first, the leaf (depth 0) last, and that one twice. */
+int tls_on_verify(int is_good, WOLFSSL_X509_STORE_CTX *store) {
+  WOLFSSL *ssl = wolfSSL_X509_STORE_CTX_get_ex_data(
+      store, wolfSSL_get_ex_data_X509_STORE_CTX_idx());
+  struct tls_seen *s = ssl ? wolfSSL_get_ex_data(ssl, TLS_SEEN_INDEX) : NULL;
+  if (!is_good || !s) return 0;
+  return store->error_depth > 0 || keep_chain(s, store);
+}
+
+uint8_t *tls_take_chain(struct WOLFSSL *ssl, size_t *len) {
+  struct tls_seen *s = wolfSSL_get_ex_data(ssl, TLS_SEEN_INDEX);
+  uint8_t *chain = s ? s->chain : NULL;
+  *len = chain ? s->chain_len : 0;
+  if (s) s->chain = NULL;
+  return chain;
+}
+
+/* --- later --- */
+
+struct chain {
+  struct der_in v[CHAIN_MAX + 1]; /* the leaf first */
+  size_t n;
+};
+
+static bool chain_split(struct chain *c, const uint8_t *der, size_t len) {
+  struct der_in in = {.at = der, .end = der + len}, value;
+  c->n = 0;
+  while (der_left(&in)) {
+    if (c->n > CHAIN_MAX) return false;
+    if (der_next(&in, &value, &c->v[c->n]) != DER_SEQUENCE) return false;
+    c->n++;
+  }
+  return c->n > 0;
+}
+
+/* From the CA's end; what is good signs the next. wolfSSL's error or 0. */
+static int chain_verify(const struct chain *c, WOLFSSL_CERT_MANAGER *cm) {
+  for (size_t i = c->n; i-- > 0;) {
+    const struct der_in *d = &c->v[i];
+    long n = (long)der_left(d);
+    int rc =
+        wolfSSL_CertManagerVerifyBuffer(cm, d->at, n, WOLFSSL_FILETYPE_ASN1);
+    if (rc != WOLFSSL_SUCCESS) return rc;
+    if (i > 0 && cert_is_ca(d->at, (size_t)n))
+      wolfSSL_CertManagerLoadCABuffer(cm, d->at, n, WOLFSSL_FILETYPE_ASN1);
+  }
+  return 0;
+}
+
+/* With intermediates: among CAs of its own, so that they are trusted for this
+ * chain only. */
+static int chain_verify_apart(const struct chain *c, const struct tls *t) {
+  WOLFSSL_CERT_MANAGER *cm = wolfSSL_CertManagerNew();
+  if (!cm) return MEMORY_E;
+  int rc = tls_trust(t, cm) < 0 ? MEMORY_E : chain_verify(c, cm);
+  wolfSSL_CertManagerFree(cm);
+  return rc;
+}
+
+int tls_check_chain(struct tls *t, const uint8_t *der, size_t len,
+                    enum reason *why) {
+  struct chain c;
+  *why = REASON_BAD_CERTIFICATE;
+  if (!chain_split(&c, der, len)) return ZTNA_EREFUSED;
+  int rc = c.n > 1 ? chain_verify_apart(&c, t) : chain_verify(&c, t->cm);
+  if (rc != 0) {
+    *why = tls_reason(rc, bad_certificate);
+    return ZTNA_EREFUSED;
+  }
+  *why = REASON_NONE;
+  return 0;
+}

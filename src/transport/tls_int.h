@@ -1,0 +1,53 @@
+/* tls_int.h - what the files tls*.c share. Nobody else includes it. */
+#ifndef ZTNA_TLS_INT_H
+#define ZTNA_TLS_INT_H
+
+#include <wolfssl/options.h>
+#include <wolfssl/ssl.h>
+
+#include "transport/tls.h"
+
+enum {
+  CHAIN_MAX = 8,           /* intermediates behind a leaf */
+  CHAIN_BYTES_MAX = 32768, /* of all of them */
+};
+
+struct tls {
+  struct identity id;
+  WOLFSSL_CTX *server, *client;
+  WOLFSSL_CERT_MANAGER *cm; /* the CAs: what handshakes bring stays out */
+  struct sbuf ca;           /* the same, DER, one after another */
+};
+
+/* What tls_new is given, while it works. */
+struct tls_files {
+  const struct ztna_identity *own;
+  uint8_t *der; /* CERT_DER_MAX */
+  char *why;
+  size_t room;
+};
+
+/* tls_files.c */
+int tls_wrong(const struct tls_files *f, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+int tls_read_files(struct tls *t, const struct tls_files *f);
+int tls_load_own(const struct tls_files *f, WOLFSSL_CTX *ctx);
+/* t's CAs into another certificate manager. 0 or ZTNA_ENOMEM. */
+int tls_trust(const struct tls *t, WOLFSSL_CERT_MANAGER *cm);
+
+/* What a handshake shows; it lives as long as its session. */
+struct tls_seen {
+  uint8_t *chain;
+  size_t chain_len;
+};
+
+/* tls_chain.c */
+struct tls_seen *tls_seen_new(void);
+void tls_seen_free(struct tls_seen *s);
+/* A session's place for it in wolfSSL's table; the first is the caller's. */
+enum { TLS_SEEN_INDEX = 1 };
+/* wolfSSL's VerifyCallback: asked about each certificate of the peer that
+ * wolfSSL has judged. */
+int tls_on_verify(int is_good, WOLFSSL_X509_STORE_CTX *store);
+
+#endif

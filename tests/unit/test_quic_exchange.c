@@ -1,0 +1,207 @@
+/* test_quic_exchange.c - certificates, CAs and lists are exchanged while
+ * connections live: who may stay does not notice, who may not is told why. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "unit/exchange_world.h"
+
+static struct pki *old_ca, *new_ca;
+static struct seeded tls_rnd;
+
+static int64_t test_time(void) { return XW_NOW; }
+
+static struct tls *server_tls(struct pki *by, struct pki *also) {
+  return pki_tls_trusting(by, also, ROLE_CONNECTOR, "dc");
+}
+
+static struct tls *client_tls(struct pki *by, const char *name) {
+  return pki_tls_trusting(by, by == old_ca ? new_ca : old_ca, ROLE_AGENT, name);
+}
+
+/* A laptop of the old CA, a phone of the new one. */
+struct scene {
+  struct tls *server, *laptop, *phone;
+  struct xw *w;
+};
+
+static void begin(struct scene *s) {
+  s->server = server_tls(old_ca, new_ca);
+  s->laptop = client_tls(old_ca, "laptop");
+  s->phone = client_tls(new_ca, "phone");
+  s->w = xw_new(s->server, s->laptop, s->phone);
+}
+
+/* The former is gone at once, as quic.h has it. */
+static void exchange(struct quic *q, struct tls **t, struct tls *by) {
+  assert_non_null(by);
+  quic_set_tls(q, by);
+  tls_free(*t);
+  *t = by;
+}
+
+static void end(struct scene *s) {
+  xw_free(s->w);
+  tls_free(s->server);
+  tls_free(s->laptop);
+  tls_free(s->phone);
+}
+
+static void assert_ended(const struct xw_end *e, enum reason why, bool remote) {
+  assert_int_equal(e->n_end, 1);
+  assert_int_equal(e->end.reason, why);
+  assert_int_equal(e->end.remote, remote);
+  assert_true(e->end.authenticated);
+}
+
+static void another_own_certificate_disturbs_nobody(void **state) {
+  struct scene s;
+
+  begin(&s);
+  xw_connect(s.w);
+  exchange(s.w->server, &s.server, server_tls(new_ca, old_ca));
+  exchange(s.w->clients[0], &s.laptop, client_tls(old_ca, "laptop"));
+  xw_run(s.w, 100 * MS);
+  for (int i = 0; i < XW_CLIENTS; i++) {
+    xw_assert_no_loss(s.w, i);
+    assert_int_equal(s.w->at_server[i].n_end + s.w->at_client[i].n_end, 0);
+    assert_true(quic_is_outdated(s.w->at_server[i].conn));
+  }
+  assert_true(quic_is_outdated(s.w->at_client[0].conn));
+  assert_false(quic_is_outdated(s.w->at_client[1].conn));
+  end(&s);
+}
+
+static void a_new_connection_shows_the_new_certificate(void **state) {
+  struct scene s;
+
+  begin(&s);
+  xw_connect(s.w);
+  exchange(s.w->server, &s.server, server_tls(new_ca, old_ca));
+  xw_dial(s.w, 0);
+  xw_run(s.w, 200 * MS);
+  assert_int_equal(s.w->at_client[0].n_ready, 2);
+  assert_false(quic_is_outdated(s.w->at_server[0].conn));
+  assert_memory_equal(quic_peer(s.w->at_client[0].conn)->sha256,
+                      tls_identity(s.server)->sha256, 32);
+  end(&s);
+}
+
+static void whose_ca_a_server_drops_ends_with_bad_certificate(void **state) {
+  struct scene s;
+
+  begin(&s);
+  xw_connect(s.w);
+  exchange(s.w->server, &s.server, server_tls(new_ca, NULL));
+  assert_int_equal(s.w->at_server[0].n_end,
+                   0); /* no callback out of the call */
+  xw_run(s.w, 100 * MS);
+  assert_ended(&s.w->at_server[0], REASON_BAD_CERTIFICATE, false);
+  assert_ended(&s.w->at_client[0], REASON_BAD_CERTIFICATE, true);
+  assert_int_equal(s.w->at_server[1].n_end, 0);
+  xw_assert_no_loss(s.w, 1);
+  end(&s);
+}
+
+static void whose_ca_a_client_drops_ends_with_bad_certificate(void **state) {
+  struct scene s;
+
+  begin(&s);
+  xw_connect(s.w);
+  exchange(s.w->clients[1], &s.phone,
+           pki_tls_trusting(new_ca, NULL, ROLE_AGENT, "phone"));
+  xw_run(s.w, 100 * MS);
+  assert_ended(&s.w->at_client[1], REASON_BAD_CERTIFICATE, false);
+  assert_ended(&s.w->at_server[1], REASON_BAD_CERTIFICATE, true);
+  assert_int_equal(s.w->at_client[0].n_end, 0);
+  xw_assert_no_loss(s.w, 0);
+  end(&s);
+}
+
+/* The client's certificate arrives when the files are others already. */
+static void an_exchange_within_the_handshake_counts(void **state) {
+  for (uint64_t after = 0; after < 40 * MS; after += 5 * MS) {
+    struct scene s;
+
+    begin(&s);
+    xw_dial(s.w, 0);
+    xw_dial(s.w, 1);
+    xw_run(s.w, after);
+    exchange(s.w->server, &s.server, server_tls(new_ca, NULL));
+    xw_run(s.w, 300 * MS);
+    assert_null(s.w->at_server[0].conn);
+    assert_int_equal(s.w->at_client[0].end.reason, REASON_BAD_CERTIFICATE);
+    assert_non_null(s.w->at_server[1].conn);
+    /* What was shown is what counts, not what is there by now. */
+    assert_int_equal(quic_is_outdated(s.w->at_server[1].conn), after > 10 * MS);
+    end(&s);
+  }
+}
+
+static void
+a_client_learns_within_the_handshake_that_its_server_may_not(void **state) {
+  for (uint64_t after = 0; after < 40 * MS; after += 5 * MS) {
+    struct scene s;
+
+    begin(&s);
+    xw_dial(s.w, 1);
+    xw_run(s.w, after);
+    exchange(s.w->clients[1], &s.phone,
+             pki_tls_trusting(new_ca, NULL, ROLE_AGENT, "phone"));
+    xw_run(s.w, 300 * MS);
+    assert_null(s.w->at_client[1].conn);
+    assert_int_equal(s.w->at_client[1].end.reason, REASON_BAD_CERTIFICATE);
+    assert_null(s.w->at_server[1].conn);
+    assert_int_equal(s.w->at_server[1].end.reason, REASON_BAD_CERTIFICATE);
+    end(&s);
+  }
+}
+
+static void a_change_of_cas_step_by_step_loses_no_packet(void **state) {
+  struct scene s;
+
+  begin(&s); /* both trust both */
+  xw_connect(s.w);
+  exchange(s.w->server, &s.server, server_tls(new_ca, old_ca));
+  exchange(s.w->clients[0], &s.laptop, client_tls(new_ca, "laptop"));
+  xw_run(s.w, 50 * MS);
+  xw_assert_no_loss(s.w, 0);
+  xw_dial(s.w, 0); /* who is outdated dials anew */
+  xw_run(s.w, 200 * MS);
+  assert_false(quic_is_outdated(s.w->at_client[0].conn));
+  assert_int_equal(s.w->at_client[0].n_ready, 2);
+  exchange(s.w->server, &s.server, server_tls(new_ca, NULL));
+  xw_run(s.w, 50 * MS);
+  assert_int_equal(s.w->at_client[0].n_end, 1); /* replaced, long ago */
+  assert_non_null(s.w->at_client[0].conn);
+  assert_int_equal(s.w->at_server[1].n_end, 0);
+  end(&s);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(another_own_certificate_disturbs_nobody),
+      cmocka_unit_test(a_new_connection_shows_the_new_certificate),
+      cmocka_unit_test(whose_ca_a_server_drops_ends_with_bad_certificate),
+      cmocka_unit_test(whose_ca_a_client_drops_ends_with_bad_certificate),
+      cmocka_unit_test(an_exchange_within_the_handshake_counts),
+      cmocka_unit_test(
+          a_client_learns_within_the_handshake_that_its_server_may_not),
+      cmocka_unit_test(a_change_of_cas_step_by_step_loses_no_packet),
+  };
+  int rc;
+
+  seeded_init(&tls_rnd, 1);
+  tls_global_init(&tls_rnd.rng, test_time);
+  old_ca = pki_new("example.org", XW_NOW); /* of one name, as CAs often are */
+  new_ca = pki_new("example.org", XW_NOW);
+  rc = cmocka_run_group_tests(tests, NULL, NULL);
+  pki_free(old_ca);
+  pki_free(new_ca);
+  tls_global_done();
+  return rc;
+}
