@@ -1,5 +1,5 @@
 /* cert.c - `ztna cert`: a certificate authority in a directory, certificates
- * for every role, and what a certificate says. */
+ * for every role, what a certificate says, and which ones are revoked. */
 #include "cert.h"
 
 #include <stdio.h>
@@ -87,7 +87,8 @@ static const struct field fields[] = {
                .help = "issue: addresses of a relay; may be repeated"),
     FIELD(cert_opts, days, .type = F_INT, .meta = "N", .min = 1,
           .max = DAYS_MAX,
-          .help = "how long it is valid; 3650 for a CA, else 365, by default"),
+          .help = "how long it is valid; by default 3650 for a CA, 30 for a "
+                  "list of revoked certificates, else 365"),
     FIELD(cert_opts, json, .type = F_BOOL, .help = "show: print a JSON object"),
     FIELD_END,
 };
@@ -98,17 +99,21 @@ static const struct verb {
   const char *name;
   const char *flags; /* that it takes */
   const char *usage;
-  int n_args; /* beside its name */
+  int n_args;    /* beside its name */
+  bool any_more; /* of them */
   bool needs_dir;
   int (*run)(const struct cert_opts *o, struct applet_call *c);
 } verbs[] = {
     {"init", " dir trust_domain days ",
-     "--dir DIR --trust-domain NAME [--days N]", 0, true, cert_init},
+     "--dir DIR --trust-domain NAME [--days N]", 0, false, true, cert_init},
     {"issue", " dir trust_domain role name service dns ip days ",
      "--dir DIR --role ROLE --name NAME [--service ID]... [--dns NAME]... "
      "[--ip ADDR]... [--days N]",
-     0, true, cert_issue},
-    {"show", " json ", "FILE [--json]", 1, false, cert_show},
+     0, false, true, cert_issue},
+    {"show", " json ", "FILE [--json]", 1, false, false, cert_show},
+    {"revoke", " dir days ", "--dir DIR [--days N] FILE|SERIAL...", 1, true,
+     true, cert_revoke},
+    {"crl", " dir days ", "--dir DIR [--days N]", 0, false, true, cert_crl},
 };
 enum { N_VERBS = sizeof(verbs) / sizeof(*verbs) };
 
@@ -120,7 +125,8 @@ static const struct verb *verb_find(const char *name) {
     nearest_try(name, verbs[i].name, &best, &distance);
   }
   cert_say(0, "", "unknown command \"%.40s\"; %s%s", name,
-           best ? "did you mean " : "there are init, issue and show",
+           best ? "did you mean "
+                : "there are init, issue, show, revoke and crl",
            best ? best : "");
   return NULL;
 }
@@ -141,8 +147,8 @@ static int check_usage(const struct verb *v, const struct applet_call *c) {
       return wrong_usage(v, "takes no ", c->flags->v[i].name);
   }
   if (c->n_args - 1 < v->n_args)
-    return wrong_usage(v, "the name of a certificate is missing", "");
-  if (c->n_args - 1 > v->n_args)
+    return wrong_usage(v, "the name of a file is missing", "");
+  if (c->n_args - 1 > v->n_args && !v->any_more)
     return wrong_usage(v, "unexpected argument ", c->args[v->n_args + 1]);
   if (v->needs_dir && !(o->dir && *o->dir))
     return wrong_usage(v, "--dir is missing", "");
@@ -164,7 +170,7 @@ static int cert_start(struct applet_call *c) {
 const struct applet applet_cert = {
     .name = "cert",
     .summary = "make and show certificates for every role",
-    .usage = "init|issue|show ...",
+    .usage = "init|issue|show|revoke|crl ...",
     .about =
         "  ztna cert init --dir DIR --trust-domain NAME [--days N]\n"
         "      makes a certificate authority: DIR/ca.pem and DIR/ca.key\n"
@@ -173,22 +179,31 @@ const struct applet applet_cert = {
         "             [--dns NAME]... [--ip ADDR]... [--days N]\n"
         "      makes DIR/ROLE-NAME.pem and DIR/ROLE-NAME.key\n"
         "  ztna cert show FILE [--json]\n"
-        "      identity, services and validity, in words\n"
+        "      identity, services and validity, in words; or whom a list of "
+        "revoked\n"
+        "      certificates names\n"
+        "  ztna cert revoke --dir DIR [--days N] FILE|SERIAL...\n"
+        "      remembers them in DIR/revoked.json and makes DIR/crl.pem\n"
+        "  ztna cert crl --dir DIR [--days N]\n"
+        "      makes DIR/crl.pem anew, before it runs out\n"
         "\nA relay needs --dns or --ip for the address that others dial. A "
         "connector\nserves only the services that its certificate names. An "
         "agent with --service\nis limited to those; without, the relay's "
-        "policy decides alone. Keys have mode\n0600, and no file is ever "
-        "overwritten.\n",
+        "policy decides alone. Keys have mode\n0600; no key and no "
+        "certificate is ever overwritten. Relays, connectors and\nagents "
+        "whose identity.crl names a copy of crl.pem let nobody in whom it\n"
+        "names, and end what they have with them.\n",
     .example =
         "  ztna cert init --dir pki --trust-domain example.org\n"
         "  ztna cert issue --dir pki --role relay --name eu1 --dns "
         "relay.example.org\n"
         "  ztna cert issue --dir pki --role connector --name home --service "
         "web-app\n"
-        "  ztna cert issue --dir pki --role agent --name laptop-7\n",
+        "  ztna cert issue --dir pki --role agent --name laptop-7\n"
+        "  ztna cert revoke --dir pki pki/agent-laptop-7.pem\n",
     .fields = fields,
     .opts_size = sizeof(struct cert_opts),
     .min_args = 1,
-    .max_args = 2,
+    .max_args = -1,
     .start = cert_start,
 };

@@ -14,8 +14,7 @@
 enum {
   CA_DAYS = 3650,
   LEAF_DAYS = 365,
-  BACK_DATE = 300,    /* the other machine's clock may be behind */
-  NAME_MAX_LEN = 512, /* of a file */
+  BACK_DATE = 300, /* the other machine's clock may be behind */
 };
 
 /* --- files */
@@ -53,7 +52,7 @@ static int write_new(const char *verb, const char *name, mode_t mode,
 
 /* A key and its certificate: both or none. */
 struct pair {
-  char cert_file[NAME_MAX_LEN], key_file[NAME_MAX_LEN];
+  char cert_file[CERT_NAME_MAX], key_file[CERT_NAME_MAX];
   struct sbuf cert, key;
 };
 
@@ -135,49 +134,9 @@ int cert_init(const struct cert_opts *o, struct applet_call *c) {
 
 /* --- issue */
 
-/* The directory's CA. */
-struct authority {
-  char cert_file[NAME_MAX_LEN], key_file[NAME_MAX_LEN];
-  char *cert, *key;
-  size_t cert_len, key_len;
-  struct cert_ca ca;
-};
-
-static void authority_done(struct authority *a) {
-  free(a->cert);
-  if (a->key) file_wipe(a->key, a->key_len);
-  free(a->key);
-}
-
-static int load(const char *file, char **bytes, size_t *len) {
-  char why[FILE_WHY];
-  int rc = file_read(file, CERT_FILE_MAX, bytes, len, why);
-  if (rc == 0) return EXIT_DONE;
-  return cert_say(EXIT_FAILED, "issue", "%s: %s%s", file, why,
-                  rc == ZTNA_ENOENT ? "; make a CA first: ztna cert init" : "");
-}
-
-static int authority_load(struct authority *a, const char *dir) {
-  uint8_t der[CERT_DER_MAX];
-  int code;
-  snprintf(a->cert_file, sizeof(a->cert_file), "%s/ca.pem", dir);
-  snprintf(a->key_file, sizeof(a->key_file), "%s/ca.key", dir);
-  if ((code = load(a->cert_file, &a->cert, &a->cert_len))) return code;
-  int n = cert_pem_to_der(a->cert, a->cert_len, der, sizeof(der));
-  if (n < 0 || cert_read_ca(&a->ca, der, (size_t)n) < 0)
-    return cert_say(EXIT_FAILED, "issue",
-                    "%s: holds no CA's certificate in PEM form", a->cert_file);
-  int mode = file_mode(a->key_file);
-  if (mode > 0 && (mode & 077))
-    return cert_say(EXIT_FAILED, "issue",
-                    "%s: others can read it; run: chmod 600 %s", a->key_file,
-                    a->key_file);
-  return load(a->key_file, &a->key, &a->key_len);
-}
-
 /* By the CA, and by --trust-domain for CAs that do not say. */
 static const char *trust_domain(const struct cert_opts *o,
-                                const struct authority *a) {
+                                const struct cert_authority *a) {
   const char *own = *a->ca.trust_domain ? a->ca.trust_domain : NULL;
   if (!own && !o->trust_domain) {
     cert_say(EXIT_USAGE, "issue",
@@ -220,7 +179,7 @@ static int check_wishes(const struct cert_opts *o, enum role role) {
 
 /* Never longer than the CA: what outlives its issuer is no use. */
 static int set_validity(struct cert_spec *s, const struct cert_opts *o,
-                        const struct authority *a) {
+                        const struct cert_authority *a) {
   char end[40];
   int64_t now = cert_now(), days = o->days ? o->days : LEAF_DAYS;
   cert_time(a->ca.not_after, false, end, sizeof(end));
@@ -261,9 +220,9 @@ static int issue_tell(const struct pair *p, const char *stem) {
   return EXIT_DONE;
 }
 
-static int issue_make(const struct cert_opts *o, const struct authority *a,
+static int issue_make(const struct cert_opts *o, const struct cert_authority *a,
                       const char *domain, struct pair *p) {
-  char uri[NAME_MAX_LEN], names[IDENTITY_MAX_DNS][96];
+  char uri[CERT_NAME_MAX], names[IDENTITY_MAX_DNS][96];
   const char *dns[IDENTITY_MAX_DNS];
   struct cert_spec s = {.spiffe = uri, .dns = dns, .ips = o->ip};
   s.n_ips = o->n_ip;
@@ -278,20 +237,15 @@ static int issue_make(const struct cert_opts *o, const struct authority *a,
   if (code) return code;
   int rc = cert_make_leaf(&s, a->cert, a->cert_len, a->key, a->key_len,
                           &p->cert, &p->key);
-  if (rc == ZTNA_ETLS)
-    return cert_say(
-        EXIT_FAILED, "issue",
-        "%s: not the private key of %s, or not readable (an EC key in "
-        "PEM form without a password is wanted)",
-        a->key_file, a->cert_file);
+  if (rc == ZTNA_ETLS) return cert_authority_wrong_key(a, "issue");
   if (rc < 0) return cert_say(EXIT_FAILED, "issue", "%s", ztna_strerror(rc));
   return EXIT_DONE;
 }
 
 int cert_issue(const struct cert_opts *o, struct applet_call *c) {
-  struct authority a = {0};
+  struct cert_authority a = {0};
   struct pair p = {0};
-  char stem[NAME_MAX_LEN / 2];
+  char stem[CERT_NAME_MAX / 2];
   const char *domain;
   int code;
   if (!o->role || !o->name)
@@ -299,13 +253,13 @@ int cert_issue(const struct cert_opts *o, struct applet_call *c) {
                     o->role ? "name" : "role");
   if ((code = check_wishes(o, role_find(o->role)))) return code;
   snprintf(stem, sizeof(stem), "%s-%s", o->role, o->name);
-  code = authority_load(&a, o->dir);
+  code = cert_authority_load(&a, "issue", o->dir);
   if (!code) code = (domain = trust_domain(o, &a)) ? EXIT_DONE : EXIT_USAGE;
   if (!code) code = pair_name(&p, "issue", o->dir, stem);
   if (!code) code = issue_make(o, &a, domain, &p);
   if (!code) code = pair_write(&p, "issue");
   if (!code) code = issue_tell(&p, stem);
   pair_done(&p);
-  authority_done(&a);
+  cert_authority_done(&a);
   return code;
 }

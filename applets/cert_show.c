@@ -1,4 +1,5 @@
-/* cert_show.c - `ztna cert show`: what a certificate says, in words. */
+/* cert_show.c - `ztna cert show`: what a certificate says, or a list of revoked
+ * ones, in words. */
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -211,6 +212,65 @@ static int show_der(const char *file, const uint8_t *der, size_t len,
                   file);
 }
 
+/* --- lists of revoked certificates */
+
+static json_t *json_crl(struct cert_crl *crl) {
+  char serial[2 * IDENTITY_SERIAL_MAX + 1];
+  int64_t now = cert_now(), at;
+  json_t *list = json_array();
+  json_t *j = json_pack("{s:s, s:s, s:s, s:I, s:o, s:b}", "schema",
+                        "ztna.cert/1", "kind", "crl", "issuer", crl->issuer,
+                        "number", (json_int_t)crl->number, "this_update",
+                        json_time(crl->this_update), "valid_now",
+                        now >= crl->this_update && now <= crl->next_update);
+  if (crl->next_update != INT64_MAX) {
+    json_object_set_new(j, "next_update", json_time(crl->next_update));
+    json_object_set_new(j, "days_left",
+                        json_integer(days_until(crl->next_update, now)));
+  }
+  while (cert_crl_next(crl, serial, &at) > 0)
+    json_array_append_new(
+        list, json_pack("{s:s, s:o}", "serial", serial, "at", json_time(at)));
+  json_object_set_new(j, "revoked", list);
+  return j;
+}
+
+static int show_crl(struct cert_crl *crl, bool json) {
+  char serial[2 * IDENTITY_SERIAL_MAX + 1], when[40];
+  int64_t at;
+  if (json) return json_print(json_crl(crl));
+  printf("  list of      %s\n  number       %llu\n", crl->issuer,
+         (unsigned long long)crl->number);
+  if (crl->next_update == INT64_MAX)
+    printf("  valid        since %s, without end\n",
+           cert_time(crl->this_update, false, when, sizeof(when)));
+  else
+    print_validity(crl->this_update, crl->next_update);
+  printf("  revoked      %zu certificate%s\n", crl->n, crl->n == 1 ? "" : "s");
+  while (cert_crl_next(crl, serial, &at) > 0)
+    printf("    %s since %s\n", serial,
+           cert_time(at, false, when, sizeof(when)));
+  return EXIT_DONE;
+}
+
+/* Each list of the file; ZTNA_ENOENT when it holds none. */
+static int show_crls(const char *file, const char *bytes, size_t len,
+                     bool json) {
+  uint8_t *der = malloc(len + 1);
+  struct cert_crl crl;
+  int n, code = ZTNA_ENOENT;
+  while (der && (n = cert_crl_take(&bytes, &len, der, len)) != ZTNA_ENOENT) {
+    if (n < 0 || cert_read_crl(&crl, der, (size_t)n) < 0) {
+      code = cert_say(EXIT_FAILED, "show",
+                      "%s: a damaged list of revoked certificates", file);
+      break;
+    }
+    code = show_crl(&crl, json);
+  }
+  free(der);
+  return code;
+}
+
 int cert_show(const struct cert_opts *o, struct applet_call *c) {
   uint8_t der[CERT_DER_MAX];
   char *bytes, why[FILE_WHY];
@@ -219,9 +279,11 @@ int cert_show(const struct cert_opts *o, struct applet_call *c) {
   if (file_read(file, CERT_FILE_MAX, &bytes, &len, why) < 0)
     return cert_say(EXIT_FAILED, "show", "%s: %s", file, why);
   int n = cert_pem_to_der(bytes, len, der, sizeof(der));
+  int code = n < 0 ? show_crls(file, bytes, len, o->json) : ZTNA_ENOENT;
   bool key = n < 0 && strstr(bytes, "PRIVATE KEY-----");
   file_wipe(bytes, len);
   free(bytes);
+  if (code >= 0) return code;
   if (key)
     return cert_say(
         EXIT_FAILED, "show",

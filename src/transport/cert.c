@@ -282,22 +282,21 @@ static int fill_leaf(Cert *c, const struct cert_spec *spec, const uint8_t *ca,
   return put_names(c, spec);
 }
 
-/* Does the CA's certificate verify what was just signed? When it does not,
- * the key given is not its key. Dates are the caller's business. */
-static int check_signature(const uint8_t *der, int len, const uint8_t *ca,
-                           int ca_len) {
+int cert_check_signature(const uint8_t *der, size_t len, const uint8_t *ca,
+                         size_t ca_len) {
   WOLFSSL_CERT_MANAGER *cm = wolfSSL_CertManagerNew();
   if (!cm) return ZTNA_ENOMEM;
-  int rc =
-      wolfSSL_CertManagerLoadCABuffer_ex(cm, ca, ca_len, WOLFSSL_FILETYPE_ASN1,
-                                         0, WOLFSSL_LOAD_FLAG_DATE_ERR_OKAY);
+  int rc = wolfSSL_CertManagerLoadCABuffer_ex(cm, ca, (long)ca_len,
+                                              WOLFSSL_FILETYPE_ASN1, 0,
+                                              WOLFSSL_LOAD_FLAG_DATE_ERR_OKAY);
   if (rc == WOLFSSL_SUCCESS)
-    rc = wolfSSL_CertManagerVerifyBuffer(cm, der, len, WOLFSSL_FILETYPE_ASN1);
+    rc = wolfSSL_CertManagerVerifyBuffer(cm, der, (long)len,
+                                         WOLFSSL_FILETYPE_ASN1);
   wolfSSL_CertManagerFree(cm);
   if (rc == WOLFSSL_SUCCESS || rc == ASN_AFTER_DATE_E ||
       rc == ASN_BEFORE_DATE_E)
     return 0;
-  return cert_failed("the CA's key does not fit its certificate: check", rc);
+  return cert_failed("a signature by the CA", rc);
 }
 
 int cert_sign_leaf(struct cert_work *w, const struct cert_spec *spec,
@@ -313,7 +312,8 @@ int cert_sign_leaf(struct cert_work *w, const struct cert_spec *spec,
   if (rc == 0) rc = cert_load_ca_key(w, ca_key, ca_key_len);
   if (rc == 0) rc = fill_leaf(w->c, spec, ca, ca_len);
   if (rc == 0) rc = n = work_sign(w, &w->ca);
-  if (rc > 0) rc = check_signature(w->der, n, ca, ca_len);
+  /* else the key given is not the CA's */
+  if (rc > 0) rc = cert_check_signature(w->der, (size_t)n, ca, (size_t)ca_len);
   if (rc == 0) rc = cert_add_pem(cert, w->der, (size_t)n, CERT_TYPE);
   free(ca);
   return rc;

@@ -79,8 +79,8 @@ int cert_crl_take(const char **file, size_t *len, uint8_t *der, size_t room);
 /* 0 or ZTNA_EMALFORMED. der is lent as long as *crl is used. */
 int cert_read_crl(struct cert_crl *crl, const uint8_t *der, size_t len);
 /* The next certificate of it: 1; 0 behind the last. */
-int cert_crl_next(struct cert_crl *crl, char serial[2 * IDENTITY_SERIAL_MAX + 1],
-                  int64_t *at);
+int cert_crl_next(struct cert_crl *crl,
+                  char serial[2 * IDENTITY_SERIAL_MAX + 1], int64_t *at);
 /* sbuf_done, zeroising. */
 void cert_forget(struct sbuf *key);
 
@@ -100,6 +100,10 @@ struct cert_ca {
 /* 0, or ZTNA_EMALFORMED: also when it is no CA's. */
 int cert_read_ca(struct cert_ca *ca, const uint8_t *der, size_t len);
 bool cert_is_ca(const uint8_t *der, size_t len);
+/* Does the CA's certificate verify the signature of this one? Dates do not
+ * matter. 0, ZTNA_ETLS or ZTNA_ENOMEM. */
+int cert_check_signature(const uint8_t *der, size_t len, const uint8_t *ca,
+                         size_t ca_len);
 
 /* A UTCTime or GeneralizedTime with tag and length, as wolfSSL points at it. */
 int cert_read_time(int64_t *to, const uint8_t *der, int len);

@@ -207,6 +207,58 @@ nothing_secret_is_printed() {
     if grep -qF "$(sed -n 2p "$k")" s; then return 1; fi
   done
 }
+serial() { openssl x509 -noout -serial -in "$1" | cut -d= -f2; }
+# What openssl thinks of a certificate with this list beside its CA.
+judged() { openssl verify -crl_check -x509_strict -CAfile "$1/ca.pem" -CRLfile "$1/crl.pem" "$2"; }
+revoked_is_refused_by_openssl() {
+  cert init --dir rev --trust-domain example.org &&
+    for n in a b c; do cert issue --dir rev --role agent --name $n || return; done
+  says 'Revoked spiffe://example.org/agent/a, serial' cert revoke --dir rev rev/agent-a.pem &&
+    mode rev/crl.pem 644 && openssl crl -in rev/crl.pem -noout -CAfile rev/ca.pem &&
+    openssl crl -in rev/crl.pem -noout -text >t && cat t && grep -q 'Version 2' t &&
+    grep -q "Serial Number: $(serial rev/agent-a.pem)" t &&
+    grep -A1 'CRL Number' t | grep -q ' 1$' && grep -q 'Authority Key Identifier' t &&
+    says 'certificate revoked' code 2 judged rev rev/agent-a.pem && judged rev rev/agent-b.pem
+}
+revoked_by_serial_and_several_at_once() {
+  cert revoke --dir rev "$(serial rev/agent-b.pem | sed 's/../&:/g; s/:$//')" rev/agent-c.pem --days 3 &&
+    for n in a b c; do says 'certificate revoked' code 2 judged rev rev/agent-$n.pem || return; done
+  openssl crl -in rev/crl.pem -noout -text >t && grep -A1 'CRL Number' t | grep -q ' 2$' &&
+    end=$(date -d "$(openssl crl -in rev/crl.pem -noout -nextupdate | cut -d= -f2)" +%s) &&
+    left=$((end - $(date +%s) - 3 * 86400)) && test $left -le 0 && test $left -gt -60
+}
+a_list_is_made_anew() {
+  says '3 certificates' cert crl --dir rev && openssl crl -in rev/crl.pem -noout -text >t &&
+    grep -A1 'CRL Number' t | grep -q ' 3$' && says 'certificate revoked' code 2 judged rev rev/agent-b.pem &&
+    says 'Revoked since' cert revoke --dir rev rev/agent-a.pem &&
+    test "$(grep -c '"serial"' rev/revoked.json)" = 3
+}
+nobody_is_revoked_by_an_empty_list() {
+  says '0 certificates' cert crl --dir pki && openssl crl -in pki/crl.pem -noout -CAfile pki/ca.pem &&
+    judged pki pki/relay-eu1.pem && rm pki/crl.pem pki/revoked.json
+}
+who_else_signed_is_not_revoked() {
+  cert issue --dir pki2 --role agent --name x && cp rev/revoked.json k && cp rev/crl.pem l &&
+    says 'rev/ca.pem has not signed it' code 1 cert revoke --dir rev pki2/agent-x.pem &&
+    says "a CA's certificate" code 1 cert revoke --dir rev rev/ca.pem &&
+    says 'no such file, and no serial' code 1 cert revoke --dir rev nowhere.pem &&
+    says 'no certificate' code 1 cert revoke --dir rev rev/agent-a.key &&
+    says 'is missing' code 2 cert revoke --dir rev && says '--dir' code 2 cert revoke rev/agent-a.pem &&
+    says 'did you mean revoke' code 2 cert revok && says 'takes no --name' code 2 cert crl --dir rev --name x &&
+    cmp k rev/revoked.json && cmp l rev/crl.pem
+}
+a_damaged_book_loses_nobody() {
+  cp l rev/crl.pem && sed -i 's/"serial": "/&x/' rev/revoked.json &&
+    says 'rev/revoked.json:5' code 1 cert revoke --dir rev rev/agent-a.pem && cmp l rev/crl.pem
+  cp k rev/revoked.json
+}
+show_tells_whom_a_list_names() {
+  cert show rev/crl.pem >s && cat s && grep -q 'list of      ztna CA example.org' s &&
+    grep -q 'revoked      3 certificates' s && grep -qi "$(serial rev/agent-c.pem) since" s &&
+    openssl crl -in rev/crl.pem -outform DER -out der && cert show der >u && cmp s u &&
+    cert show der --json >s && cat s && grep -q '"kind": "crl"' s && grep -q '"number": 4' s &&
+    head -c 100 der >cut && says damaged code 1 cert show cut
+}
 
 for t in init_makes_a_ca ca_is_a_ca_for_openssl relay_is_issued relay_has_its_names \
   relay_may_be_both_ends_of_tls connector_is_issued agent_is_issued agent_may_be_limited \
@@ -215,7 +267,9 @@ for t in init_makes_a_ca ca_is_a_ca_for_openssl relay_is_issued relay_has_its_na
   readable_ca_key_is_refused missing_ca_is_explained role_must_fit usage_is_explained \
   show_says_it_in_words show_says_it_in_json show_explains_other_files \
   foreign_certificates_are_read foreign_ec_ca_issues rsa_ca_is_refused_in_words \
-  nothing_secret_is_printed; do
+  nothing_secret_is_printed revoked_is_refused_by_openssl \
+  revoked_by_serial_and_several_at_once a_list_is_made_anew nobody_is_revoked_by_an_empty_list \
+  who_else_signed_is_not_revoked a_damaged_book_loses_nobody show_tells_whom_a_list_names; do
   check $t $t
 done
 exit $failed
