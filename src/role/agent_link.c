@@ -225,13 +225,31 @@ void agent_link_packet(struct link *l, uint64_t context, const uint8_t *ip,
     agent_drop(l->owner, REASON_NOT_BEGUN_HERE);
 }
 
+/* The other end would say so again: at once asked anew, the two would make one
+ * path after the other. */
+static bool is_refusal(enum reason why) {
+  switch (why) {
+  case REASON_IDENTITY_MISMATCH:
+  case REASON_BAD_CERTIFICATE:
+  case REASON_CERTIFICATE_EXPIRED:
+  case REASON_WRONG_SOURCE:
+  case REASON_MALFORMED:
+  case REASON_UNSUPPORTED_VERSION:
+  case REASON_TOO_MANY_ROUTES:
+  case REASON_RATE_LIMITED:
+  case REASON_INTERNAL:
+    return true;
+  default:
+    return false;
+  }
+}
+
 void agent_link_lost(struct link *l, enum reason why) {
   struct ztna_agent *a = l->owner;
   struct service *s;
 
   each_service(a, l, s) {
-    if (why == REASON_IDENTITY_MISMATCH || why == REASON_BAD_CERTIFICATE ||
-        why == REASON_CERTIFICATE_EXPIRED)
+    if (is_refusal(why))
       agent_service_refuse(a, s, why);
     else
       agent_service_lost(a, s);

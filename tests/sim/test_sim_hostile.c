@@ -785,6 +785,9 @@ a_tunnel_address_that_differs_on_both_sides_opens_nothing(void **state) {
   assert_int_equal(w->agents[0].app.n_got, 0);
   assert_int_equal(w->connectors[0].n_asked, 0);
   assert_true(sim_logged(w, "hello refused"));
+  assert_in_range(
+      sim_connector_counter(w, 0, "ztna_connector_route_requests_total", NULL),
+      1, 10); /* it is not asked over and over */
   lie_end(w, l);
 }
 
