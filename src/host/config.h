@@ -21,6 +21,13 @@ enum {
   CONFIG_NO_FILES = 32, /* touch no other file: tests */
 };
 
+/* Bytes of a file; a list of 100000 certificates has 4 MB. */
+enum {
+  IDENTITY_CERT_MAX = 1 << 20,
+  IDENTITY_KEY_MAX = 64 << 10,
+  IDENTITY_CRL_MAX = 4 << 20,
+};
+
 /* PEM files; crl may be DER. The bytes are NUL terminated, the NUL not
  * counted. */
 struct identity_config {

@@ -317,9 +317,6 @@ void config_check_agent_role(struct field_load *l, struct agent_config *c) {
 
 /* --- files */
 
-/* Bytes; a list of 100000 certificates has 4 MB. */
-enum { CERT_MAX = 1 << 20, KEY_MAX = 64 << 10, CRL_MAX = 4 << 20 };
-
 static void read_pem(struct field_load *l, char **name, size_t max,
                      char **bytes, size_t *len) {
   char why[FILE_WHY];
@@ -336,7 +333,7 @@ enum { DER_SEQUENCE = 0x30 };
 
 static void read_crl(struct field_load *l, struct identity_config *c) {
   char why[FILE_WHY];
-  int rc = file_read(c->crl, CRL_MAX, &c->crl_bytes, &c->crl_len, why);
+  int rc = file_read(c->crl, IDENTITY_CRL_MAX, &c->crl_bytes, &c->crl_len, why);
   if (rc < 0)
     FIELD_WRONG(l, c->crl, "want a readable file, got \"%s\": %s", c->crl, why);
   else if (*c->crl_bytes != DER_SEQUENCE &&
@@ -363,9 +360,10 @@ void config_read_identity(struct field_load *l, struct identity_config *c) {
     char **name, **bytes;
     size_t *len, max;
     const char *key;
-  } files[] = {{&c->cert, &c->cert_pem, &c->cert_len, CERT_MAX, "cert"},
-               {&c->key, &c->key_pem, &c->key_len, KEY_MAX, "key"},
-               {&c->ca, &c->ca_pem, &c->ca_len, CERT_MAX, "ca"}};
+  } files[] = {
+      {&c->cert, &c->cert_pem, &c->cert_len, IDENTITY_CERT_MAX, "cert"},
+      {&c->key, &c->key_pem, &c->key_len, IDENTITY_KEY_MAX, "key"},
+      {&c->ca, &c->ca_pem, &c->ca_len, IDENTITY_CERT_MAX, "ca"}};
   for (size_t i = 0; i < 3; i++) {
     if (!field_place_of(l, files[i].name, sizeof(*files[i].name)))
       field_wrong(l, files[i].name, 0,
