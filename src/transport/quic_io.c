@@ -63,14 +63,18 @@ static void closed_by_peer(struct quic_conn *c) {
 static void tls_failed(struct quic_conn *c) {
   int err = c->ssl ? wolfSSL_get_error((WOLFSSL *)c->ssl, 0) : 0;
   uint8_t alert = ngtcp2_conn_get_tls_alert2(c->conn);
-  enum reason why = tls_reason(err, alert);
+  enum reason refused = c->ssl ? tls_refusal(c->ssl) : REASON_NONE;
+  enum reason why = refused ? refused : tls_reason(err, alert);
   char words[96], text[128];
 
+  if (refused) alert = (uint8_t)tls_alert(refused);
   ngtcp2_ccerr_set_tls_alert(&c->ccerr, alert, NULL, 0);
   c->end.code = c->ccerr.error_code;
   snprintf(text, sizeof(text), "%s%s",
            is_about_certificate(why) ? "the other side's certificate: " : "",
-           tls_error_text(err, words, sizeof(words)));
+           refused == REASON_REVOKED
+               ? "a list of revoked certificates names it"
+               : tls_error_text(err, words, sizeof(words)));
   conn_fail(c, why, true, text);
 }
 

@@ -140,11 +140,14 @@ void tls_free(struct tls *t) {
   if (t->client) wolfSSL_CTX_free(t->client);
   if (t->cm) wolfSSL_CertManagerFree(t->cm);
   sbuf_done(&t->ca);
+  crl_drop(t->crl);
   identity_done(&t->id);
   free(t);
 }
 
 const struct identity *tls_identity(const struct tls *t) { return &t->id; }
+int64_t tls_crl_ends(const struct tls *t) { return crl_ends(t->crl); }
+size_t tls_crl_count(const struct tls *t) { return crl_count(t->crl); }
 
 /* --- one connection --- */
 
@@ -156,10 +159,10 @@ static bool set_name(WOLFSSL *ssl, const char *name) {
                         (unsigned short)strlen(name)) == WOLFSSL_SUCCESS;
 }
 
-static bool set_up(WOLFSSL *ssl, bool server, const char *alpn,
-                   const char *server_name) {
+static bool set_up(WOLFSSL *ssl, const struct tls *t, bool server,
+                   const char *alpn, const char *server_name) {
   char list[64]; /* wolfSSL splits it in place */
-  struct tls_seen *seen = tls_seen_new();
+  struct tls_seen *seen = tls_seen_new(t);
   if (!seen) return false;
   if (wolfSSL_set_ex_data(ssl, TLS_SEEN_INDEX, seen) != WOLFSSL_SUCCESS) {
     tls_seen_free(seen);
@@ -176,7 +179,7 @@ struct WOLFSSL *tls_session(struct tls *t, bool server, const char *alpn,
                             const char *server_name) {
   WOLFSSL *ssl = wolfSSL_new(server ? t->server : t->client);
   if (!ssl) return NULL;
-  if (!set_up(ssl, server, alpn, server_name)) {
+  if (!set_up(ssl, t, server, alpn, server_name)) {
     tls_session_free(ssl);
     return NULL;
   }

@@ -84,13 +84,17 @@ int tls_peer(struct WOLFSSL *ssl, const char *alpn, struct identity *id,
 const char *tls_group(struct WOLFSSL *ssl);
 const char *tls_cipher(struct WOLFSSL *ssl);
 
+/* What this side's own look at the peer's certificates refused (a list names
+ * one), which wolfSSL takes for a bad certificate; REASON_NONE: nothing. The
+ * alert is then tls_alert's. */
+enum reason tls_refusal(struct WOLFSSL *ssl);
 /* Why a handshake failed. By wolfSSL's error on the side that refused, or when
  * that is 0 or says nothing, by the TLS alert sent or received. */
 enum reason tls_reason(int wolfssl_error, int alert);
 
-/* The alert by which a client that refuses the server's identity after the
- * handshake says why (in the handshake QUIC hides application errors: RFC 9000,
- * 10.2.3). */
+/* The alert that says so: of what tls_refusal tells, and of a client that
+ * refuses the server's identity after the handshake (in the handshake QUIC
+ * hides application errors: RFC 9000, 10.2.3). */
 int tls_alert(enum reason why);
 
 /* A wolfSSL error in words, for logs; about certificates the sentence begins

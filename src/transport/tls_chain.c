@@ -14,12 +14,15 @@
 
 /* --- in the handshake --- */
 
-struct tls_seen *tls_seen_new(void) {
-  return calloc(1, sizeof(struct tls_seen));
+struct tls_seen *tls_seen_new(const struct tls *t) {
+  struct tls_seen *s = calloc(1, sizeof(*s));
+  if (s) s->crl = crl_hold(t->crl);
+  return s;
 }
 
 void tls_seen_free(struct tls_seen *s) {
   if (!s) return;
+  crl_drop(s->crl);
   free(s->chain);
   free(s);
 }
@@ -41,14 +44,29 @@ static bool keep_chain(struct tls_seen *s,
   return true;
 }
 
+static enum reason look_up(const struct crl *crl, const uint8_t *der,
+                           size_t len) {
+  int rc = crl_names(crl, der, len);
+  if (rc < 0) return REASON_BAD_CERTIFICATE;
+  return rc ? REASON_REVOKED : REASON_NONE;
+}
+
 /* It may refuse what wolfSSL lets pass, never the other way round.
  * Intermediates come first, the leaf (depth 0) last, and that one twice. */
 int tls_on_verify(int is_good, WOLFSSL_X509_STORE_CTX *store) {
   WOLFSSL *ssl = wolfSSL_X509_STORE_CTX_get_ex_data(
       store, wolfSSL_get_ex_data_X509_STORE_CTX_idx());
   struct tls_seen *s = ssl ? wolfSSL_get_ex_data(ssl, TLS_SEEN_INDEX) : NULL;
-  if (!is_good || !s) return 0;
-  return store->error_depth > 0 || keep_chain(s, store);
+  int i = store->error_depth;
+  if (!is_good || !s || i < 0 || i >= store->totalCerts) return 0;
+  s->refused = look_up(s->crl, store->certs[i].buffer, store->certs[i].length);
+  if (s->refused != REASON_NONE) return 0;
+  return i > 0 || keep_chain(s, store);
+}
+
+enum reason tls_refusal(struct WOLFSSL *ssl) {
+  const struct tls_seen *s = wolfSSL_get_ex_data(ssl, TLS_SEEN_INDEX);
+  return s ? s->refused : REASON_NONE;
 }
 
 uint8_t *tls_take_chain(struct WOLFSSL *ssl, size_t *len) {
@@ -112,5 +130,7 @@ int tls_check_chain(struct tls *t, const uint8_t *der, size_t len,
     return ZTNA_EREFUSED;
   }
   *why = REASON_NONE;
-  return 0;
+  for (size_t i = 0; i < c.n && *why == REASON_NONE; i++)
+    *why = look_up(t->crl, c.v[i].at, der_left(&c.v[i]));
+  return *why == REASON_NONE ? 0 : ZTNA_EREFUSED;
 }

@@ -67,9 +67,39 @@ int tls_trust(const struct tls *t, WOLFSSL_CERT_MANAGER *cm) {
   return 0;
 }
 
+static int read_crl(struct tls *t, const struct tls_files *f) {
+  const char *why;
+  if (!f->own->crl) return 0;
+  if (crl_new(&t->crl, f->own->crl, f->own->crl_len, (const uint8_t *)t->ca.s,
+              t->ca.len, &why) < 0)
+    return tls_wrong(f, "%s", why);
+  return 0;
+}
+
+/* A CA that another one has revoked is no CA any more. */
+static int drop_revoked(struct tls *t, const struct tls_files *f) {
+  const uint8_t *ca = (const uint8_t *)t->ca.s;
+  struct der_in in = {.at = ca, .end = ca + t->ca.len}, value, one;
+  struct sbuf good = {0};
+  while (der_next(&in, &value, &one))
+    if (crl_names(t->crl, one.at, der_left(&one)) == 0)
+      sbuf_add(&good, one.at, der_left(&one));
+  sbuf_done(&t->ca);
+  t->ca = good;
+  if (good.failed) return tls_wrong(f, "no memory");
+  return good.len > 0 ? 0 : tls_wrong(f, "ca: has been revoked by crl");
+}
+
 static int read_cas(struct tls *t, const struct tls_files *f) {
+  WOLFSSL_CERT_MANAGER *scratch = wolfSSL_CertManagerNew();
+  int rc = scratch ? take_cas(t, f, scratch) : tls_wrong(f, "no memory");
+  wolfSSL_CertManagerFree(scratch);
+  if (rc == 0) rc = read_crl(t, f);
+  if (rc == 0) rc = drop_revoked(t, f);
+  if (rc < 0) return rc;
   t->cm = wolfSSL_CertManagerNew();
-  return t->cm ? take_cas(t, f, t->cm) : tls_wrong(f, "no memory");
+  if (!t->cm || tls_trust(t, t->cm) < 0) return tls_wrong(f, "no memory");
+  return 0;
 }
 
 /* --- the own certificate --- */

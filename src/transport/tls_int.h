@@ -5,6 +5,7 @@
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
 
+#include "transport/crl.h"
 #include "transport/tls.h"
 
 enum {
@@ -17,6 +18,7 @@ struct tls {
   WOLFSSL_CTX *server, *client;
   WOLFSSL_CERT_MANAGER *cm; /* the CAs: what handshakes bring stays out */
   struct sbuf ca;           /* the same, DER, one after another */
+  struct crl *crl;          /* NULL: nobody is revoked */
 };
 
 /* What tls_new is given, while it works. */
@@ -37,12 +39,14 @@ int tls_trust(const struct tls *t, WOLFSSL_CERT_MANAGER *cm);
 
 /* What a handshake shows; it lives as long as its session. */
 struct tls_seen {
+  struct crl *crl;
   uint8_t *chain;
   size_t chain_len;
+  enum reason refused; /* by tls_on_verify; or REASON_NONE */
 };
 
 /* tls_chain.c */
-struct tls_seen *tls_seen_new(void);
+struct tls_seen *tls_seen_new(const struct tls *t);
 void tls_seen_free(struct tls_seen *s);
 /* A session's place for it in wolfSSL's table; the first is the caller's. */
 enum { TLS_SEEN_INDEX = 1 };

@@ -36,6 +36,7 @@ void pki_free(struct pki *p) {
 struct wish {
   const char *domain;
   const struct pki *also; /* whose CA is trusted beside the own one */
+  const struct sbuf *crl; /* NULL: none */
   int64_t from, to;
 };
 
@@ -92,7 +93,9 @@ static struct tls *make(struct pki *p, const struct wish *wish, enum role role,
                                     .key = m.key.s,
                                     .key_len = m.key.len,
                                     .ca = m.ca.s,
-                                    .ca_len = m.ca.len};
+                                    .ca_len = m.ca.len,
+                                    .crl = wish->crl ? wish->crl->s : NULL,
+                                    .crl_len = wish->crl ? wish->crl->len : 0};
   if (tls_new(&t, &own, why, sizeof(why)) < 0)
     fprintf(stderr, "pki: %s\n", why);
   pki_pem_done(&m);
@@ -122,14 +125,32 @@ struct tls *pki_tls_of(struct pki *p, const char *trust_domain, enum role role,
   return make(p, &w, role, name, NULL);
 }
 
-struct tls *pki_tls_trusting(struct pki *p, const struct pki *also,
-                             enum role role, const char *name) {
+struct tls *pki_tls_listing(struct pki *p, const struct pki *also,
+                            enum role role, const char *name,
+                            const struct sbuf *crl) {
   struct wish w = {.domain = p->domain,
                    .also = also,
+                   .crl = crl,
                    .from = p->now - 3600,
                    .to = p->now + 86400};
 
   return make(p, &w, role, name, NULL);
+}
+
+struct tls *pki_tls_trusting(struct pki *p, const struct pki *also,
+                             enum role role, const char *name) {
+  return pki_tls_listing(p, also, role, name, NULL);
+}
+
+void pki_list(struct pki *p, const struct tls *const *v, size_t n,
+              struct sbuf *crl) {
+  struct cert_revoked r[8];
+
+  for (size_t i = 0; i < n && i < 8; i++)
+    r[i] = (struct cert_revoked){tls_identity(v[i])->serial, p->now - 60};
+  if (cert_make_crl(r, n < 8 ? n : 8, p->now - 3600, p->now + 86400, 1, p->ca.s,
+                    p->ca.len, p->ca_key.s, p->ca_key.len, crl) < 0)
+    fprintf(stderr, "pki: no list\n");
 }
 
 struct tls *pki_tls(struct pki *p, enum role role, const char *name,

@@ -24,6 +24,14 @@ struct tls *pki_tls_of(struct pki *p, const char *trust_domain, enum role role,
 struct tls *pki_tls_trusting(struct pki *p, const struct pki *also,
                              enum role role, const char *name);
 
+/* p's list of revoked certificates, which names these; added to crl, PEM. */
+void pki_list(struct pki *p, const struct tls *const *v, size_t n,
+              struct sbuf *crl);
+/* As pki_tls_trusting, with lists; also may be NULL. */
+struct tls *pki_tls_listing(struct pki *p, const struct pki *also,
+                            enum role role, const char *name,
+                            const struct sbuf *crl);
+
 struct pki_pem {
   struct sbuf cert, key, ca;
 };

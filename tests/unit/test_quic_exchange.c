@@ -182,6 +182,113 @@ static void a_change_of_cas_step_by_step_loses_no_packet(void **state) {
   end(&s);
 }
 
+/* --- lists --- */
+
+static void revoke(struct sbuf *crl, struct pki *by, const struct tls *who) {
+  memset(crl, 0, sizeof(*crl));
+  pki_list(by, &who, 1, crl);
+  assert_true(crl->len > 0);
+}
+
+static void a_client_on_a_new_list_ends_with_revoked(void **state) {
+  struct scene s;
+  struct sbuf crl;
+
+  begin(&s);
+  xw_connect(s.w);
+  revoke(&crl, new_ca, s.phone);
+  exchange(s.w->server, &s.server,
+           pki_tls_listing(old_ca, new_ca, ROLE_CONNECTOR, "dc", &crl));
+  xw_run(s.w, 100 * MS);
+  assert_ended(&s.w->at_server[1], REASON_REVOKED, false);
+  assert_ended(&s.w->at_client[1], REASON_REVOKED, true);
+  assert_int_equal(s.w->at_server[0].n_end + s.w->at_client[0].n_end, 0);
+  xw_assert_no_loss(s.w, 0);
+  sbuf_done(&crl);
+  end(&s);
+}
+
+static void a_server_on_a_new_list_ends_with_revoked(void **state) {
+  struct scene s;
+  struct sbuf crl;
+
+  begin(&s);
+  xw_connect(s.w);
+  revoke(&crl, old_ca, s.server);
+  exchange(s.w->clients[0], &s.laptop,
+           pki_tls_listing(old_ca, new_ca, ROLE_AGENT, "laptop", &crl));
+  xw_run(s.w, 100 * MS);
+  assert_ended(&s.w->at_client[0], REASON_REVOKED, false);
+  assert_ended(&s.w->at_server[0], REASON_REVOKED, true);
+  assert_int_equal(s.w->at_client[1].n_end, 0);
+  xw_assert_no_loss(s.w, 1);
+  sbuf_done(&crl);
+  end(&s);
+}
+
+/* TLS's own word for it, which other programs know as well: RFC 8446, 6.2. */
+static void assert_alert(const struct xw_end *e, bool remote) {
+  assert_int_equal(e->end.reason, REASON_REVOKED);
+  assert_int_equal(e->end.remote, remote);
+  assert_int_equal(e->end.code, 0x100 + 44);
+}
+
+static void a_listed_client_does_not_get_in_and_reads_why(void **state) {
+  struct scene s;
+  struct sbuf crl;
+
+  begin(&s);
+  revoke(&crl, old_ca, s.laptop);
+  exchange(s.w->server, &s.server,
+           pki_tls_listing(old_ca, new_ca, ROLE_CONNECTOR, "dc", &crl));
+  xw_dial(s.w, 0);
+  xw_dial(s.w, 1);
+  xw_run(s.w, 200 * MS);
+  assert_int_equal(s.w->at_server[0].n_ready, 0);
+  assert_alert(&s.w->at_server[0], false);
+  assert_alert(&s.w->at_client[0], true);
+  assert_non_null(s.w->at_client[1].conn);
+  sbuf_done(&crl);
+  end(&s);
+}
+
+static void a_listed_server_is_not_spoken_to_and_reads_why(void **state) {
+  struct scene s;
+  struct sbuf crl;
+
+  begin(&s);
+  revoke(&crl, old_ca, s.server);
+  exchange(s.w->clients[0], &s.laptop,
+           pki_tls_listing(old_ca, new_ca, ROLE_AGENT, "laptop", &crl));
+  xw_dial(s.w, 0);
+  xw_run(s.w, 200 * MS);
+  assert_int_equal(s.w->at_client[0].n_ready + s.w->at_server[0].n_ready, 0);
+  assert_alert(&s.w->at_client[0], false);
+  assert_alert(&s.w->at_server[0], true);
+  sbuf_done(&crl);
+  end(&s);
+}
+
+static void a_list_that_comes_within_the_handshake_counts(void **state) {
+  struct sbuf crl;
+
+  for (uint64_t after = 0; after < 40 * MS; after += 5 * MS) {
+    struct scene s;
+
+    begin(&s);
+    revoke(&crl, new_ca, s.phone);
+    xw_dial(s.w, 1);
+    xw_run(s.w, after);
+    exchange(s.w->server, &s.server,
+             pki_tls_listing(old_ca, new_ca, ROLE_CONNECTOR, "dc", &crl));
+    xw_run(s.w, 300 * MS);
+    assert_null(s.w->at_server[1].conn);
+    assert_int_equal(s.w->at_client[1].end.reason, REASON_REVOKED);
+    sbuf_done(&crl);
+    end(&s);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(another_own_certificate_disturbs_nobody),
@@ -192,6 +299,11 @@ int main(void) {
       cmocka_unit_test(
           a_client_learns_within_the_handshake_that_its_server_may_not),
       cmocka_unit_test(a_change_of_cas_step_by_step_loses_no_packet),
+      cmocka_unit_test(a_client_on_a_new_list_ends_with_revoked),
+      cmocka_unit_test(a_server_on_a_new_list_ends_with_revoked),
+      cmocka_unit_test(a_listed_client_does_not_get_in_and_reads_why),
+      cmocka_unit_test(a_listed_server_is_not_spoken_to_and_reads_why),
+      cmocka_unit_test(a_list_that_comes_within_the_handshake_counts),
   };
   int rc;
 

@@ -9,91 +9,30 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <wolfssl/options.h>
-#include <wolfssl/ssl.h>
-#include <wolfssl/quic.h>
-
 #include <ztna/err.h>
 
-#include "transport/cert.h"
-#include "transport/tls.h"
+#include "unit/tls_hand.h"
 
-enum { NOW = 1900000000, DAY = 86400 };
-
-static int64_t now = NOW;
-static int64_t test_now(void) { return now; }
-
-static void test_fill(void *ctx, void *buf, size_t len) {
-  static uint64_t x = 88172645463325252u;
-  uint8_t *b = buf;
-  while (len--) {
-    x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-    *b++ = (uint8_t)(x >> 32);
-  }
-}
-static const struct rng rng = {.fill = test_fill};
-
-struct pair {
-  struct sbuf cert, key;
-};
-
-static struct pair ca, other_ca, leaf, relay;
-
-static void make_leaf(struct pair *p, const struct pair *by, const char *spiffe,
-                      int64_t not_before, int64_t not_after) {
-  const char *dns[] = {"relay.example.org"};
-  const struct cert_spec spec = {.spiffe = spiffe,
-                                 .dns = dns,
-                                 .n_dns = 1,
-                                 .not_before = not_before,
-                                 .not_after = not_after};
-  memset(p, 0, sizeof(*p));
-  assert_int_equal(cert_make_leaf(&spec, by->cert.s, by->cert.len, by->key.s,
-                                  by->key.len, &p->cert, &p->key),
-                   0);
-}
-
-static void forget(struct pair *p) {
-  sbuf_done(&p->cert);
-  cert_forget(&p->key);
-}
+static struct hand_pair ca, other_ca, leaf, relay;
 
 static int set_up(void **state) {
-  assert_int_equal(tls_global_init(&rng, test_now), 0);
-  assert_int_equal(cert_make_ca("ztna CA example.org", NOW - DAY,
-                                NOW + 400 * DAY, &ca.cert, &ca.key),
-                   0);
-  assert_int_equal(cert_make_ca("ztna CA example.org", NOW - DAY,
-                                NOW + 400 * DAY, &other_ca.cert, &other_ca.key),
-                   0);
-  make_leaf(&leaf, &ca, "spiffe://example.org/agent/laptop-7", NOW - 300,
-            NOW + 30 * DAY);
-  make_leaf(&relay, &ca, "spiffe://example.org/relay/eu1", NOW - 300,
-            NOW + 30 * DAY);
+  hand_begin();
+  hand_ca(&ca);
+  hand_ca(&other_ca);
+  hand_leaf(&leaf, &ca, "spiffe://example.org/agent/laptop-7", HAND_NOW - 300,
+            HAND_NOW + 30 * HAND_DAY);
+  hand_leaf(&relay, &ca, "spiffe://example.org/relay/eu1", HAND_NOW - 300,
+            HAND_NOW + 30 * HAND_DAY);
   return 0;
 }
 
 static int tear_down(void **state) {
-  forget(&ca);
-  forget(&other_ca);
-  forget(&leaf);
-  forget(&relay);
-  tls_global_done();
+  hand_forget(&ca);
+  hand_forget(&other_ca);
+  hand_forget(&leaf);
+  hand_forget(&relay);
+  hand_done();
   return 0;
-}
-
-static struct tls *new_tls(const struct pair *own, const struct pair *trust) {
-  struct tls *t;
-  char why[200] = "";
-  const struct ztna_identity files = {.cert = own->cert.s,
-                                      .cert_len = own->cert.len,
-                                      .key = own->key.s,
-                                      .key_len = own->key.len,
-                                      .ca = trust->cert.s,
-                                      .ca_len = trust->cert.len};
-  int rc = tls_new(&t, &files, why, sizeof(why));
-  if (rc < 0) fail_msg("%s", why);
-  return t;
 }
 
 static void assert_refused(const char *cert, const char *key, const char *cas,
@@ -113,88 +52,8 @@ static void assert_refused(const char *cert, const char *key, const char *cas,
 
 /* --- handshakes --- */
 
-struct end {
-  WOLFSSL *ssl;
-  uint8_t out[4][16384]; /* by encryption level */
-  size_t len[4];
-  int alert, n_flights;
-  size_t n_app; /* bytes after the handshake: tickets */
-};
-
-static int on_secrets(WOLFSSL *ssl, WOLFSSL_ENCRYPTION_LEVEL level,
-                      const uint8_t *read, const uint8_t *write, size_t len) {
-  return 1;
-}
-static int on_data(WOLFSSL *ssl, WOLFSSL_ENCRYPTION_LEVEL level,
-                   const uint8_t *data, size_t len) {
-  struct end *e = wolfSSL_get_app_data(ssl);
-  if (e->len[level] + len > sizeof(e->out[level])) return 0;
-  memcpy(e->out[level] + e->len[level], data, len);
-  e->len[level] += len;
-  if (level == wolfssl_encryption_application) e->n_app += len;
-  return 1;
-}
-static int on_flush(WOLFSSL *ssl) { return 1; }
-static int on_alert(WOLFSSL *ssl, WOLFSSL_ENCRYPTION_LEVEL level,
-                    uint8_t alert) {
-  struct end *e = wolfSSL_get_app_data(ssl);
-  e->alert = alert;
-  return 1;
-}
-static const WOLFSSL_QUIC_METHOD method = {on_secrets, on_data, on_flush,
-                                           on_alert};
-
-static void end_init(struct end *e, WOLFSSL *ssl) {
-  memset(e, 0, sizeof(*e));
-  e->ssl = ssl;
-  assert_non_null(ssl);
-  wolfSSL_set_app_data(ssl, e);
-  wolfSSL_set_quic_method(ssl, &method);
-  wolfSSL_set_quic_transport_params(ssl, (const uint8_t *)"\x01\x01\x00", 3);
-}
-
-/* Gives the bytes that wait at one end to the other. */
-static int carry(struct end *from, struct end *to) {
-  int moved = 0;
-  for (int level = 0; level < 4; level++) {
-    if (!from->len[level]) continue;
-    wolfSSL_provide_quic_data(to->ssl, (WOLFSSL_ENCRYPTION_LEVEL)level,
-                              from->out[level], from->len[level]);
-    from->len[level] = 0;
-    moved = 1;
-  }
-  from->n_flights += moved;
-  return moved;
-}
-
-/* 0, or the error of the end that failed, whose alert is then set. */
-static int shake(struct end *c, struct end *s) {
-  int rc, done = 0;
-  do {
-    struct end *ends[] = {c, s};
-    for (int i = 0; i < 2; i++) {
-      struct end *e = ends[i];
-      if (wolfSSL_is_init_finished(e->ssl)) {
-        done |= 1 << i;
-        if ((rc = wolfSSL_process_quic_post_handshake(e->ssl)) != 1) {
-          rc = wolfSSL_get_error(e->ssl, rc);
-          if (rc != WOLFSSL_ERROR_WANT_READ) return rc;
-        }
-        continue;
-      }
-      if ((rc = wolfSSL_quic_do_handshake(e->ssl)) != 1) {
-        rc = wolfSSL_get_error(e->ssl, rc);
-        if (rc != WOLFSSL_ERROR_WANT_READ && rc != WOLFSSL_ERROR_WANT_WRITE)
-          return rc;
-      } else
-        done |= 1 << i;
-    }
-  } while (carry(c, s) + carry(s, c));
-  return done == 3 ? 0 : -1;
-}
-
 /* One turn of one end: 0, or the error by which it ends. */
-static int one_step(struct end *e) {
+static int one_step(struct hand_end *e) {
   int rc = wolfSSL_quic_do_handshake(e->ssl);
   if (rc == 1) return 0;
   rc = wolfSSL_get_error(e->ssl, rc);
@@ -202,21 +61,16 @@ static int one_step(struct end *e) {
                                                                          : rc;
 }
 
-static void ends_free(struct end *c, struct end *s) {
-  tls_session_free(c->ssl);
-  tls_session_free(s->ssl);
-}
-
 static void both_ends_learn_who_the_other_is(void **state) {
-  static struct end c, s;
-  struct tls *a = new_tls(&leaf, &ca), *b = new_tls(&relay, &ca);
+  static struct hand_end c, s;
+  struct tls *a = hand_tls(&leaf, &ca, NULL), *b = hand_tls(&relay, &ca, NULL);
   struct identity id;
   enum reason why;
-  end_init(&c, tls_session(a, false, "h3", "relay.example.org"));
-  end_init(&s, tls_session(b, true, "h3", NULL));
+  hand_end_init(&c, tls_session(a, false, "h3", "relay.example.org"));
+  hand_end_init(&s, tls_session(b, true, "h3", NULL));
   tls_free(a); /* sessions keep what they need */
   tls_free(b);
-  assert_int_equal(shake(&c, &s), 0);
+  assert_int_equal(hand_shake(&c, &s), 0);
   assert_int_equal(tls_peer(c.ssl, "h3", &id, &why), 0);
   assert_string_equal(id.spiffe, "spiffe://example.org/relay/eu1");
   assert_true(identity_has_host(&id, "relay.example.org"));
@@ -233,25 +87,25 @@ static void both_ends_learn_who_the_other_is(void **state) {
   /* ClientHello and the client's finish: no HelloRetryRequest in between. */
   assert_int_equal(c.n_flights, 2);
   assert_int_equal(s.n_app, 0);
-  ends_free(&c, &s);
+  hand_ends_free(&c, &s);
 }
 
 static void client_without_the_hybrid_group_is_served(void **state) {
-  static struct end c, s;
-  struct tls *a = new_tls(&leaf, &ca), *b = new_tls(&relay, &ca);
-  end_init(&c, tls_session(a, false, "h3", NULL));
-  end_init(&s, tls_session(b, true, "h3", NULL));
+  static struct hand_end c, s;
+  struct tls *a = hand_tls(&leaf, &ca, NULL), *b = hand_tls(&relay, &ca, NULL);
+  hand_end_init(&c, tls_session(a, false, "h3", NULL));
+  hand_end_init(&s, tls_session(b, true, "h3", NULL));
   wolfSSL_set1_groups_list(c.ssl, "X25519");
-  assert_int_equal(shake(&c, &s), 0);
+  assert_int_equal(hand_shake(&c, &s), 0);
   assert_string_equal(tls_group(s.ssl), "X25519");
-  ends_free(&c, &s);
+  hand_ends_free(&c, &s);
   tls_free(a);
   tls_free(b);
 }
 
 /* Whoever carries the handshake takes a group out of what the client offers:
  * its number becomes one that nobody knows. Returns how often. */
-static int hide_group(struct end *c, uint16_t group) {
+static int hide_group(struct hand_end *c, uint16_t group) {
   uint8_t *p = c->out[wolfssl_encryption_initial];
   int n = 0;
   for (size_t i = 0; i + 1 < c->len[wolfssl_encryption_initial]; i++) {
@@ -265,59 +119,59 @@ static int hide_group(struct end *c, uint16_t group) {
 /* The server is led to the weaker group, and neither end believes it: both sign
  * and hash what they said and heard. */
 static void a_group_taken_out_on_the_way_ends_the_handshake(void **state) {
-  static struct end c, s;
-  struct tls *a = new_tls(&leaf, &ca), *b = new_tls(&relay, &ca);
-  end_init(&c, tls_session(a, false, "h3", NULL));
-  end_init(&s, tls_session(b, true, "h3", NULL));
+  static struct hand_end c, s;
+  struct tls *a = hand_tls(&leaf, &ca, NULL), *b = hand_tls(&relay, &ca, NULL);
+  hand_end_init(&c, tls_session(a, false, "h3", NULL));
+  hand_end_init(&s, tls_session(b, true, "h3", NULL));
   int hidden = 0, rc = 0;
   for (int i = 0; i < 6; i++) {
     if ((rc = one_step(&c)) < 0) break;
     hidden += hide_group(&c, 0x11ec); /* X25519MLKEM768 */
-    carry(&c, &s);
+    hand_carry(&c, &s);
     if ((rc = one_step(&s)) < 0) break;
-    carry(&s, &c);
+    hand_carry(&s, &c);
   }
   assert_true(hidden >= 2); /* in the list, and its key share */
   assert_string_equal(tls_group(s.ssl), "X25519");
   assert_true(rc < 0);
   assert_false(wolfSSL_is_init_finished(c.ssl));
   assert_false(wolfSSL_is_init_finished(s.ssl));
-  ends_free(&c, &s);
+  hand_ends_free(&c, &s);
   tls_free(a);
   tls_free(b);
 }
 
 static void server_follows_a_client_that_prefers_chacha(void **state) {
-  static struct end c, s;
-  struct tls *a = new_tls(&leaf, &ca), *b = new_tls(&relay, &ca);
-  end_init(&c, tls_session(a, false, "h3", NULL));
-  end_init(&s, tls_session(b, true, "h3", NULL));
+  static struct hand_end c, s;
+  struct tls *a = hand_tls(&leaf, &ca, NULL), *b = hand_tls(&relay, &ca, NULL);
+  hand_end_init(&c, tls_session(a, false, "h3", NULL));
+  hand_end_init(&s, tls_session(b, true, "h3", NULL));
   wolfSSL_set_cipher_list(
       c.ssl, "TLS13-CHACHA20-POLY1305-SHA256:TLS13-AES128-GCM-SHA256");
-  assert_int_equal(shake(&c, &s), 0);
+  assert_int_equal(hand_shake(&c, &s), 0);
   assert_string_equal(tls_cipher(s.ssl), "TLS13-CHACHA20-POLY1305-SHA256");
-  ends_free(&c, &s);
+  hand_ends_free(&c, &s);
   tls_free(a);
   tls_free(b);
 }
 
 static void other_alpn_is_refused_in_the_handshake(void **state) {
-  static struct end c, s;
-  struct tls *a = new_tls(&leaf, &ca), *b = new_tls(&relay, &ca);
-  end_init(&c, tls_session(a, false, "ztna/1", NULL));
-  end_init(&s, tls_session(b, true, "h3", NULL));
-  int rc = shake(&c, &s);
+  static struct hand_end c, s;
+  struct tls *a = hand_tls(&leaf, &ca, NULL), *b = hand_tls(&relay, &ca, NULL);
+  hand_end_init(&c, tls_session(a, false, "ztna/1", NULL));
+  hand_end_init(&s, tls_session(b, true, "h3", NULL));
+  int rc = hand_shake(&c, &s);
   assert_int_equal(s.alert, 120);
   assert_int_equal(tls_reason(rc, 0), REASON_UNSUPPORTED_VERSION);
   assert_int_equal(tls_reason(0, s.alert), REASON_UNSUPPORTED_VERSION);
-  ends_free(&c, &s);
+  hand_ends_free(&c, &s);
   tls_free(a);
   tls_free(b);
 }
 
 static void client_without_alpn_is_refused_by_tls_peer(void **state) {
-  static struct end c, s;
-  struct tls *b = new_tls(&relay, &ca);
+  static struct hand_end c, s;
+  struct tls *b = hand_tls(&relay, &ca, NULL);
   struct identity id;
   enum reason why;
   WOLFSSL_CTX *ctx = wolfSSL_CTX_new(wolfTLSv1_3_client_method());
@@ -327,86 +181,89 @@ static void client_without_alpn_is_refused_by_tls_peer(void **state) {
                                     (long)leaf.key.len, 1);
   wolfSSL_CTX_load_verify_buffer(ctx, (const uint8_t *)ca.cert.s,
                                  (long)ca.cert.len, 1);
-  wolfSSL_CTX_set_quic_method(ctx, &method);
-  end_init(&c, wolfSSL_new(ctx));
+  wolfSSL_CTX_set_quic_method(ctx, &hand_method);
+  hand_end_init(&c, wolfSSL_new(ctx));
   wolfSSL_set_quic_transport_version(c.ssl, 0x39);
   wolfSSL_set_connect_state(c.ssl);
-  end_init(&s, tls_session(b, true, "h3", NULL));
-  assert_int_equal(shake(&c, &s), 0);
+  hand_end_init(&s, tls_session(b, true, "h3", NULL));
+  assert_int_equal(hand_shake(&c, &s), 0);
   assert_int_equal(tls_peer(s.ssl, "h3", &id, &why), ZTNA_EREFUSED);
   assert_int_equal(why, REASON_UNSUPPORTED_VERSION);
-  ends_free(&c, &s);
+  hand_ends_free(&c, &s);
   wolfSSL_CTX_free(ctx);
   tls_free(b);
 }
 
 static void client_without_certificate_is_refused(void **state) {
-  static struct end c, s;
-  struct tls *b = new_tls(&relay, &ca);
+  static struct hand_end c, s;
+  struct tls *b = hand_tls(&relay, &ca, NULL);
   WOLFSSL_CTX *ctx = wolfSSL_CTX_new(wolfTLSv1_3_client_method());
   wolfSSL_CTX_load_verify_buffer(ctx, (const uint8_t *)ca.cert.s,
                                  (long)ca.cert.len, 1);
-  wolfSSL_CTX_set_quic_method(ctx, &method);
-  end_init(&c, wolfSSL_new(ctx));
+  wolfSSL_CTX_set_quic_method(ctx, &hand_method);
+  hand_end_init(&c, wolfSSL_new(ctx));
   wolfSSL_set_quic_transport_version(c.ssl, 0x39);
   wolfSSL_set_connect_state(c.ssl);
-  end_init(&s, tls_session(b, true, "h3", NULL));
-  int rc = shake(&c, &s);
+  hand_end_init(&s, tls_session(b, true, "h3", NULL));
+  int rc = hand_shake(&c, &s);
   assert_int_equal(s.alert, 116);
   assert_int_equal(tls_reason(rc, 0), REASON_BAD_CERTIFICATE);
   assert_int_equal(tls_reason(0, s.alert), REASON_BAD_CERTIFICATE);
-  ends_free(&c, &s);
+  hand_ends_free(&c, &s);
   wolfSSL_CTX_free(ctx);
   tls_free(b);
 }
 
 /* An agent with `own`, trusting `trust`, calls the relay. */
-static void assert_handshake_fails(const struct pair *own,
-                                   const struct pair *trust, int alert,
+static void assert_handshake_fails(const struct hand_pair *own,
+                                   const struct hand_pair *trust, int alert,
                                    enum reason reason) {
-  static struct end c, s;
-  struct tls *a = new_tls(own, trust), *b = new_tls(&relay, &ca);
-  end_init(&c, tls_session(a, false, "h3", NULL));
-  end_init(&s, tls_session(b, true, "h3", NULL));
-  int rc = shake(&c, &s);
+  static struct hand_end c, s;
+  struct tls *a = hand_tls(own, trust, NULL), *b = hand_tls(&relay, &ca, NULL);
+  hand_end_init(&c, tls_session(a, false, "h3", NULL));
+  hand_end_init(&s, tls_session(b, true, "h3", NULL));
+  int rc = hand_shake(&c, &s);
   assert_int_equal(c.alert ? c.alert : s.alert, alert);
   assert_int_equal(tls_reason(rc, 0), reason);
   assert_int_equal(tls_reason(0, alert), reason);
-  ends_free(&c, &s);
+  hand_ends_free(&c, &s);
   tls_free(a);
   tls_free(b);
 }
 
 static void another_ca_is_refused(void **state) {
-  struct pair p;
-  make_leaf(&p, &other_ca, "spiffe://example.org/agent/x", NOW - 1, NOW + DAY);
+  struct hand_pair p;
+  hand_leaf(&p, &other_ca, "spiffe://example.org/agent/x", HAND_NOW - 1,
+            HAND_NOW + HAND_DAY);
   /* Neither end knows the other's CA; the client sees it first. */
   assert_handshake_fails(&p, &other_ca, 48, REASON_BAD_CERTIFICATE);
   /* With both CAs trusted by the client, the server is the one to refuse. */
-  struct pair both = {0};
+  struct hand_pair both = {0};
   sbuf_add(&both.cert, ca.cert.s, ca.cert.len);
   sbuf_add(&both.cert, other_ca.cert.s, other_ca.cert.len);
   assert_handshake_fails(&p, &both, 48, REASON_BAD_CERTIFICATE);
-  forget(&both);
-  forget(&p);
+  hand_forget(&both);
+  hand_forget(&p);
 }
 
 static void expired_and_future_certificates_are_refused(void **state) {
-  struct pair p;
-  make_leaf(&p, &ca, "spiffe://example.org/agent/x", NOW - 100, NOW - 1);
+  struct hand_pair p;
+  hand_leaf(&p, &ca, "spiffe://example.org/agent/x", HAND_NOW - 100,
+            HAND_NOW - 1);
   assert_handshake_fails(&p, &ca, 45, REASON_CERTIFICATE_EXPIRED);
-  forget(&p);
-  make_leaf(&p, &ca, "spiffe://example.org/agent/x", NOW + 100, NOW + 200);
+  hand_forget(&p);
+  hand_leaf(&p, &ca, "spiffe://example.org/agent/x", HAND_NOW + 100,
+            HAND_NOW + 200);
   assert_handshake_fails(&p, &ca, 45, REASON_CERTIFICATE_EXPIRED);
-  forget(&p);
+  hand_forget(&p);
 }
 
 /* --- tls_new --- */
 
 static void own_identity_is_read(void **state) {
-  struct tls *t = new_tls(&leaf, &ca);
+  struct tls *t = hand_tls(&leaf, &ca, NULL);
   assert_string_equal(tls_identity(t)->name, "laptop-7");
-  assert_int_equal(tls_identity(t)->not_after, NOW + 30 * DAY);
+  assert_int_equal(tls_identity(t)->not_after, HAND_NOW + 30 * HAND_DAY);
   tls_free(t);
 }
 
@@ -436,19 +293,19 @@ static void damaged_signature_is_named(void **state) {
 }
 
 static void expired_ca_is_named_unless_a_good_one_is_beside_it(void **state) {
-  struct pair old = {0}, both = {0};
-  assert_int_equal(cert_make_ca("ztna CA example.org", NOW - 10 * DAY,
-                                NOW - DAY, &old.cert, &old.key),
+  struct hand_pair old = {0}, both = {0};
+  assert_int_equal(cert_make_ca("ztna CA example.org", HAND_NOW - 10 * HAND_DAY,
+                                HAND_NOW - HAND_DAY, &old.cert, &old.key),
                    0);
   assert_refused(leaf.cert.s, leaf.key.s, old.cert.s, "ca: has expired");
   sbuf_add(&both.cert, old.cert.s, old.cert.len);
   sbuf_add(&both.cert, ca.cert.s, ca.cert.len);
-  tls_free(new_tls(&leaf, &both));
-  now = NOW - 20 * DAY;
+  tls_free(hand_tls(&leaf, &both, NULL));
+  hand_now = HAND_NOW - 20 * HAND_DAY;
   assert_refused(leaf.cert.s, leaf.key.s, ca.cert.s, "ca: is not valid yet");
-  now = NOW;
-  forget(&old);
-  forget(&both);
+  hand_now = HAND_NOW;
+  hand_forget(&old);
+  hand_forget(&both);
 }
 
 static void reasons_tell_what_is_wrong(void **state) {
