@@ -83,6 +83,8 @@ $B/tests/tool_hostile: $(call objs,$(wildcard tests/e2e/hostile*.c))
 $B/tests/tool_evil: $(call objs,$(wildcard tests/e2e/evil*.c))
 $B/tests/tool_blind: $(APPLETS)
 $B/tests/tool_blind: LDFLAGS += -Wl,-z,muldefs
+$B/tests/tool_impostor: $(APPLETS)
+$B/tests/tool_impostor: LDFLAGS += -Wl,--wrap=tls_session
 $B/tests/tool_tcp: $(call objs,$(wildcard tests/e2e/tcp_*.c))
 $(UNIT) $(SIM): TEST_LIBS = -lcmocka
 $(UNIT) $(SIM) $(BENCH) $(TOOLS) $(FUZZ): $B/libtesting.a $(LIBS)

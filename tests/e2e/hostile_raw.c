@@ -3,7 +3,8 @@
  *   garbage TO FROM N           random bytes, and bytes that begin like QUIC
  *                               or STUN
  *   mirror DEV FROM TO AS SECONDS  every packet from FROM to TO seen on DEV
- *                               again, as if from AS, whole and cut short
+ *                               again, as if from AS, whole and cut short;
+ *                               port 0 is any, of AS the same as it had
  *   scan TO FROM PORT...        the usual questions of scanners, to each port;
  *                               how many answers */
 #include "e2e/hostile.h"
@@ -144,22 +145,25 @@ static int open_tap(const char *dev) {
 /* The payload of a UDP packet to that address; NULL: another one. */
 static const uint8_t *payload(const uint8_t *p, size_t n,
                               const struct ztna_addr *to,
-                              struct ztna_addr *from, size_t *len) {
+                              struct ztna_addr *from, struct ztna_addr *at,
+                              size_t *len) {
   const struct iphdr *ip = (const void *)p;
   const struct udphdr *udp = (const void *)(p + 20);
 
   if (n < 28 || ip->version != 4 || ip->ihl != 5 || ip->protocol != IPPROTO_UDP)
     return NULL;
-  if (memcmp(&ip->daddr, to->ip, 4) || ntohs(udp->dest) != to->port)
-    return NULL;
+  if (memcmp(&ip->daddr, to->ip, 4)) return NULL;
+  if (to->port && ntohs(udp->dest) != to->port) return NULL;
   *from = ztna_addr_v4(&ip->saddr, ntohs(udp->source));
+  *at = ztna_addr_v4(&ip->daddr, ntohs(udp->dest));
   *len = n - 28;
   return p + 28;
 }
 
 int raw_mirror(int argc, char **argv) {
   struct ztna_addr only = addr_of(argv[1]), to = addr_of(argv[2]);
-  struct ztna_addr as = addr_of(argv[3]), from;
+  struct ztna_addr as = addr_of(argv[3]), from, at;
+  bool same_port = !as.port;
   uint64_t until = clock_now() + (uint64_t)atoi(argv[4]) * SEC;
   int tap = open_tap(argv[0]), fd = raw_open(), n_sent = 0;
   struct pollfd p = {.fd = tap, .events = POLLIN};
@@ -170,13 +174,16 @@ int raw_mirror(int argc, char **argv) {
     const uint8_t *data;
     size_t len, cut;
 
-    if (n <= 0 || !(data = payload(b, (size_t)n, &to, &from, &len))) continue;
-    if (!ztna_addr_equal(&from, &only)) continue;
+    if (n <= 0 || !(data = payload(b, (size_t)n, &to, &from, &at, &len)))
+      continue;
+    if (!ztna_addr_same_ip(&from, &only)) continue;
+    if (only.port && from.port != only.port) continue;
     if (!len || len > 1472 || !is_new(data, len)) continue;
     cut = rng_u64(&clock_rng) % len;
     is_new(data, cut);
-    raw_send(fd, &as, &to, data, len);
-    raw_send(fd, &as, &to, data, cut);
+    if (same_port) as.port = from.port;
+    raw_send(fd, &as, &at, data, len);
+    raw_send(fd, &as, &at, data, cut);
     n_sent += 2;
   }
   printf("sent %d\n", n_sent);
