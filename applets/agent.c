@@ -21,6 +21,7 @@ struct program {
   const struct applet_call *call;
   const struct agent_config *config;
   struct agent_host a;
+  struct identity_file *identity;
   struct host *host;
   struct udp *udp; /* the host's */
   struct http *http;
@@ -166,8 +167,29 @@ static void packets_to_tun(void *ctx, uint64_t now) {
   }
 }
 
-static const struct agent_host_hooks tun_hooks = {packets_to_tun, sync_network};
-static const struct agent_host_hooks no_hooks;
+/* --- files that change */
+
+static int take_identity(void *ctx, struct tls *tls,
+                         const struct ztna_identity *own, char *why,
+                         size_t room) {
+  snprintf(why, room, "other certificates take a restart");
+  return ZTNA_EREFUSED;
+}
+
+static const struct identity_file_ops identity_ops = {.take = take_identity};
+
+/* Nobody should have to guess why nothing else happened. */
+static void reload(void *ctx) {
+  struct program *p = ctx;
+
+  log_info("agent: SIGHUP: certificates are read again; changes of the "
+           "configuration need a restart");
+  identity_file_reload(p->identity);
+}
+
+static const struct agent_host_hooks tun_hooks = {
+    .packets = packets_to_tun, .changed = sync_network, .reload = reload};
+static const struct agent_host_hooks no_hooks = {.reload = reload};
 
 /* --- local pages */
 
@@ -183,6 +205,7 @@ static void page_metrics(void *ctx, struct sbuf *out) {
   struct program *p = ctx;
   role_page_text(out, ztna_agent_metrics(p->a.core));
   metrics_print(out, udp_metrics, udp_counters(p->udp));
+  identity_file_metrics(p->identity, out);
   if (p->a.forward) forward_metrics(p->a.forward, out);
 }
 
@@ -193,6 +216,7 @@ static void page_status(void *ctx, struct sbuf *out) {
 
   free(text);
   json_object_set_new(o, "port_mapping", portmap_status(p->a.portmap));
+  json_object_set_new(o, "certificates", identity_file_status(p->identity));
   json_object_set_new(o, "sandbox", confine_status());
   json_object_set_new(o, "tun",
                       p->tun_open ? json_string(p->tun.name) : json_null());
@@ -228,8 +252,8 @@ static int make_agent(struct program *p) {
   p->a.tun_ifindex = p->tun_open ? p->tun.ifindex : 0;
   rc = agent_host_new(&p->a, p->config, &p->call->config->identity, why,
                       sizeof(why));
+  if (rc == 0) return role_identity(p->call, ROLE_AGENT, &p->identity);
   config_forget_key(p->call->config);
-  if (rc == 0) return EXIT_DONE;
   fprintf(stderr, "%s: identity: %s\n", role_source(p->call), why);
   return rc == ZTNA_EINVAL || rc == ZTNA_ETLS ? EXIT_CONFIG : EXIT_FAILED;
 }
@@ -262,6 +286,7 @@ static int run(struct program *p) {
                                   p->tun_open ? &tun_hooks : &no_hooks, p) < 0)
     return EXIT_FAILED;
   if ((code = watch(p))) return code;
+  identity_file_start(p->identity, host_uv(p->host), &identity_ops, p);
   code = role_pages(p->call->config, p->host, &pages, p, &p->http);
   if (code) return code;
   log_info("agent: started tun=%s", p->tun_open ? p->tun.name : "none");
@@ -283,10 +308,12 @@ static int agent_start(struct applet_call *c) {
   int code = prepare(&p);
 
   if (code == EXIT_DONE) code = run(&p);
+  identity_file_stop(p.identity);
   if (p.host) host_free(p.host);
   if (p.tun_open) tun_close(&p.tun); /* takes its addresses and routes along */
   net_free(p.net);
   agent_host_free(&p.a);
+  identity_file_free(p.identity);
   free(p.routes);
   return code;
 }

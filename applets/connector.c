@@ -13,7 +13,7 @@ extern const struct applet applet_connector;
 struct program {
   const struct applet_call *call;
   struct connector_config *config;
-  struct tls *tls;
+  struct identity_file *identity;
   struct host *host;
   struct udp *udp; /* the host's */
   struct connector_host c;
@@ -38,6 +38,7 @@ static void page_metrics(void *ctx, struct sbuf *out) {
   metrics_print(out, backend_metrics, backend_counters(p->c.backend));
   metrics_print(out, tcp_sock_metrics, tcp_socks_counters(p->c.socks));
   connector_file_metrics(&p->file, out);
+  identity_file_metrics(p->identity, out);
   audit_metrics(p->c.audit, out);
 }
 
@@ -46,6 +47,7 @@ static void page_status(void *ctx, struct sbuf *out) {
   json_t *o = json_pack("{s:s}", "schema", "ztna.status/1");
   connector_status(p->c.core, o);
   json_object_set_new(o, "config", connector_file_status(&p->file));
+  json_object_set_new(o, "certificates", identity_file_status(p->identity));
   json_object_set_new(o, "audit", audit_status(p->c.audit));
   json_object_set_new(o, "port_mapping", portmap_status(p->c.portmap));
   json_object_set_new(o, "sandbox", confine_status());
@@ -63,20 +65,21 @@ static int run(struct program *p) {
   p->host = host_new();
   p->udp = p->host ? role_bind(p->config->listen, p->config->n_listen) : NULL;
   if (!p->udp ||
-      connector_host_start(&p->c, p->host, p->config, p->tls, p->udp) < 0 ||
+      connector_host_start(&p->c, p->host, p->config,
+                           identity_file_tls(p->identity), p->udp) < 0 ||
       host_watch_network(p->host, 0) < 0)
     return EXIT_FAILED;
-  connector_file_start(&p->file, p->call, p->tls, &p->c, host_uv(p->host));
+  connector_file_start(&p->file, p->call, p->identity, &p->c, host_uv(p->host));
   code = role_pages(p->call->config, p->host, &pages, p, &p->http);
   if (code) {
     connector_file_stop(&p->file);
     return code;
   }
   log_info("connector: started identity=%s services=%zu",
-           tls_identity(p->tls)->spiffe, p->config->n_services);
+           identity_file_spiffe(p->identity), p->config->n_services);
   confine(p->call->config, CONFIG_CONNECTOR, p->call->config_file, false);
   rc = audit_open(&p->c.audit, &p->config->audit, "connector",
-                  tls_identity(p->tls)->spiffe);
+                  identity_file_spiffe(p->identity));
   if (rc == 0) rc = host_run(p->host);
   code = applet_exit(rc);
   http_stop(p->http);
@@ -85,11 +88,12 @@ static int run(struct program *p) {
 }
 
 static int prepare(struct program *p) {
-  int code = role_tls(p->call, ROLE_CONNECTOR, &p->tls);
+  int code = role_identity(p->call, ROLE_CONNECTOR, &p->identity);
   struct sbuf out = {0};
 
   if (code) return code;
-  connector_file_judge(p->call, p->call->config, p->tls, &out);
+  connector_file_judge(p->call, p->call->config, identity_file_tls(p->identity),
+                       &out);
   if (out.len) {
     fputs(out.s, stderr);
     code = EXIT_CONFIG;
@@ -105,7 +109,7 @@ static int connector_start(struct applet_call *c) {
   if (code == EXIT_DONE) code = run(&p);
   if (p.host) host_free(p.host);
   connector_host_free(&p.c);
-  tls_free(p.tls);
+  identity_file_free(p.identity);
   return code;
 }
 

@@ -65,7 +65,7 @@ static int load(struct connector_file *f, struct config *fresh,
   int rc = applet_reload_to(f->call, fresh, out);
 
   if (rc < 0) return rc;
-  connector_file_judge(f->call, fresh, f->tls, out);
+  connector_file_judge(f->call, fresh, identity_file_tls(f->identity), out);
   if (out->len || out->failed) return ZTNA_ECONFIG;
   rc = connector_host_reload(f->host, &fresh->connector);
   if (rc < 0) sbuf_printf(out, "%s\n", ztna_strerror(rc));
@@ -95,7 +95,43 @@ static void reload(void *ctx) {
   sbuf_done(&out);
 }
 
+/* --- identity */
+
+/* Relays refuse a registration that the certificate does not name as a whole.
+ */
+static int judge_services(const struct connector_config *c,
+                          const struct identity *id, char *why, size_t room) {
+  for (size_t i = 0; i < c->n_services; i++) {
+    if (identity_serves(id, c->services[i].id)) continue;
+    snprintf(why, room, "cert: does not name the service \"%s\"",
+             c->services[i].id);
+    return ZTNA_EREFUSED;
+  }
+  return 0;
+}
+
+static int take_identity(void *ctx, struct tls *tls,
+                         const struct ztna_identity *own, char *why,
+                         size_t room) {
+  struct connector_file *f = ctx;
+  int rc =
+      judge_services(&f->call->config->connector, tls_identity(tls), why, room);
+
+  if (rc < 0) return rc;
+  snprintf(why, room, "other certificates take a restart");
+  return ZTNA_EREFUSED;
+}
+
+static const struct identity_file_ops identity_ops = {.take = take_identity};
+
 /* --- life */
+
+static void on_signal(void *ctx) {
+  struct connector_file *f = ctx;
+
+  reload(f);
+  identity_file_reload(f->identity);
+}
 
 /* Out of the loop, so the core must be told first. */
 static void on_change(void *ctx) {
@@ -106,11 +142,15 @@ static void on_change(void *ctx) {
 }
 
 void connector_file_start(struct connector_file *f,
-                          const struct applet_call *call, const struct tls *tls,
+                          const struct applet_call *call,
+                          struct identity_file *identity,
                           struct connector_host *host, uv_loop_t *loop) {
-  *f = (struct connector_file){
-      .call = call, .tls = tls, .host = host, .loaded_at = clock_now()};
-  host->on_reload = reload;
+  *f = (struct connector_file){.call = call,
+                               .identity = identity,
+                               .host = host,
+                               .loaded_at = clock_now()};
+  identity_file_start(identity, loop, &identity_ops, f);
+  host->on_reload = on_signal;
   host->reload_ctx = f;
   if (call->config_file)
     f->watch = watch_new(loop, call->config_file, on_change, f);
@@ -119,6 +159,7 @@ void connector_file_start(struct connector_file *f,
 void connector_file_stop(struct connector_file *f) {
   watch_free(f->watch);
   f->watch = NULL;
+  identity_file_stop(f->identity);
   sbuf_done(&f->restart);
 }
 

@@ -7,11 +7,12 @@
 
 #include "applet.h"
 #include "host/connector_host.h"
+#include "host/identity_file.h"
 #include "host/watch.h"
 
 struct connector_file {
   const struct applet_call *call; /* its config is kept up to date */
-  const struct tls *tls;
+  struct identity_file *identity;
   struct connector_host *host;
   struct watch *watch;
   bool is_bad;        /* the file; error says why */
@@ -25,9 +26,11 @@ struct connector_file {
 void connector_file_judge(const struct applet_call *call,
                           const struct config *c, const struct tls *tls,
                           struct sbuf *out);
-/* The host has started. All is lent. */
+/* The host has started. All is lent; the files of identity are followed, too.
+ */
 void connector_file_start(struct connector_file *f,
-                          const struct applet_call *call, const struct tls *tls,
+                          const struct applet_call *call,
+                          struct identity_file *identity,
                           struct connector_host *host, uv_loop_t *loop);
 /* Before the loop ends. Zeroed is fine. */
 void connector_file_stop(struct connector_file *f);

@@ -21,7 +21,7 @@ extern const struct applet applet_relay;
 struct program {
   const struct applet_call *call;
   const struct config *config;
-  struct tls *tls;
+  struct identity_file *identity;
   struct relay_policy policy_file;
   struct relay_keys keys;
   struct policy *policy; /* until the relay takes it over */
@@ -71,7 +71,7 @@ static int make_relay(struct program *p) {
   struct relay_fixed_service *fixed = calloc(c->n_services + 1, sizeof(*fixed));
   uint64_t wall = clock_wall();
   struct relay_options o = {
-      .tls = p->tls,
+      .tls = identity_file_tls(p->identity),
       .rng = &clock_rng,
       .services = fixed,
       .n_services = c->n_services,
@@ -143,6 +143,7 @@ static void reload(void *ctx, uint64_t now) {
   struct program *p = ctx;
   relay_policy_reload(&p->policy_file);
   relay_keys_reload(&p->keys);
+  identity_file_reload(p->identity);
 }
 
 static const struct loop_role verbs = {
@@ -171,6 +172,7 @@ static void page_metrics(void *ctx, struct sbuf *out) {
   metrics_print(out, udp_metrics, udp_counters(p->udp));
   audit_metrics(p->audit, out);
   relay_policy_metrics(&p->policy_file, out);
+  identity_file_metrics(p->identity, out);
   relay_keys_metrics(&p->keys, out);
 }
 
@@ -192,6 +194,7 @@ static void page_status(void *ctx, struct sbuf *out) {
   json_object_set_new(o, "listen", listening(p, 0, n_main));
   json_object_set_new(o, "stun", listening(p, n_main, udp_count(p->udp)));
   relay_status(p->relay, o);
+  json_object_set_new(o, "certificates", identity_file_status(p->identity));
   json_object_set_new(o, "audit", audit_status(p->audit));
   json_object_set_new(o, "sandbox", confine_status());
   json_object_set_new(o, "policy", relay_policy_status(&p->policy_file));
@@ -210,7 +213,7 @@ static void tell_start(const struct program *p) {
     struct ztna_addr a = udp_local(p->udp, i);
     if (i < p->ports.n_main)
       log_info("relay: listening on=%s identity=%s", ztna_addr_print(&a, text),
-               tls_identity(p->tls)->spiffe);
+               identity_file_spiffe(p->identity));
     else
       log_info("relay: answering STUN on=%s too", ztna_addr_print(&a, text));
   }
@@ -218,12 +221,22 @@ static void tell_start(const struct program *p) {
     log_warn("relay: no policy is configured: nothing is allowed");
 }
 
+static int take_identity(void *ctx, struct tls *tls,
+                         const struct ztna_identity *own, char *why,
+                         size_t room) {
+  snprintf(why, room, "other certificates take a restart");
+  return ZTNA_EREFUSED;
+}
+
+static const struct identity_file_ops identity_ops = {.take = take_identity};
+
 static int run(struct program *p) {
   p->host = host_new();
   if (!p->host) return EXIT_FAILED;
   struct udp *udp = p->udp;
   struct host_role *role = host_add(p->host, &verbs, p, udp);
   if (!role) return EXIT_FAILED;
+  identity_file_start(p->identity, host_uv(p->host), &identity_ops, p);
   relay_policy_start(&p->policy_file, p->call, p->relay, role,
                      host_uv(p->host));
   relay_keys_start(&p->keys, role, host_uv(p->host));
@@ -232,7 +245,7 @@ static int run(struct program *p) {
   tell_start(p);
   confine(p->config, CONFIG_RELAY, p->call->config_file, false);
   int rc = audit_open(&p->audit, &p->config->relay.audit, "relay",
-                      tls_identity(p->tls)->spiffe);
+                      identity_file_spiffe(p->identity));
   if (rc == 0) rc = host_run(p->host);
   code = applet_exit(rc);
   http_stop(p->http);
@@ -241,7 +254,7 @@ static int run(struct program *p) {
 
 static int prepare(struct program *p) {
   const struct relay_config *c = &p->config->relay;
-  int code = role_tls(p->call, ROLE_RELAY, &p->tls);
+  int code = role_identity(p->call, ROLE_RELAY, &p->identity);
   if (code) return code;
   int rc = relay_policy_load(&p->policy_file, c->policy, &p->policy);
   if (rc < 0) return applet_exit(rc);
@@ -257,6 +270,7 @@ static int relay_start(struct applet_call *c) {
   struct program p = {.call = c, .config = c->config};
   int code = prepare(&p);
   if (code == EXIT_DONE) code = run(&p);
+  identity_file_stop(p.identity);
   relay_policy_stop(&p.policy_file);
   relay_keys_stop(&p.keys);
   if (p.host)
@@ -266,7 +280,7 @@ static int relay_start(struct applet_call *c) {
   audit_close(p.audit, p.relay ? relay_audit(p.relay) : NULL);
   relay_free(p.relay);
   policy_free(p.policy);
-  tls_free(p.tls);
+  identity_file_free(p.identity);
   file_wipe(p.state_key, sizeof(p.state_key));
   return code;
 }

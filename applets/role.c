@@ -13,40 +13,37 @@ const char *role_source(const struct applet_call *c) {
   return c->config_file ? c->config_file : c->applet->name;
 }
 
-/* Peers judge the dates; here a person is told in time. */
-static void warn_of_expiry(const struct identity *own) {
-  int64_t left = own->not_after - (int64_t)(clock_wall() / SEC);
-
-  if (left < 0)
-    log_err("%s: the own certificate has expired, everybody will refuse it",
-            own->spiffe);
-  else if (left < 7 * 86400)
-    log_warn("%s: the own certificate expires in %d days", own->spiffe,
-             (int)(left / 86400));
-}
-
-int role_tls(const struct applet_call *c, enum role role, struct tls **tls) {
-  const struct identity_config *id = &c->config->identity;
-  const struct identity *own;
-  struct ztna_identity pems;
-  char why[256];
-
-  int rc;
-
-  if (tls_global_init(&clock_rng, NULL) < 0) return EXIT_FAILED;
-  pems = config_identity(id);
-  rc = tls_new(tls, &pems, why, sizeof(why));
-  config_forget_key(c->config);
-  if (rc < 0) {
-    fprintf(stderr, "%s: identity: %s\n", role_source(c), why);
-    return EXIT_CONFIG;
-  }
-  own = tls_identity(*tls);
-  warn_of_expiry(own);
+static int judge_role(const struct applet_call *c, enum role role,
+                      const struct identity *own) {
   if (own->role == role) return EXIT_DONE;
   fprintf(stderr, "%s: identity.cert: want a certificate of role %s, got %s\n",
           role_source(c), role_name(role), own->spiffe);
   return EXIT_CONFIG;
+}
+
+static int no_identity(const struct applet_call *c, const char *why) {
+  fprintf(stderr, "%s: identity: %s\n", role_source(c), why);
+  return EXIT_CONFIG;
+}
+
+int role_identity(const struct applet_call *c, enum role role,
+                  struct identity_file **out) {
+  const struct identity_config *files = &c->config->identity;
+  struct ztna_identity own = config_identity(files);
+  char why[256];
+  struct tls *tls;
+
+  if (tls_global_init(&clock_rng, NULL) < 0) return EXIT_FAILED;
+  if (tls_new(&tls, &own, why, sizeof(why)) < 0) return no_identity(c, why);
+  int code = judge_role(c, role, tls_identity(tls));
+
+  if (!code) {
+    *out = identity_file_new(role_name(role), files, tls);
+    if (!*out) code = no_identity(c, "no memory");
+  }
+  if (code) tls_free(tls);
+  config_forget_key(c->config);
+  return code;
 }
 
 /* The kernel may have no IPv6, or no IPv4. */

@@ -6,14 +6,15 @@
 
 #include "applet.h"
 #include "host/http.h"
+#include "host/identity_file.h"
 #include "host/loop.h"
-#include "transport/tls.h"
 
 /* The file that messages about the configuration name. */
 const char *role_source(const struct applet_call *c);
-/* TLS from the configured identity, which must be of this role. An EXIT_ code;
- * the mistake was printed. */
-int role_tls(const struct applet_call *c, enum role role, struct tls **tls);
+/* The configured identity, which must be of this role; the key's bytes are
+ * wiped. An EXIT_ code; the mistake was printed. */
+int role_identity(const struct applet_call *c, enum role role,
+                  struct identity_file **out);
 /* Sockets for what a role listens on; a wildcard of a family that this machine
  * does not speak is left out when another remains. NULL: logged. */
 struct udp *role_bind(const struct ztna_addr *listen, size_t n);

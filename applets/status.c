@@ -1,5 +1,6 @@
 /* status.c - `ztna status`: the state of a running relay, connector or agent,
  * as its local HTTP page tells it. */
+#include <ctype.h>
 #include <stdio.h>
 
 #include "applet.h"
@@ -28,6 +29,33 @@ static int unreachable(const struct ztna_addr *a, const char *from, int rc) {
   return EXIT_NOT_READY;
 }
 
+/* Names in it may be of others' making. */
+static void add_line(struct sbuf *out, const char *label, const json_t *text) {
+  const char *at = json_string_value(text);
+
+  if (!at) return;
+  sbuf_printf(out, "%s", label);
+  for (; *at; at++)
+    sbuf_printf(out, "%c", iscntrl((unsigned char)*at) ? '?' : *at);
+  sbuf_printf(out, "\n");
+}
+
+static void add_warnings(struct sbuf *out, const json_t *list) {
+  const json_t *member;
+  size_t i;
+
+  json_array_foreach(list, i, member)
+      add_line(out, "WARNING: ", json_object_get(member, "warning"));
+}
+
+/* What a person should not have to look for. */
+static void add_certificates(struct sbuf *out, const json_t *c) {
+  add_line(out, "ERROR: identity: ", json_object_get(c, "error"));
+  add_line(out, "WARNING: ", json_object_get(c, "warning"));
+  add_warnings(out, json_object_get(c, "ca"));
+  add_warnings(out, json_object_get(c, "crl"));
+}
+
 static int print(const struct status_opts *o, const struct sbuf *body,
                  const json_t *root) {
   struct sbuf out;
@@ -37,6 +65,7 @@ static int print(const struct status_opts *o, const struct sbuf *body,
     return EXIT_DONE;
   }
   sbuf_init(&out, 0);
+  add_certificates(&out, json_object_get(root, "certificates"));
   pretty_print(&out, root);
   if (out.len) fwrite(out.s, 1, out.len, stdout);
   sbuf_done(&out);

@@ -105,10 +105,10 @@ static bool stopped(const void *ctx) {
   return ztna_agent_stopped(p->core) && portmap_stopped(p->portmap);
 }
 
-/* Nobody should have to guess why nothing happened. */
 static void reload(void *ctx, uint64_t now) {
-  log_warn("agent: SIGHUP: nothing is read again; changes of the configuration "
-           "and of certificates need a restart");
+  struct agent_host *p = ctx;
+
+  if (p->hooks->reload) p->hooks->reload(p->ctx);
 }
 
 static void tell_locals(struct agent_host *p, uint64_t now) {

@@ -19,6 +19,7 @@ struct agent_host_hooks {
   void (*packets)(void *ctx, uint64_t now);
   /* The lists of addresses or routes changed. */
   void (*changed)(void *ctx);
+  void (*reload)(void *ctx); /* SIGHUP */
 };
 
 struct agent_host {

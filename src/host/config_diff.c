@@ -88,23 +88,9 @@ static void diff(const struct field *f, const char *a, const char *b,
   }
 }
 
-static bool bytes_equal(const char *a, size_t na, const char *b, size_t nb) {
-  return na == nb && (!na || !memcmp(a, b, na));
-}
-
-/* The key is the certificate's, so its bytes need not be kept to tell. */
-static bool identity_equal(const struct identity_config *a,
-                           const struct identity_config *b) {
-  return bytes_equal(a->cert_pem, a->cert_len, b->cert_pem, b->cert_len) &&
-         bytes_equal(a->ca_pem, a->ca_len, b->ca_pem, b->ca_len);
-}
-
 void config_diff(const struct config *a, const struct config *b, unsigned role,
                  const char *const *but, struct sbuf *out) {
   diff(config_common_fields, (const char *)a, (const char *)b, "", but, out);
-  if (!identity_equal(&a->identity, &b->identity) &&
-      !is_one_of("identity", but))
-    add(out, "identity");
   if (role == CONFIG_RELAY)
     diff(config_relay_fields, (const char *)&a->relay, (const char *)&b->relay,
          "relay", but, out);

@@ -7,7 +7,7 @@
 
 /* Adds "connector.relays, http.listen": members of the asked role (one CONFIG_
  * bit) and of what all share. but: names that do not count, ends with NULL.
- * Certificates and keys count by their bytes, as "identity". */
+ * Of files only the names count. */
 void config_diff(const struct config *a, const struct config *b, unsigned role,
                  const char *const *but, struct sbuf *out);
 

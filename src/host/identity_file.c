@@ -21,7 +21,7 @@ enum {
 };
 
 struct identity_file {
-  char name[16];
+  char name[16], spiffe[IDENTITY_SPIFFE_MAX + 1];
   const struct identity_config *files;
   struct tls *tls;
   struct identity_ends ends;
@@ -245,7 +245,7 @@ static void on_change(void *ctx) {
 }
 
 void identity_file_reload(struct identity_file *f) {
-  uv_timer_stop(f->patience);
+  if (f->patience) uv_timer_stop(f->patience);
   look(f, false, false);
 }
 
@@ -289,6 +289,7 @@ struct identity_file *identity_file_new(const char *name,
     return NULL;
   }
   snprintf(f->name, sizeof(f->name), "%s", name);
+  snprintf(f->spiffe, sizeof(f->spiffe), "%s", tls_identity(tls)->spiffe);
   f->files = files;
   f->tls = tls;
   digest(&own, f->digest);
@@ -349,6 +350,10 @@ void identity_file_free(struct identity_file *f) {
 
 struct tls *identity_file_tls(const struct identity_file *f) {
   return f->tls;
+}
+
+const char *identity_file_spiffe(const struct identity_file *f) {
+  return f->spiffe;
 }
 
 /* --- told to people */

@@ -37,8 +37,10 @@ void identity_file_start(struct identity_file *f, uv_loop_t *loop,
 void identity_file_stop(struct identity_file *f);
 void identity_file_free(struct identity_file *f); /* NULL is fine */
 
-/* What is in force. */
+/* What is in force; another one behind each take. */
 struct tls *identity_file_tls(const struct identity_file *f);
+/* The SPIFFE ID, as long as f. */
+const char *identity_file_spiffe(const struct identity_file *f);
 /* SIGHUP: reads all again, without patience for files that do not fit yet. */
 void identity_file_reload(struct identity_file *f);
 

@@ -55,17 +55,6 @@ static int copy_config(struct ztna_agent *a,
   return 0;
 }
 
-/* Peers judge the dates; here a person is told in time. */
-static void warn_of_expiry(const struct identity *own, int64_t unix_now) {
-  int64_t left = own->not_after - unix_now;
-
-  if (left < 0)
-    log_err("agent: the own certificate has expired, everybody will refuse it");
-  else if (left < 7 * 86400)
-    log_warn("agent: the own certificate expires in %d days",
-             (int)(left / 86400));
-}
-
 static int make(struct ztna_agent *a, const struct ztna_agent_config *cfg,
                 char *why, size_t room) {
   struct quic_config q = {.rng = &a->rng, .retry = QUIC_RETRY_NEVER};
@@ -84,7 +73,6 @@ static int make(struct ztna_agent *a, const struct ztna_agent_config *cfg,
              tls_identity(a->tls)->spiffe);
     return ZTNA_ETLS;
   }
-  warn_of_expiry(tls_identity(a->tls), cfg->unix_now);
   rng_fill(&a->rng, raw, sizeof(raw));
   hex_print(raw, sizeof(raw), a->instance);
   rng_fill(&a->rng, q.secret, sizeof(q.secret));

@@ -149,7 +149,7 @@ restart_needed() {
 }
 agent_lives() {
   hup agent
-  wait_for 1 grep -q 'agent: SIGHUP: nothing is read again' "$T/agent.log" &&
+  wait_for 1 grep -q 'agent: SIGHUP: certificates are read again' "$T/agent.log" &&
     on agent "$TOOL" count 10.100.0.2:9999 3 1000
 }
 check a_file_written_in_place_is_read in_place

@@ -79,7 +79,7 @@ static void other_roles_and_names_do_not_count(void **state) {
   expect(CONFIG_CONNECTOR, "\"info\"", "\"debug\"", "", but);
 }
 
-static void another_certificate_is_another_identity(void **state) {
+static void contents_of_files_do_not_count(void **state) {
   struct config a = load(file), b = load(file);
   struct sbuf out = {0};
 
@@ -87,7 +87,10 @@ static void another_certificate_is_another_identity(void **state) {
   b.identity.cert_pem = strdup("two");
   a.identity.cert_len = b.identity.cert_len = 3;
   config_diff(&a, &b, CONFIG_CONNECTOR, nothing, &out);
-  assert_string_equal(out.s, "identity");
+  assert_int_equal(out.len, 0);
+  b.identity.crl = strdup("crl.pem");
+  config_diff(&a, &b, CONFIG_CONNECTOR, nothing, &out);
+  assert_string_equal(out.s, "identity.crl");
   sbuf_done(&out);
   config_free(&a);
   config_free(&b);
@@ -99,7 +102,7 @@ int main(void) {
       TEST(differences_are_named_as_in_the_file),
       TEST(several_are_a_list),
       TEST(other_roles_and_names_do_not_count),
-      TEST(another_certificate_is_another_identity),
+      TEST(contents_of_files_do_not_count),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
