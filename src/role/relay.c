@@ -149,6 +149,7 @@ static int parts_init(struct relay *r, const struct relay_options *o) {
   if ((rc = pools_init(r, o)) < 0) return rc;
   if ((rc = relays_copy(r, o)) < 0) return rc;
   if ((rc = relay_stun_init(r, o)) < 0) return rc;
+  if ((rc = relay_limit_init(r)) < 0) return rc;
   if ((rc = relay_registry_init(r, o)) < 0) return rc;
   if ((rc = relay_timer_init(r, &r->told, relay_on_told)) < 0) return rc;
   if ((rc = relay_timer_init(r, &r->rule_ends, on_rule_end)) < 0) return rc;
@@ -193,6 +194,7 @@ void relay_free(struct relay *r) {
   relay_resume_done(r);
   relay_registry_done(r);
   relay_stun_done(r);
+  relay_limit_done(r);
   for (int i = 0; i < RELAY_FAMILIES; i++) addrpool_free(r->agent_pools[i]);
   for (char **s = r->relays; s && *s; s++) free(*s);
   free(r->relays);

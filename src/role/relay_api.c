@@ -47,13 +47,21 @@ static void get_self(struct session *s, struct h3_req *req, const uint8_t *id) {
   relay_json_respond(req, 200, relay_api_self(s));
 }
 
+/* A list of services is made for each who asks. */
+static bool may_list(struct session *s, struct h3_req *req) {
+  if (relay_limit_list(s)) return true;
+  relay_api_refuse(s, req, REASON_RATE_LIMITED, "lists of many services");
+  return false;
+}
+
 static void get_events(struct session *s, struct h3_req *req,
                        const uint8_t *id) {
-  relay_events_begin(s, req);
+  if (may_list(s, req)) relay_events_begin(s, req);
 }
 
 static void get_services(struct session *s, struct h3_req *req,
                          const uint8_t *id) {
+  if (!may_list(s, req)) return;
   json_t *list = relay_registry_list(s->relay, s->party);
   relay_json_respond(req, 200, json_pack("{s:o}", "services", list));
 }
@@ -148,16 +156,27 @@ static void serve(struct session *s, struct h3_req *req, const char *path) {
     e->serve(s, req, id);
 }
 
+/* What agents ask for a connector must answer: they would use up what it may
+ * ask. An answer that nobody waits for is counted where that is found out. */
+static bool is_answer(const struct session *s, const char *method,
+                      const char *path) {
+  uint8_t id[RELAY_ID_LEN];
+  return s->role == ROLE_CONNECTOR && !strcmp(method, "POST") &&
+         path_matches("/v1/routes/*/answer", path, id);
+}
+
 void relay_api_request(struct session *s, struct h3_req *req) {
   char path[128];
-  size_t n = strcspn(h3_path(req), "?");
+  size_t n = strcspn(h3_path(req), "?"), body;
 
   s->relay->n.n_requests++;
   if (s->closing || !s->admitted) {
     h3_problem(req, REASON_DRAINING, NULL);
     return;
   }
-  if (!relay_session_may_request(s)) {
+  h3_body(req, &body);
+  if (!is_answer(s, h3_method(req), h3_path(req)) &&
+      !relay_limit_request(s, body)) {
     relay_api_refuse(s, req, REASON_RATE_LIMITED, "50 requests per second");
     return;
   }

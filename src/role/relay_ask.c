@@ -444,7 +444,10 @@ void relay_ask_answer(struct session *s, struct h3_req *req,
 
   if (!a) {
     s->relay->n.n_answers_late++;
-    relay_api_refuse(s, req, REASON_ROUTE_UNKNOWN, "no answer is waited for");
+    if (relay_limit_request(s, len))
+      relay_api_refuse(s, req, REASON_ROUTE_UNKNOWN, "no answer is waited for");
+    else
+      relay_api_refuse(s, req, REASON_RATE_LIMITED, "50 requests per second");
     return;
   }
   body = relay_json_parse(text, len);

@@ -96,8 +96,9 @@ void relay_events_ended(struct party *p, const char *name, const char *member,
 /* --- services */
 
 void relay_events_services(struct relay *r) {
+  uint64_t at = r->now + RELAY_COALESCE;
   if (!r->told.node.pos && !r->stopping)
-    relay_timer_set(r, &r->told, r->now + RELAY_COALESCE);
+    relay_timer_set(r, &r->told, at > r->told_again_at ? at : r->told_again_at);
 }
 
 static void tell_services(struct relay *r, struct party *agent) {
@@ -116,7 +117,11 @@ static void tell_services(struct relay *r, struct party *agent) {
 
 void relay_on_told(struct relay *r, struct relay_timer *t) {
   struct party *p;
+  size_t n = 0;
   LIST_FOREACH(p, &r->parties_list, all)
-  if (p->role == ROLE_AGENT && p->session && p->session->events)
+  if (p->role == ROLE_AGENT && p->session && p->session->events) {
     tell_services(r, p);
+    n++;
+  }
+  r->told_again_at = relay_limit_told(r, n);
 }

@@ -376,6 +376,8 @@ static void judge_service(struct session *s, struct h3_req *req,
     relay_grant_respond(r, req, g);
   } else if (!has_room(s->party, former)) {
     refuse(s, req, v->id, REASON_TOO_MANY_ROUTES, "64 grants per agent");
+  } else if (!relay_limit_ask(r, s->party)) {
+    refuse(s, req, v->id, REASON_RATE_LIMITED, "10 new grants per second");
   } else if (former) {
     renew(s, req, v, &may, former);
   } else {

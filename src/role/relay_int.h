@@ -9,6 +9,7 @@
  *   revival   a route that tickets bring back      relay_resume.c
  *   stun      answers to STUN requests             relay_stun.c
  *   audit     records for the audit log            relay_audit.c
+ *   limit     what one identity may ask for        relay_limit.c
  *
  * A party owns its meetings, offers and asks; a meeting its grants. */
 #ifndef ZTNA_ROLE_RELAY_INT_H
@@ -20,6 +21,7 @@
 #include <ztna/err.h>
 
 #include "base/audit.h"
+#include "base/bucket.h"
 #include "base/heap.h"
 #include "base/hex.h"
 #include "base/log.h"
@@ -42,7 +44,8 @@ enum {
   RELAY_TRIES = 3,       /* connectors asked for one grant */
   RELAY_DOUBTS = 2,      /* unanswered probes of a doubted connector */
   RELAY_TICKETS = 1024,  /* in one registration */
-  RELAY_REQUESTS = 50,   /* per second and control connection */
+  RELAY_REQUESTS = 50,   /* per second and identity */
+  RELAY_SESSIONS = 8,    /* control connections of one identity */
   RELAY_JSON_DEPTH = 16,
   RELAY_SERVICE_ID = 63,   /* characters */
   RELAY_TICKET_MAX = 1536, /* hex digits, NUL */
@@ -58,6 +61,7 @@ enum {
 #define RELAY_RESUME_WAIT (3 * SEC)  /* for the connector's ticket */
 #define RELAY_RESUME_KEEP (60 * SEC) /* one end's ticket for the other */
 #define RELAY_COALESCE (20 * MS)     /* changes told to agents as one */
+#define RELAY_MUTE (30 * SEC)        /* who asks for nothing may stay */
 
 struct relay_timer { /* zero-initialised inside its owner */
   struct heap_node node;
@@ -78,11 +82,11 @@ struct session { /* idle ones are many: small */
   uint64_t began_at, heartbeat_at, probe_at;
   uint64_t expires_at;     /* notAfter of either certificate */
   uint64_t n_recv;         /* packets, at the last probe */
-  uint64_t filled_at;      /* of tokens */
+  struct bucket requests;  /* of an admin; others share their party's */
   struct ztna_addr remote; /* last validated */
-  uint16_t tokens;         /* requests it may make */
   uint8_t n_unanswered;    /* probes */
   enum role role;
+  bool asked; /* a request came */
   bool admitted, closing;
   bool declared; /* said its instance: speaks for the program */
   bool refusal_logged;
@@ -104,6 +108,7 @@ struct party {
   struct relay_timer keep;
   struct policy_serial serial;  /* of the certificate last used */
   struct log_limit audit_limit; /* of its refusals */
+  struct bucket requests, new_grants;
   /* agents */
   struct ztna_addr addrs[RELAY_FAMILIES];
   size_t n_addrs;
@@ -231,9 +236,11 @@ struct relay {
   size_t n_services;
   uint64_t party_keys[2][2];    /* of the hash that makes a party's key */
   struct relay_timer told;      /* agents are to be told of services */
+  uint64_t told_again_at;       /* not before */
+  struct bucket *joins;         /* of identities, by their keys */
   struct relay_timer rule_ends; /* the next of the policy that will */
   struct relay_counters n;
-  struct log_limit handshakes_log, requests_log, grants_log;
+  struct log_limit handshakes_log, requests_log, grants_log, health_log;
   struct audit_queue audit;
   struct log_limit strangers; /* records of them */
 };
@@ -278,7 +285,6 @@ void relay_session_close(struct session *s, enum reason why);
 void relay_session_free(struct session *s);
 /* The policy is another: closed when that revokes its certificate. */
 void relay_session_recheck(struct session *s);
-bool relay_session_may_request(struct session *s);
 /* Its events are read and its probes are answered. */
 bool relay_session_reaches(const struct session *s);
 /* A request waits for it: ask more often whether it is there. */
@@ -291,6 +297,25 @@ void relay_session_give_up(struct session *s);
 void relay_session_arm(struct session *s);
 uint64_t relay_session_rtt(const struct session *s); /* ms */
 const struct identity *relay_session_peer(const struct session *s);
+
+/* --- relay_limit.c --- */
+
+int relay_limit_init(struct relay *r);
+void relay_limit_done(struct relay *r);
+/* May this identity connect once more? */
+bool relay_limit_join(struct relay *r, const struct identity *peer);
+/* Closes the oldest of an identity's connections when it has more than eight;
+ * the newest is s. */
+void relay_limit_sessions(struct session *s);
+/* Takes what a request costs: one, and one more for each 8 KB of its body. */
+bool relay_limit_request(struct session *s, size_t body);
+/* What a list of services costs beside that. */
+bool relay_limit_list(struct session *s);
+/* May this agent have a connector asked for one more grant? */
+bool relay_limit_ask(struct relay *r, struct party *agent);
+/* n agents were told of their services, which cost time: when they may be told
+ * again. */
+uint64_t relay_limit_told(const struct relay *r, size_t n);
 
 /* --- relay_party.c --- */
 

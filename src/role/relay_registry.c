@@ -191,15 +191,16 @@ static void health_take(struct relay *r, struct party *p, const json_t *one) {
   struct offer *o = s ? relay_service_offer(s, p) : NULL;
   bool up;
   if (!o || !relay_health_read(json_object_get(one, "health"), &up)) return;
-  if (up != o->up)
+  if (up != o->up && relay_may_log(r, &r->health_log))
     log_info("relay: service %s service=%s connector=%s", up ? "up" : "down",
              s->id, p->spiffe);
   o->up = up;
 }
 
-static void drain_take(struct party *p, const json_t *draining) {
+static void drain_take(struct relay *r, struct party *p,
+                       const json_t *draining) {
   if (!json_is_boolean(draining)) return;
-  if (p->draining != json_is_true(draining))
+  if (p->draining != json_is_true(draining) && relay_may_log(r, &r->health_log))
     log_info("relay: connector %s connector=%s",
              p->draining ? "takes new flows again" : "draining", p->spiffe);
   p->draining = json_is_true(draining);
@@ -216,7 +217,7 @@ void relay_registry_health(struct session *s, struct h3_req *req,
     return;
   }
   if (s->declared && s->party->session == s) {
-    drain_take(s->party, json_object_get(body, "draining"));
+    drain_take(s->relay, s->party, json_object_get(body, "draining"));
     json_array_foreach(json_object_get(body, "services"), i, one)
         health_take(s->relay, s->party, one);
     relay_json_respond(req, 204, NULL);

@@ -87,6 +87,8 @@ uint64_t relay_moment(const struct relay *r, int64_t unix_s) {
 
 void relay_session_arm(struct session *s) {
   uint64_t at = time_min(s->expires_at, time_min(s->heartbeat_at, s->probe_at));
+  at = time_min(at, h3_deadline(s->h3));
+  if (s->admitted && !s->asked) at = time_min(at, s->began_at + RELAY_MUTE);
   relay_timer_set(s->relay, &s->timer, s->closing ? NEVER : at);
 }
 
@@ -155,6 +157,11 @@ static void on_timer(struct relay *r, struct relay_timer *t) {
     relay_session_close(s, REASON_CERTIFICATE_EXPIRED);
     return;
   }
+  if (!s->asked && r->now >= s->began_at + RELAY_MUTE) {
+    relay_session_close(s, REASON_IDLE);
+    return;
+  }
+  if (r->now >= h3_deadline(s->h3)) h3_tick(s->h3, r->now);
   if (r->now >= s->probe_at) probe(s);
   if (r->now >= s->heartbeat_at) {
     s->heartbeat_at = r->now + RELAY_HEARTBEAT;
@@ -167,20 +174,6 @@ static void on_timer(struct relay *r, struct relay_timer *t) {
 
 bool relay_session_reaches(const struct session *s) {
   return s && !s->closing && s->declared && s->events && s->n_unanswered < 2;
-}
-
-/* A bucket of one second's requests. */
-bool relay_session_may_request(struct session *s) {
-  uint64_t fresh = (s->relay->now - s->filled_at) / (SEC / RELAY_REQUESTS);
-  if (fresh) {
-    s->tokens = s->tokens + fresh > RELAY_REQUESTS
-                    ? RELAY_REQUESTS
-                    : (uint16_t)(s->tokens + fresh);
-    s->filled_at = s->relay->now;
-  }
-  if (!s->tokens) return false;
-  s->tokens--;
-  return true;
 }
 
 /* --- from HTTP/3 */
@@ -212,9 +205,9 @@ static enum reason admit(struct session *s, const struct identity *peer) {
     return REASON_IDENTITY_MISMATCH;
   if (relay_unix(r) > end) return REASON_CERTIFICATE_EXPIRED;
   if (is_revoked(r, peer)) return REASON_REVOKED;
+  if (!relay_limit_join(r, peer)) return REASON_RATE_LIMITED;
   s->role = peer->role;
-  s->began_at = s->filled_at = r->now;
-  s->tokens = RELAY_REQUESTS;
+  s->began_at = r->now;
   s->expires_at = relay_moment(r, end + 1);
   s->remote = quic_remote(h3_conn(s->h3));
   return s->role == ROLE_ADMIN ? REASON_NONE : relay_party_join(s, peer);
@@ -232,6 +225,7 @@ static int on_ready(struct h3 *h, void *ud, const struct identity *peer) {
     return why;
   }
   s->admitted = true;
+  relay_limit_sessions(s);
   relay_stun_know(s);
   if (s->role == ROLE_CONNECTOR) {
     s->probe_at = r->now + RELAY_PROBE;
@@ -283,8 +277,20 @@ static void on_end(struct h3 *h, void *ud, const struct quic_end *why) {
 }
 
 static void on_request(struct h3 *h, void *ud, struct h3_req *req) {
+  ((struct session *)ud)->asked = true;
   relay_api_request(ud, req);
 }
+
+static void on_refused(struct h3 *h, void *ud, enum reason why) {
+  struct relay *r = ((struct session *)ud)->relay;
+  r->n.refused_requests[why]++;
+  if (relay_may_log(r, &r->requests_log))
+    log_warn("relay: request refused identity=%s reason=%s detail=not a whole "
+             "request",
+             relay_session_peer(ud)->spiffe, reason_name(why));
+}
+
+static void on_deadline(struct h3 *h, void *ud) { relay_session_arm(ud); }
 
 static void on_gone(struct h3 *h, void *ud, struct h3_req *req) {
   struct session *s = ud;
@@ -304,5 +310,7 @@ const struct h3_ops relay_session_ops = {
     .on_end = on_end,
     .on_address = on_address,
     .on_request = on_request,
+    .on_refused = on_refused,
+    .on_deadline = on_deadline,
     .on_gone = on_gone,
 };

@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/bucket.h"
 #include "codec/stun.h"
 
 enum {
@@ -24,12 +25,6 @@ enum {
   PREFIX_PER_S = 50,
   PREFIX_BUCKETS = 1024,
   IP_BUCKETS = 4096,
-  MILLI = 1000,
-};
-
-struct bucket {
-  uint64_t filled_at;
-  uint32_t tokens; /* thousandths */
 };
 
 struct answer {
@@ -59,8 +54,6 @@ int relay_stun_init(struct relay *r, const struct relay_options *o) {
   for (size_t i = 0; i < o->n_stun; i++) s->pairs[s->n_pairs++] = o->stun[i];
   memcpy(s->ips, o->stun_ips, sizeof(s->ips));
   rng_fill(o->rng, s->hash_key, sizeof(s->hash_key));
-  s->all.tokens = BURST * MILLI;
-  s->all.filled_at = r->now;
   return 0;
 }
 
@@ -100,26 +93,14 @@ static bool is_known(const struct relay_stun *s, const struct ztna_addr *a) {
 
 /* --- limits */
 
-/* Takes a token unless that leaves less than `reserve` of them. */
-static bool take(struct bucket *b, uint64_t now, uint32_t per_s, uint32_t burst,
-                 uint32_t reserve) {
-  uint64_t unit = SEC / (per_s * MILLI), fresh = (now - b->filled_at) / unit;
-  uint32_t most = burst * MILLI;
-  b->tokens = fresh > most - b->tokens ? most : b->tokens + (uint32_t)fresh;
-  b->filled_at += fresh * unit;
-  if (b->tokens < (reserve + 1) * MILLI) return false;
-  b->tokens -= MILLI;
-  return true;
-}
-
 /* Whose prefixes fall into one bucket share it: strangers get no memory. */
 static bool may_answer(struct relay *r, const struct ztna_addr *to) {
   struct relay_stun *s = r->stun;
   uint64_t h = ip_hash(s, to, to->family == 4 ? 3 : 7);
   uint32_t reserve = is_known(s, to) ? 0 : RESERVE;
-  return take(&s->prefixes[h % PREFIX_BUCKETS], r->now, PREFIX_PER_S,
-              PREFIX_PER_S, 0) &&
-         take(&s->all, r->now, PER_S, BURST, reserve);
+  return bucket_take(&s->prefixes[h % PREFIX_BUCKETS], r->now, PREFIX_PER_S,
+                     PREFIX_PER_S, 1, 0) &&
+         bucket_take(&s->all, r->now, PER_S, BURST, 1, reserve);
 }
 
 /* --- our addresses */

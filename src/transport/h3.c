@@ -28,6 +28,7 @@ static bool is_request_stream(int64_t id) { return (id & 3) == 0; }
 
 static int on_acked(nghttp3_conn *conn, int64_t id, uint64_t n, void *ud,
                     void *stream_ud) {
+  ((struct h3 *)ud)->progress_at = quic_time(((struct h3 *)ud)->conn);
   if (stream_ud) h3_out_acked(&((struct h3_stream *)stream_ud)->out, n);
   return 0;
 }
@@ -166,6 +167,10 @@ static int on_stream_data(struct quic_conn *c, void *ud, int64_t id,
     return ZTNA_EPROTO;
   }
   quic_credit(c, id, (size_t)n);
+  if (s->side->on_begun && is_request_stream(id) && h3_is_live(s) &&
+      s->side->on_begun(s, id) < 0)
+    return ZTNA_ENOMEM;
+  h3_remind(s);
   quic_wake(c);
   return s->broken ? ZTNA_EPROTO : 0;
 }
@@ -197,8 +202,14 @@ static void on_stop_sending(struct quic_conn *c, void *ud, int64_t id,
   stream_shut(c, ud, id);
 }
 
-/* The peer may open another stream for each that closed. */
+/* The peer may open another stream for each that closed. Who begins and resets
+ * them as fast as it can does nothing else. */
 static void allow_one_more(struct h3 *s) {
+  if (!bucket_take(&s->closed, quic_time(s->conn), H3_CLOSED_PER_S,
+                   H3_CLOSED_BURST, 1, 0)) {
+    quic_close(s->conn, REASON_RATE_LIMITED, "streams are begun too fast");
+    return;
+  }
   quic_stream_more(s->conn, 1);
   nghttp3_conn_set_max_client_streams_bidi(s->engine, ++s->max_streams);
 }
@@ -344,6 +355,7 @@ struct h3 *h3_new(bool server, const char *authority, const struct h3_ops *ops,
   s->ops = ops;
   s->ud = ud;
   s->control = -1;
+  s->told_at = NEVER;
   TAILQ_INIT(&s->streams);
   TAILQ_INIT(&s->waiting);
   if (!server) {

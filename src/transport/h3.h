@@ -6,7 +6,10 @@
  *   server: on_accept returns h3_new(...); accept_ops = h3_server_ops()
  *
  * The session frees itself after on_end. Limits: header list 16 KB, body 64 KB
- * (the request is refused with 413), QPACK dynamic table 0, 32 streams. */
+ * (the request is refused with 413), QPACK dynamic table 0, 32 streams. A
+ * server refuses a request that is not complete after 10 s (408), and closes a
+ * connection (rate-limited) that does not take what it asked for, or begins
+ * more than 100 streams a second. */
 #ifndef ZTNA_H3_H
 #define ZTNA_H3_H
 
@@ -20,6 +23,7 @@ enum {
   H3_BODY_MAX = 65536,     /* of a request */
   H3_ANSWER_MAX = 1048576, /* of a whole answer, as the client takes it */
   H3_LINES_MAX = 262144,   /* waiting for one reader, their upkeep included */
+  H3_HELD_MAX = 1572864,   /* of all answers and lines of a connection */
 };
 
 struct h3_ops {
@@ -32,6 +36,10 @@ struct h3_ops {
   /* Server: the client gave the request up, or the connection ended; r is gone
    * after this. Not called for requests that were answered or ended. */
   void (*on_gone)(struct h3 *s, void *ud, struct h3_req *r);
+  /* Server: a request was refused before the user saw it. */
+  void (*on_refused)(struct h3 *s, void *ud, enum reason why);
+  /* Server: h3_deadline came closer. */
+  void (*on_deadline)(struct h3 *s, void *ud);
   /* Client: the server takes no new requests. Calls that still wait for a
    * stream end with status 0 after this. */
   void (*on_goaway)(struct h3 *s, void *ud);
@@ -69,6 +77,10 @@ void h3_begin_lines(struct h3_req *r);
  * caller should close the connection (rate-limited). */
 int h3_line(struct h3_req *r, const char *line, size_t len);
 void h3_end(struct h3_req *r); /* ends an endless response */
+/* When h3_tick is to be called, NEVER at first. h3_tick may close the
+ * connection, and refuses requests. */
+uint64_t h3_deadline(const struct h3 *s);
+void h3_tick(struct h3 *s, uint64_t now);
 /* GOAWAY in two steps; the second follows by itself a round trip later. */
 void h3_goaway(struct h3 *s);
 

@@ -8,13 +8,20 @@
 
 #include <ztna/err.h>
 
+#include "base/bucket.h"
+#include "base/time.h"
 #include "transport/h3.h"
 
 enum {
   H3_HEADERS_MAX = 16384, /* names, values and 32 per field (RFC 9114, 4.2.2) */
   H3_STREAMS_MAX = 32,
   H3_WAITING_MAX = 64,
+  H3_CLOSED_PER_S = 100, /* streams of a client that ended, and so may be begun
+                            again; the control API takes 50 requests */
+  H3_CLOSED_BURST = 400,
 };
+#define H3_COMPLETE (10 * SEC) /* a request, from its first byte */
+#define H3_TAKEN (30 * SEC)    /* some of what waits, by the client */
 
 /* --- h3_stream.c: bytes of one stream --- */
 
@@ -49,6 +56,7 @@ struct h3_stream {
   struct h3_out out;
   struct h3_in in;
   bool stopped; /* we read no more of it */
+  uint64_t began_at;
 };
 TAILQ_HEAD(h3_streams, h3_stream);
 
@@ -92,6 +100,8 @@ struct h3_side {
   void (*on_stopped)(struct h3_stream *st);
   /* The stream is gone: tell the user, free. */
   void (*on_closed)(struct h3_stream *st);
+  /* Bytes came of a stream that is not known; NULL: no matter. */
+  int (*on_begun)(struct h3 *s, int64_t id);
 };
 extern const struct h3_side h3_server_side, h3_client_side;
 
@@ -113,6 +123,10 @@ struct h3 {
   bool open;    /* client: calls may be made */
   bool broken;  /* nghttp3 failed: it may only be freed */
   bool starved; /* the last reader had nothing to give */
+  /* server */
+  struct bucket closed; /* streams */
+  uint64_t progress_at; /* the client took something, or nothing waited */
+  uint64_t told_at;     /* the deadline that the user knows */
 };
 
 /* nghttp3 may be called and the user be told things. */
@@ -121,6 +135,8 @@ bool h3_is_live(const struct h3 *s);
 void h3_failed(struct h3 *s, const char *what, int rv);
 /* Client: opens streams for waiting calls. */
 void h3_calls_open(struct h3 *s);
+/* Server: tells the user when the deadline came closer. */
+void h3_remind(struct h3 *s);
 void h3_calls_fail(struct h3 *s);
 
 #endif

@@ -42,6 +42,7 @@ static void submit(struct h3_req *r, int status, const char *type) {
   int rv;
 
   if (!h3_is_live(s)) return;
+  h3_remind(s);
   snprintf(digits, sizeof(digits), "%03d", status);
   nv[n++] = h3_field(":status", digits);
   if (type) nv[n++] = h3_field("content-type", type);
@@ -51,10 +52,31 @@ static void submit(struct h3_req *r, int status, const char *type) {
   quic_wake(s->conn);
 }
 
+/* Bytes that wait for the client, of all its requests. */
+static size_t held(const struct h3 *s) {
+  const struct h3_stream *st;
+  size_t n = 0;
+
+  TAILQ_FOREACH(st, &s->streams, link) n += st->out.held;
+  return n;
+}
+
+/* From now on the client has H3_TAKEN to take some of it. */
+static void begin_to_hold(struct h3 *s) {
+  if (!held(s)) s->progress_at = quic_time(s->conn);
+}
+
 static void answer(struct h3_req *r, int status, const char *type,
                    const char *body, size_t len) {
+  struct h3 *s = r->st.s;
+
   r->state = REQ_ENDED;
   h3_in_done(&r->st.in);
+  if (len && held(s) + len > H3_HELD_MAX) {
+    quic_close(s->conn, REASON_RATE_LIMITED, "answers are not read");
+    return;
+  }
+  begin_to_hold(s);
   if (len && h3_out_add(&r->st.out, body, len, NULL, 0) < 0) {
     abort_answer(r, 0);
     return;
@@ -91,22 +113,37 @@ static void problem(struct h3_req *r, int status, enum reason why,
 /* The user never sees this request, and no more of it is read. */
 static void refuse(struct h3_req *r, int status, enum reason why,
                    const char *detail) {
+  struct h3 *s = r->st.s;
+
   problem(r, status, why, detail);
   h3_stream_stop(&r->st, NGHTTP3_H3_NO_ERROR);
+  if (s->ops->on_refused) s->ops->on_refused(s, s->ud, why);
 }
 
 /* --- reading --- */
 
-static int on_begin(nghttp3_conn *conn, int64_t id, void *ud, void *stream_ud) {
-  struct h3 *s = ud;
+static int req_new(struct h3 *s, int64_t id) {
   struct h3_req *r;
 
-  if (s->n_streams >= H3_STREAMS_MAX) return NGHTTP3_ERR_CALLBACK_FAILURE;
+  if (s->n_streams >= H3_STREAMS_MAX) return ZTNA_EFULL;
   r = calloc(1, sizeof(*r));
-  if (!r) return NGHTTP3_ERR_CALLBACK_FAILURE;
+  if (!r) return ZTNA_ENOMEM;
   h3_stream_init(&r->st, s, id);
-  nghttp3_conn_set_stream_user_data(conn, id, r);
+  nghttp3_conn_set_stream_user_data(s->engine, id, r);
   return 0;
+}
+
+static int on_begin(nghttp3_conn *conn, int64_t id, void *ud, void *stream_ud) {
+  if (stream_ud) return 0;
+  return req_new(ud, id) < 0 ? NGHTTP3_ERR_CALLBACK_FAILURE : 0;
+}
+
+/* So few bytes that no head begins in them: its time runs all the same. One
+ * that was just answered and closed is gone already. */
+static int begun(struct h3 *s, int64_t id) {
+  if (nghttp3_conn_get_stream_user_data(s->engine, id)) return 0;
+  if (nghttp3_conn_set_stream_user_data(s->engine, id, NULL)) return 0;
+  return req_new(s, id);
 }
 
 static bool is(const nghttp3_vec *v, const char *text) {
@@ -260,7 +297,52 @@ const struct h3_side h3_server_side = {.server = true,
                                        .set_callbacks = set_callbacks,
                                        .on_reset = req_reset,
                                        .on_stopped = req_stopped,
-                                       .on_closed = req_closed};
+                                       .on_closed = req_closed,
+                                       .on_begun = begun};
+
+/* --- time --- */
+
+static bool is_reading(const struct h3_stream *st) {
+  return ((const struct h3_req *)st)->state == REQ_READING && !st->stopped;
+}
+
+uint64_t h3_deadline(const struct h3 *s) {
+  const struct h3_stream *st;
+  uint64_t at = NEVER;
+
+  if (!s->side->server || !h3_is_live(s)) return NEVER;
+  if (held(s)) at = s->progress_at + H3_TAKEN;
+  TAILQ_FOREACH(st, &s->streams, link) /* the oldest first */
+  if (is_reading(st)) return time_min(at, st->began_at + H3_COMPLETE);
+  return at;
+}
+
+void h3_remind(struct h3 *s) {
+  uint64_t at;
+
+  if (!s->side->server || !s->ops->on_deadline) return;
+  at = h3_deadline(s);
+  if (at >= s->told_at) return;
+  s->told_at = at;
+  s->ops->on_deadline(s, s->ud);
+}
+
+void h3_tick(struct h3 *s, uint64_t now) {
+  struct h3_stream *st, *next;
+
+  if (!h3_is_live(s)) return;
+  if (held(s) && now >= s->progress_at + H3_TAKEN) {
+    quic_close(s->conn, REASON_RATE_LIMITED, "answers are not read");
+    return;
+  }
+  for (st = TAILQ_FIRST(&s->streams); st && h3_is_live(s); st = next) {
+    next = TAILQ_NEXT(st, link);
+    if (is_reading(st) && now >= st->began_at + H3_COMPLETE)
+      refuse((struct h3_req *)st, 408, REASON_RATE_LIMITED,
+             "the request was not complete after 10 s");
+  }
+  s->told_at = h3_deadline(s);
+}
 
 /* --- asked by the user --- */
 
@@ -296,6 +378,7 @@ static void resume(struct h3_req *r) {
   struct h3 *s = r->st.s;
 
   if (!h3_is_live(s)) return;
+  h3_remind(s);
   if (nghttp3_conn_resume_stream(s->engine, r->st.id))
     h3_failed(s, "resuming", NGHTTP3_ERR_NOMEM);
   quic_wake(s->conn);
@@ -308,6 +391,7 @@ int h3_line(struct h3_req *r, const char *line, size_t len) {
   assert(r->state == REQ_LINES);
   if (len >= H3_LINES_MAX || o->held > H3_LINES_MAX - len - 1)
     return ZTNA_EFULL;
+  begin_to_hold(r->st.s);
   rc = h3_out_add(o, line, len, "\n", 1);
   if (rc < 0) return rc;
   resume(r);

@@ -118,6 +118,7 @@ nghttp3_nv h3_field(const char *name, const char *value) {
 void h3_stream_init(struct h3_stream *st, struct h3 *s, int64_t id) {
   st->s = s;
   st->id = id;
+  if (s->conn) st->began_at = quic_time(s->conn);
   TAILQ_INSERT_TAIL(&s->streams, st, link);
   s->n_streams++;
 }

@@ -13,8 +13,6 @@
 
 enum {
   RETRY_TOKEN_LIFE = 10, /* s */
-  RESETS_PER_S = 200,
-  HANDSHAKES_PER_S = 20, /* per /24 or /56, while Retry is on */
 };
 
 void half_key(uint8_t key[HALF_KEY_LEN], const struct ztna_addr *remote,
@@ -44,22 +42,6 @@ void stray_push(struct quic *q, const struct ztna_addr *remote,
   memcpy(s->data, data, len);
 }
 
-/* A token bucket for the whole endpoint; per source would need state for
- * strangers, and what a reset costs is one small packet. */
-static bool may_reset(struct quic *q) {
-  uint64_t fresh = (q->now - q->reset_filled_at) / (SEC / RESETS_PER_S);
-
-  if (fresh) {
-    q->reset_tokens = q->reset_tokens + fresh > RESETS_PER_S
-                          ? RESETS_PER_S
-                          : q->reset_tokens + fresh;
-    q->reset_filled_at = q->now;
-  }
-  if (!q->reset_tokens) return false;
-  q->reset_tokens--;
-  return true;
-}
-
 /* RFC 9000, 10.3: shorter than what caused it, so that two endpoints cannot
  * reset each other for ever. */
 void answer_reset(struct quic *q, const struct ztna_addr *remote,
@@ -70,7 +52,7 @@ void answer_reset(struct quic *q, const struct ztna_addr *remote,
   ngtcp2_ssize n;
   ngtcp2_cid cid;
 
-  if (len < 22 || !may_reset(q)) return;
+  if (len < 22 || !limit_reset(q)) return;
   ngtcp2_cid_init(&cid, data + 1, QUIC_CID_LEN);
   if (ngtcp2_crypto_generate_stateless_reset_token(token, q->cfg.secret,
                                                    sizeof(q->cfg.secret), &cid))
@@ -104,6 +86,10 @@ static void answer_retry(struct quic *q, const struct ztna_addr *remote,
   ngtcp2_ssize token_len, n;
   ngtcp2_cid scid;
 
+  if (!limit_retry(q)) {
+    quic_drop(q, REASON_RATE_LIMITED);
+    return;
+  }
   rng_fill(q->cfg.rng, raw, sizeof(raw));
   ngtcp2_cid_init(&scid, raw, sizeof(raw));
   token_len = ngtcp2_crypto_generate_retry_token2(
@@ -131,24 +117,6 @@ static int check_token(struct quic *q, const struct ztna_addr *remote,
             (ngtcp2_socklen)ss_len, &hd->dcid, RETRY_TOKEN_LIFE * SEC, q->now))
       return 1;
   return -1;
-}
-
-/* Handshakes of one source prefix, only counted while we are under pressure:
- * the address is validated then. */
-static bool prefix_allows(struct quic *q, const struct ztna_addr *remote) {
-  size_t n = remote->family == 4 ? 3 : 7;
-  uint64_t h = siphash(q->hash_key, remote->ip, n);
-  struct prefix_bucket *b = &q->prefixes[h % PREFIX_BUCKETS];
-  uint64_t fresh = (q->now - b->filled_at) / (SEC / (HANDSHAKES_PER_S * 1000));
-
-  b->tokens = fresh > HANDSHAKES_PER_S * 1000 ||
-                      b->tokens + fresh > HANDSHAKES_PER_S * 1000
-                  ? HANDSHAKES_PER_S * 1000
-                  : b->tokens + (uint32_t)fresh;
-  b->filled_at = q->now;
-  if (b->tokens < 1000) return false;
-  b->tokens -= 1000;
-  return true;
 }
 
 static bool wants_retry(const struct quic *q) {
@@ -215,7 +183,7 @@ static struct quic_conn *accept_control(struct quic *q,
   struct quic_slot *s;
   struct quic_conn *c;
 
-  if (q->half.n >= HALF_OPEN_MAX) {
+  if (!limit_half_open(q)) {
     quic_drop(q, REASON_TOO_MANY_ROUTES);
     return NULL;
   }
@@ -241,38 +209,47 @@ static struct quic_conn *accept_control(struct quic *q,
   return NULL;
 }
 
+/* Whether somebody who chose their own first DCID is let in now; if not, they
+ * may have been asked for Retry. What Retry holds off takes nothing from its
+ * prefix: it may be spoofed. */
+static bool may_begin(struct quic *q, const struct ztna_addr *remote,
+                      const struct ztna_addr *local, const ngtcp2_pkt_hd *hd,
+                      ngtcp2_cid *odcid, bool *retried) {
+  int token = check_token(q, remote, hd, odcid);
+
+  *retried = token > 0;
+  if (token < 0) {
+    quic_drop(q, REASON_MALFORMED);
+    return false;
+  }
+  if (!*retried && wants_retry(q)) {
+    answer_retry(q, remote, local, hd);
+    return false;
+  }
+  if (q->cfg.retry == QUIC_RETRY_NEVER || limit_handshake(q, remote))
+    return true;
+  if (*retried)
+    quic_drop(q, REASON_RATE_LIMITED);
+  else
+    answer_retry(q, remote, local, hd);
+  return false;
+}
+
 void accept_initial(struct quic *q, struct quic_slot *slot,
                     const struct ztna_addr *remote,
                     const struct ztna_addr *local, uint8_t ecn,
                     const uint8_t *data, size_t len) {
   ngtcp2_pkt_hd hd;
   ngtcp2_cid odcid;
-  struct first_initial in = {.hd = &hd};
+  struct first_initial in = {.hd = &hd, .odcid = &odcid};
   struct quic_conn *c;
-  int token = 0;
 
   /* RFC 9000, 14.1: what comes in less than 1200 bytes is no first Initial. */
   if (len < 1200 || ngtcp2_accept(&hd, data, len) != 0) {
     quic_drop(q, REASON_ROUTE_UNKNOWN);
     return;
   }
-  if (!slot) {
-    token = check_token(q, remote, &hd, &odcid);
-    if (token < 0) {
-      quic_drop(q, REASON_MALFORMED);
-      return;
-    }
-    if (!token && wants_retry(q)) {
-      answer_retry(q, remote, local, &hd);
-      return;
-    }
-    if (q->half.n >= HALF_OPEN_RETRY && !prefix_allows(q, remote)) {
-      quic_drop(q, REASON_RATE_LIMITED);
-      return;
-    }
-  }
-  in.retried = token > 0;
-  in.odcid = &odcid;
+  if (!slot && !may_begin(q, remote, local, &hd, &odcid, &in.retried)) return;
   c = slot ? accept_on_slot(q, slot, remote, local, &in)
            : accept_control(q, remote, local, &in);
   if (c) conn_read(c, remote, local, ecn, data, len);

@@ -6,6 +6,7 @@
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 
+#include "base/bucket.h"
 #include "base/heap.h"
 #include "base/map.h"
 #include "base/time.h"
@@ -83,6 +84,7 @@ struct quic_conn {
   uint16_t sock;
   size_t limit; /* UDP payload; 0 none */
   uint64_t heard_at;
+  struct bucket fed; /* packets of a client that chose to come */
   struct identity peer;
   uint8_t *chain; /* the peer's certificates, as tls_check_chain takes them */
   size_t chain_len;
@@ -104,11 +106,6 @@ struct stray { /* a packet that belongs to no connection */
   uint8_t data[STRAY_LEN];
 };
 
-struct prefix_bucket {
-  uint64_t filled_at;
-  uint32_t tokens; /* milli-handshakes */
-};
-
 struct quic {
   struct quic_config cfg;
   struct quic_stats stats;
@@ -125,8 +122,8 @@ struct quic {
   uint16_t in_sock; /* where the packet being read came in */
   uint8_t retry_keys[QUIC_RETRY_KEYS][QUIC_RETRY_KEY_LEN]; /* first: makes */
   size_t n_retry_keys;
-  uint64_t reset_tokens, reset_filled_at;
-  struct prefix_bucket *prefixes;
+  struct bucket resets, retries, handshakes;
+  struct bucket *prefixes; /* handshakes of each */
   struct stray *strays;
   size_t stray_head, n_strays;
   uint8_t *arena;
@@ -151,6 +148,20 @@ void answer_reset(struct quic *q, const struct ztna_addr *remote,
                   size_t len);
 void stray_push(struct quic *q, const struct ztna_addr *remote,
                 const struct ztna_addr *local, const uint8_t *data, size_t len);
+
+/* quic_limit.c */
+bool limit_reset(struct quic *q);
+bool limit_retry(struct quic *q);
+/* Does a handshake with this address fit into what its prefix and all together
+ * may begin? */
+bool limit_handshake(struct quic *q, const struct ztna_addr *remote);
+/* Makes a place in the table of half-open connections; false: all are young. */
+bool limit_half_open(struct quic *q);
+/* Are this connection's packets counted? Then: the one about to be read is one
+ * too many; one was read. */
+bool limit_applies(const struct quic_conn *c);
+bool limit_is_overfed(struct quic_conn *c);
+void limit_feed(struct quic_conn *c);
 
 /* quic_conn.c */
 struct quic_conn *conn_make(struct quic *q, struct quic_slot *slot, bool server,

@@ -101,8 +101,10 @@ static void answer_from_tomb(struct quic_conn *c,
 
 /* After a silence something came: whatever waits for a timer that has backed
  * off meanwhile goes on. Garbage does not count. */
-static void heard(struct quic_conn *c, bool silent, uint64_t n_discarded) {
-  if (silent && conn_discarded(c) != n_discarded) return;
+static void heard(struct quic_conn *c, bool silent, bool limited,
+                  uint64_t n_discarded) {
+  if ((silent || limited) && conn_discarded(c) != n_discarded) return;
+  if (limited) limit_feed(c);
   c->heard_at = c->q->now;
   if (silent) quic_probe(c, c->q->now);
 }
@@ -112,12 +114,17 @@ void conn_read(struct quic_conn *c, const struct ztna_addr *remote,
                size_t len) {
   ngtcp2_pkt_info pi = {.ecn = ecn};
   bool silent = c->q->now - c->heard_at > SILENCE;
-  uint64_t n_discarded = silent ? conn_discarded(c) : 0;
+  bool limited = limit_applies(c);
+  uint64_t n_discarded = silent || limited ? conn_discarded(c) : 0;
   ngtcp2_path_storage ps;
   int rv;
 
   if (c->state == CONN_TOMB) answer_from_tomb(c, remote, local);
   if (c->state >= CONN_ENDING) return;
+  if (limited && limit_is_overfed(c)) {
+    quic_drop(c->q, REASON_RATE_LIMITED);
+    return;
+  }
   if (c->server) c->local = *local;
   quic_keys_lean(c->lean);
   rv = ngtcp2_conn_read_pkt(c->conn, path_of(&ps, remote), &pi, data, len,
@@ -127,7 +134,7 @@ void conn_read(struct quic_conn *c, const struct ztna_addr *remote,
   if (c->state >= CONN_ENDING) return; /* said why already */
   switch (rv) {
   case 0:
-    heard(c, silent, n_discarded);
+    heard(c, silent, limited, n_discarded);
     conn_settle(c);
     return;
   case NGTCP2_ERR_DRAINING:

@@ -45,6 +45,7 @@ struct quic_conn {
   uint64_t stream_window;
   enum reason why;
   struct identity peer_id;
+  uint64_t now;   /* test: what quic_time says */
   bool awake;     /* asked for by quic_wake, or something came */
   bool hold_acks; /* test: acknowledge nothing now */
   bool hold_data; /* test: nothing of ours leaves now */

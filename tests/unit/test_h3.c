@@ -29,7 +29,8 @@ static struct {
   char method[8], path[256], body[H3_BODY_MAX + 1];
   size_t body_len;
   struct h3_req *gone;
-  enum reason end_reason;
+  enum reason end_reason, refused; /* the last one */
+  size_t n_refused, n_deadlines;
 } at_server;
 
 static struct {
@@ -102,8 +103,21 @@ static void on_client_end(struct h3 *s, void *ud, const struct quic_end *why) {
 
 static void on_goaway(struct h3 *s, void *ud) { at_client.n_goaway++; }
 
-static const struct h3_ops server_ops = {
-    .on_request = on_request, .on_gone = on_gone, .on_end = on_server_end};
+static void on_refused(struct h3 *s, void *ud, enum reason why) {
+  at_server.n_refused++;
+  at_server.refused = why;
+}
+
+static void on_deadline(struct h3 *s, void *ud) {
+  assert_true(h3_deadline(s) != NEVER);
+  at_server.n_deadlines++;
+}
+
+static const struct h3_ops server_ops = {.on_request = on_request,
+                                         .on_gone = on_gone,
+                                         .on_refused = on_refused,
+                                         .on_deadline = on_deadline,
+                                         .on_end = on_server_end};
 static const struct h3_ops client_ops = {.on_ready = on_client_ready,
                                          .on_end = on_client_end,
                                          .on_goaway = on_goaway};
@@ -836,6 +850,127 @@ static void idle_session_is_small(void **state) {
 #define ALONE(test) \
   cmocka_unit_test_setup_teardown(test, begin_alone, end_alone)
 
+/* --- peers that are slow --- */
+
+static void tick_at(uint64_t now) {
+  server.now = now;
+  if (now >= h3_deadline(server_h3)) h3_tick(server_h3, now);
+  fake_run(&server);
+}
+
+/* Whatever is missing: nearly all, the rest of the head, the body's end. */
+static void request_that_is_not_whole_after_ten_seconds_is_refused(void **s) {
+  server.now = SEC;
+  fake_feed(&server, 0, "\x01", 1, false);
+  fake_feed(&server, 4, "\x01\x20\0\0\xd1", 5, false);
+  FEED_PART(8, "{", false, {":method", "PUT"}, {":scheme", "https"},
+            {":authority", "a"}, {":path", "/"},
+            {"content-type", "application/json"});
+  assert_int_equal(h3_deadline(server_h3), 11 * SEC);
+  assert_int_equal(at_server.n_deadlines, 1);
+  for (int i = 2; i < 11; i++) { /* it is no help that more comes */
+    fake_feed(&server, 4, "\xdd", 1, false);
+    tick_at(i * SEC);
+  }
+  assert_int_equal(at_server.n_refused, 0);
+  tick_at(11 * SEC);
+  assert_int_equal(at_server.n_refused, 3);
+  assert_int_equal(at_server.refused, REASON_RATE_LIMITED);
+  assert_true(was_sent("\"status\":408"));
+  assert_false(server.closing);
+  for (int i = 0; i < 3; i++) fake_feed_reset(&server, 4 * i, 0x10c);
+  fake_run(&server);
+  assert_int_equal(fake_open_streams(&server), 3);
+  assert_int_equal(at_server.n_asked, 0);
+}
+
+static void request_that_comes_slowly_but_in_time_is_served(void **state) {
+  server.now = SEC;
+  FEED_PART(0, "{", false, {":method", "PUT"}, {":scheme", "https"},
+            {":authority", "a"}, {":path", "/"},
+            {"content-type", "application/json"});
+  tick_at(10 * SEC);
+  fake_feed(&server, 0, "\0\x01}", 3, true);
+  tick_at(12 * SEC);
+  assert_int_equal(at_server.n_asked, 1);
+  assert_int_equal(at_server.n_refused, 0);
+  assert_true(was_sent("{}"));
+}
+
+/* --- peers that do not read --- */
+
+static void answers_that_nobody_reads_are_bounded(void **state) {
+  char *text = filled(H3_ANSWER_MAX / 2, 'x');
+
+  at_server.hold = true;
+  for (int i = 0; i < 8; i++) call("GET", "/v1/services", NULL);
+  fake_run(&client);
+  server.hold_data = true;
+  for (int i = 0; i < 8; i++) {
+    size_t was = heap_in_use();
+
+    if (server.closing) break;
+    h3_respond(at_server.req[i], 200, text, H3_ANSWER_MAX / 2);
+    fake_step(&server);
+    assert_true(heap_in_use() < was + H3_ANSWER_MAX);
+    assert_in_range(i, 0, 3);
+  }
+  assert_true(server.closing);
+  assert_int_equal(server.why, REASON_RATE_LIMITED);
+  free(text);
+}
+
+static void lines_that_nobody_takes_for_half_a_minute_end_it(void **state) {
+  server.now = SEC;
+  listen_for_lines();
+  fake_run(&client);
+  assert_int_equal(h3_deadline(server_h3), NEVER);
+  server.now = 5 * SEC;
+  server.hold_data = true;
+  h3_line(at_server.req[0], "1", 1);
+  assert_int_equal(h3_deadline(server_h3), 35 * SEC);
+  assert_int_equal(at_server.n_deadlines, 1);
+  server.hold_data = false; /* it takes them after all, and no more */
+  server.now = 20 * SEC;
+  fake_run(&client);
+  assert_int_equal(h3_deadline(server_h3), NEVER);
+  server.hold_data = true;
+  server.now = 21 * SEC;
+  h3_line(at_server.req[0], "2", 1);
+  h3_tick(server_h3, 50 * SEC);
+  assert_false(server.closing);
+  h3_tick(server_h3, 51 * SEC);
+  assert_true(server.closing);
+  assert_int_equal(server.why, REASON_RATE_LIMITED);
+}
+
+/* --- peers in a hurry --- */
+
+/* Begun and reset at once, with and without a request in it. */
+static void streams_that_come_and_go_too_fast_end_it(void **state) {
+  int n = 0;
+
+  server.now = SEC;
+  while (!server.closing && n < 2000) {
+    if (n % 2) fake_feed(&server, 4 * n, "\x01", 1, false);
+    fake_feed_reset(&server, 4 * n, 0x10c);
+    fake_run(&server);
+    n++;
+  }
+  assert_in_range(n, 400, 402);
+  assert_int_equal(server.why, REASON_RATE_LIMITED);
+}
+
+static void fifty_requests_a_second_go_on_for_ever(void **state) {
+  for (int i = 0; i < 1500; i++) {
+    client.now = server.now = SEC + (uint64_t)i * 20 * MS;
+    call("GET", "/v1/self", NULL);
+    fake_run(&client);
+  }
+  assert_int_equal(at_client.n_done, 1500);
+  assert_false(server.closing);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       WITH(request_arrives_whole_and_its_answer_comes_back),
@@ -880,6 +1015,12 @@ int main(void) {
       ALONE(broken_frames_close_the_connection),
       ALONE(closed_control_stream_closes_the_connection),
       BEFORE(peer_without_room_for_control_streams_is_refused),
+      ALONE(request_that_is_not_whole_after_ten_seconds_is_refused),
+      ALONE(request_that_comes_slowly_but_in_time_is_served),
+      WITH(answers_that_nobody_reads_are_bounded),
+      WITH(lines_that_nobody_takes_for_half_a_minute_end_it),
+      ALONE(streams_that_come_and_go_too_fast_end_it),
+      WITH(fifty_requests_a_second_go_on_for_ever),
       WITH(many_requests_leave_no_memory_behind),
       cmocka_unit_test_teardown(idle_session_is_small, end_alone),
   };
