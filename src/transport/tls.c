@@ -97,10 +97,8 @@ static int set_rules(WOLFSSL_CTX *ctx, bool server) {
   return 0;
 }
 
-/* The server and the client side share nothing: a key is never replaced inside
- * a context that connections use. */
-static int make_ctx(WOLFSSL_CTX **out, const struct tls *t,
-                    const struct tls_files *f, bool server) {
+int tls_make_ctx(WOLFSSL_CTX **out, const struct tls *t,
+                 const struct tls_files *f, bool server) {
   int rc;
   *out = wolfSSL_CTX_new(server ? wolfTLSv1_3_server_method()
                                 : wolfTLSv1_3_client_method());
@@ -109,29 +107,35 @@ static int make_ctx(WOLFSSL_CTX **out, const struct tls *t,
     return tls_wrong(f, "this build of wolfSSL lacks a needed feature");
   rc = tls_trust(t, wolfSSL_CTX_GetCertManager(*out));
   if (rc < 0) return tls_wrong(f, "no memory");
-  return tls_load_own(f, *out);
+  return f->own->cert ? tls_load_own(f, *out) : 0;
 }
 
-static int make(struct tls *t, const struct tls_files *f) {
+int tls_make(struct tls **t, struct tls_files *f, tls_fill *fill) {
+  struct tls *n = calloc(1, sizeof(*n));
+  f->der = malloc(CERT_DER_MAX);
+  *t = NULL;
+  int rc = n && f->der ? fill(n, f) : tls_wrong(f, "no memory");
+  if (rc < 0)
+    tls_free(n);
+  else
+    *t = n;
+  free(f->der);
+  return rc;
+}
+
+/* The server and the client side share nothing: a key is never replaced inside
+ * a context that connections use. */
+static int fill_own(struct tls *t, const struct tls_files *f) {
   int rc = tls_read_files(t, f);
-  if (rc == 0) rc = make_ctx(&t->server, t, f, true);
-  if (rc == 0) rc = make_ctx(&t->client, t, f, false);
+  if (rc == 0) rc = tls_make_ctx(&t->server, t, f, true);
+  if (rc == 0) rc = tls_make_ctx(&t->client, t, f, false);
   return rc;
 }
 
 int tls_new(struct tls **t, const struct ztna_identity *own, char *why,
             size_t room) {
   struct tls_files f = {.own = own, .why = why, .room = room};
-  struct tls *n = calloc(1, sizeof(*n));
-  f.der = malloc(CERT_DER_MAX);
-  *t = NULL;
-  int rc = n && f.der ? make(n, &f) : tls_wrong(&f, "no memory");
-  if (rc < 0)
-    tls_free(n);
-  else
-    *t = n;
-  free(f.der);
-  return rc;
+  return tls_make(t, &f, fill_own);
 }
 
 void tls_free(struct tls *t) {
@@ -141,6 +145,7 @@ void tls_free(struct tls *t) {
   if (t->cm) wolfSSL_CertManagerFree(t->cm);
   sbuf_done(&t->ca);
   crl_drop(t->crl);
+  tls_pin_drop(t->pin);
   identity_done(&t->id);
   free(t);
 }
@@ -162,7 +167,7 @@ static bool set_name(WOLFSSL *ssl, const char *name) {
 static bool set_up(WOLFSSL *ssl, const struct tls *t, bool server,
                    const char *alpn, const char *server_name) {
   char list[64]; /* wolfSSL splits it in place */
-  struct tls_seen *seen = tls_seen_new(t);
+  struct tls_seen *seen = tls_seen_new(t, server);
   if (!seen) return false;
   if (wolfSSL_set_ex_data(ssl, TLS_SEEN_INDEX, seen) != WOLFSSL_SUCCESS) {
     tls_seen_free(seen);
@@ -177,7 +182,8 @@ static bool set_up(WOLFSSL *ssl, const struct tls *t, bool server,
 
 struct WOLFSSL *tls_session(struct tls *t, bool server, const char *alpn,
                             const char *server_name) {
-  WOLFSSL *ssl = wolfSSL_new(server ? t->server : t->client);
+  WOLFSSL_CTX *ctx = server ? t->server : t->client;
+  WOLFSSL *ssl = ctx ? wolfSSL_new(ctx) : NULL;
   if (!ssl) return NULL;
   if (!set_up(ssl, t, server, alpn, server_name)) {
     tls_session_free(ssl);
@@ -223,7 +229,10 @@ int tls_peer(struct WOLFSSL *ssl, const char *alpn, struct identity *id,
   *why = REASON_BAD_CERTIFICATE;
   if (wolfSSL_session_reused(ssl)) return ZTNA_EREFUSED;
   if (wolfSSL_get_verify_result(ssl) != 0) return ZTNA_EREFUSED;
-  if (peer_identity(ssl, id) < 0) return ZTNA_EREFUSED;
+  if (tls_is_nobody(ssl))
+    id->not_after = INT64_MAX;
+  else if (peer_identity(ssl, id) < 0)
+    return ZTNA_EREFUSED;
   *why = REASON_NONE;
   return 0;
 }

@@ -33,15 +33,18 @@ int tls_new(struct tls **t, const struct ztna_identity *own, char *why,
 void tls_free(
     struct tls *t); /* connections still using it keep what they need */
 
-/* A client that has no certificate yet (enrolment): own->cert and key are NULL,
- * servers are verified by ca as always. A server that is to take such clients
- * says so; tls_peer then gives them an identity of ROLE_NONE. */
+/* A client that has no certificate yet (enrolment); servers are verified by ca
+ * as always. A server that is to take such clients says so before its first
+ * session; tls_peer then gives them an identity of ROLE_NONE that does not run
+ * out, and tls_check_chain lets an empty chain pass. Whoever shows a
+ * certificate is judged by it as ever. */
 int tls_new_nobody(struct tls **t, const char *ca, size_t len, char *why,
                    size_t room);
 void tls_admit_nobody(struct tls *t);
 /* A client that knows nothing but the SHA-256 of its CA's certificate. Every
- * handshake of it fails; when the server's chain held that certificate,
- * tls_found adds it to pem and returns true: with that a client can be made. */
+ * handshake of it fails; when the server's chain held that certificate, and it
+ * is a CA's, tls_found adds it to pem and returns true: with that a client can
+ * be made. */
 int tls_new_pinned(struct tls **t, const uint8_t ca_sha256[32], char *why,
                    size_t room);
 bool tls_found(const struct tls *t, struct sbuf *pem);

@@ -14,15 +14,19 @@
 
 /* --- in the handshake --- */
 
-struct tls_seen *tls_seen_new(const struct tls *t) {
+struct tls_seen *tls_seen_new(const struct tls *t, bool server) {
   struct tls_seen *s = calloc(1, sizeof(*s));
-  if (s) s->crl = crl_hold(t->crl);
+  if (!s) return NULL;
+  s->crl = crl_hold(t->crl);
+  s->pin = tls_pin_hold(t->pin);
+  s->admits_nobody = server && t->admits_nobody;
   return s;
 }
 
 void tls_seen_free(struct tls_seen *s) {
   if (!s) return;
   crl_drop(s->crl);
+  tls_pin_drop(s->pin);
   free(s->chain);
   free(s);
 }
@@ -51,6 +55,14 @@ static enum reason look_up(const struct crl *crl, const uint8_t *der,
   return rc ? REASON_REVOKED : REASON_NONE;
 }
 
+/* Nothing is verified here, so nothing passes. */
+static int look_for_pin(struct tls_pin *pin,
+                        const WOLFSSL_X509_STORE_CTX *store) {
+  for (int i = 0; i < store->totalCerts; i++)
+    tls_pin_look(pin, store->certs[i].buffer, store->certs[i].length);
+  return 0;
+}
+
 /* It may refuse what wolfSSL lets pass, never the other way round.
  * Intermediates come first, the leaf (depth 0) last, and that one twice. */
 int tls_on_verify(int is_good, WOLFSSL_X509_STORE_CTX *store) {
@@ -58,10 +70,20 @@ int tls_on_verify(int is_good, WOLFSSL_X509_STORE_CTX *store) {
       store, wolfSSL_get_ex_data_X509_STORE_CTX_idx());
   struct tls_seen *s = ssl ? wolfSSL_get_ex_data(ssl, TLS_SEEN_INDEX) : NULL;
   int i = store->error_depth;
+  if (s && store->totalCerts > 0) s->shown = true;
+  if (s && s->pin) return look_for_pin(s->pin, store);
+  if (is_good && s && store->totalCerts == 0) return s->admits_nobody;
   if (!is_good || !s || i < 0 || i >= store->totalCerts) return 0;
   s->refused = look_up(s->crl, store->certs[i].buffer, store->certs[i].length);
   if (s->refused != REASON_NONE) return 0;
   return i > 0 || keep_chain(s, store);
+}
+
+bool tls_is_nobody(WOLFSSL *ssl) {
+  const struct tls_seen *s = wolfSSL_get_ex_data(ssl, TLS_SEEN_INDEX);
+  WOLFSSL_X509 *x = wolfSSL_get_peer_certificate(ssl);
+  wolfSSL_X509_free(x);
+  return s && s->admits_nobody && !s->shown && !x;
 }
 
 enum reason tls_refusal(struct WOLFSSL *ssl) {
@@ -122,8 +144,10 @@ static int chain_verify_apart(const struct chain *c, const struct tls *t) {
 int tls_check_chain(struct tls *t, const uint8_t *der, size_t len,
                     enum reason *why) {
   struct chain c;
+  *why = REASON_NONE;
+  if (len == 0 && t->admits_nobody) return 0;
   *why = REASON_BAD_CERTIFICATE;
-  if (!chain_split(&c, der, len)) return ZTNA_EREFUSED;
+  if (!t->cm || !chain_split(&c, der, len)) return ZTNA_EREFUSED;
   int rc = c.n > 1 ? chain_verify_apart(&c, t) : chain_verify(&c, t->cm);
   if (rc != 0) {
     *why = tls_reason(rc, bad_certificate);

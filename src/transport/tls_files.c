@@ -90,7 +90,7 @@ static int drop_revoked(struct tls *t, const struct tls_files *f) {
   return good.len > 0 ? 0 : tls_wrong(f, "ca: has been revoked by crl");
 }
 
-static int read_cas(struct tls *t, const struct tls_files *f) {
+int tls_read_cas(struct tls *t, const struct tls_files *f) {
   WOLFSSL_CERT_MANAGER *scratch = wolfSSL_CertManagerNew();
   int rc = scratch ? take_cas(t, f, scratch) : tls_wrong(f, "no memory");
   wolfSSL_CertManagerFree(scratch);
@@ -163,7 +163,7 @@ static int check_own(const struct tls *t, const struct tls_files *f) {
 
 int tls_read_files(struct tls *t, const struct tls_files *f) {
   int rc = read_leaf(t, f);
-  if (rc == 0) rc = read_cas(t, f);
+  if (rc == 0) rc = tls_read_cas(t, f);
   if (rc == 0) rc = check_own(t, f);
   return rc;
 }
