@@ -27,4 +27,15 @@ int raw_garbage(int argc, char **argv);
 int raw_mirror(int argc, char **argv);
 int raw_scan(int argc, char **argv);
 
+int mitm(char **argv);             /* hostile_mitm.c */
+int replay(int argc, char **argv); /* hostile_replay.c */
+
+/* tool_hostile.c: the rest ends the process when it cannot. */
+struct quic;
+struct ztna_addr hostile_addr(const char *text);
+int hostile_socket(const struct ztna_addr *local);
+void hostile_identity(const char *cert, const char *key);
+/* A client's endpoint with one connection, which nobody cares for. */
+struct quic *hostile_dial(const struct ztna_addr *relay);
+
 #endif

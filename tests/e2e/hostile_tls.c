@@ -1,9 +1,11 @@
 /* hostile_tls.c - transport/tls.c with a client that breaks its rules. */
 #define tls_session honest_session
 #define tls_peer honest_peer
+#define tls_identity honest_identity
 #include "transport/tls.c"
 #undef tls_session
 #undef tls_peer
+#undef tls_identity
 
 #include "e2e/hostile.h"
 
@@ -12,7 +14,16 @@ struct WOLFSSL *tls_session(struct tls *t, bool server, const char *alpn,
 int tls_peer(struct WOLFSSL *ssl, const char *alpn, struct identity *id,
              enum reason *why);
 
+const struct identity *tls_identity(const struct tls *t);
+
 struct hostile hostile;
+
+/* As a client it has no files of its own. */
+const struct identity *tls_identity(const struct tls *t) {
+  static const struct identity nobody = {.not_after = INT64_MAX};
+
+  return t ? honest_identity(t) : &nobody;
+}
 
 /* --- a session with a ticket, from a handshake with itself in memory --- */
 

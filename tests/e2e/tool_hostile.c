@@ -9,6 +9,7 @@
  *   serve ADDR CERT KEY CA    a relay that is whatever its certificate says
  *   flood TO FROM N           N first flights, from addresses counted up from
  *                             FROM
+ *   mitm, replay              see hostile_mitm.c, hostile_replay.c
  *   garbage, mirror, scan     see hostile_raw.c */
 #include <poll.h>
 #include <stdio.h>
@@ -30,7 +31,7 @@ void hostile_prepare(const char *cert, size_t cert_len, const char *key,
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "detect_leaks=0"; }
 
-static struct ztna_addr addr_of(const char *text) {
+struct ztna_addr hostile_addr(const char *text) {
   struct ztna_addr a = {0};
 
   if (ztna_addr_parse(&a, text) == 0) return a;
@@ -102,7 +103,7 @@ struct end {
   const char *method, *path, *body; /* what it asks for */
 };
 
-static int open_socket(const struct ztna_addr *local) {
+int hostile_socket(const struct ztna_addr *local) {
   struct sockaddr_storage ss;
   socklen_t len = (socklen_t)ztna_addr_to_sockaddr(local, &ss);
   int fd = socket(ss.ss_family, SOCK_DGRAM, 0);
@@ -153,6 +154,12 @@ static void turn(struct end *e, const struct ztna_addr *local, uint64_t until) {
 
 /* --- dial --- */
 
+void hostile_identity(const char *cert, const char *key) {
+  struct file *c = file_of(cert), *k = file_of(key);
+
+  hostile_prepare(c->s, c->len, k->s, k->len);
+}
+
 static void on_answer(void *ud, struct h3_call *c, int status, const char *body,
                       size_t len) {
   struct end *e = ud;
@@ -191,14 +198,13 @@ static struct quic *endpoint(struct quic_config *cfg) {
 /* Until it is over, 2 s at most. */
 static void dial_with(struct end *e, char **argv) {
   struct ztna_addr any = {.family = 4};
-  struct file *cert = file_of(argv[1]), *key = file_of(argv[2]);
   struct quic_config cfg = {0};
-  struct quic_dial d = {.remote = addr_of(argv[0]),
+  struct quic_dial d = {.remote = hostile_addr(argv[0]),
                         .ops = h3_client_ops(),
                         .params = h3_params(false)};
 
-  e->fd = open_socket(&any);
-  hostile_prepare(cert->s, cert->len, key->s, key->len);
+  e->fd = hostile_socket(&any);
+  hostile_identity(argv[1], argv[2]);
   e->q = endpoint(&cfg);
   e->h3 = h3_new(false, "relay", &client, e);
   d.ud = e->h3;
@@ -241,12 +247,12 @@ static void *on_accept(void *ud, struct quic_conn *c,
 }
 
 static int serve(char **v) {
-  struct ztna_addr at = addr_of(v[0]);
+  struct ztna_addr at = hostile_addr(v[0]);
   struct file *cert = file_of(v[1]), *key = file_of(v[2]), *ca = file_of(v[3]);
   struct quic_config cfg = {.accept_ops = h3_server_ops(),
                             .accept_params = h3_params(true),
                             .on_accept = on_accept};
-  struct end e = {.fd = open_socket(&at)};
+  struct end e = {.fd = hostile_socket(&at)};
   char why[256];
 
   const struct ztna_identity own = {.cert = cert->s,
@@ -266,22 +272,29 @@ static int serve(char **v) {
 
 /* --- flood --- */
 
-static int flood(char **v) {
-  struct ztna_addr to = addr_of(v[0]), from = addr_of(v[1]);
-  struct quic_dial d = {
-      .remote = to, .ops = h3_client_ops(), .params = h3_params(false)};
-  int n = atoi(v[2]), fd = raw_open();
+struct quic *hostile_dial(const struct ztna_addr *relay) {
+  static struct end nobody;
   struct quic_config cfg = {0};
+  struct quic_dial d = {
+      .remote = *relay, .ops = h3_client_ops(), .params = h3_params(false)};
+  struct quic *q = endpoint(&cfg);
+  struct h3 *s = h3_new(false, "relay", &client, &nobody);
+
+  d.ud = s;
+  h3_attach(s, quic_dial(q, &d, clock_now()));
+  return q;
+}
+
+static int flood(char **v) {
+  struct ztna_addr to = hostile_addr(v[0]), from = hostile_addr(v[1]);
+  int n = atoi(v[2]), fd = raw_open();
 
   hostile.no_cert = true;
   hostile_prepare(NULL, 0, NULL, 0);
   for (int i = 0; i < n; i++) {
-    struct quic *q = endpoint(&cfg);
-    struct h3 *s = h3_new(false, "relay", &client, &(struct end){0});
+    struct quic *q = hostile_dial(&to);
     struct dgram g[8];
 
-    d.ud = s;
-    h3_attach(s, quic_dial(q, &d, clock_now()));
     for (int k = quic_next(q, clock_now(), g, 8); k-- > 0;)
       for (uint32_t at = 0; at < g[k].len; at += g[k].seg) {
         uint32_t left = g[k].len - at;
@@ -308,6 +321,8 @@ int main(int argc, char **argv) {
   if (!strcmp(what, "flood") && argc == 3) return flood(argv);
   if (!strcmp(what, "garbage") && argc == 3) return raw_garbage(argc, argv);
   if (!strcmp(what, "mirror") && argc == 5) return raw_mirror(argc, argv);
+  if (!strcmp(what, "mitm") && argc == 3) return mitm(argv);
+  if (!strcmp(what, "replay") && argc >= 3) return replay(argc, argv);
   if (!strcmp(what, "scan") && argc >= 2) return raw_scan(argc, argv);
   fprintf(stderr, "see tool_hostile.c\n");
   return 2;
