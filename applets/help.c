@@ -53,6 +53,7 @@ static void help_config(struct sbuf *out, const struct applet *a) {
                   "Variables are named like $ZTNA_%s and $ZTNA_LOG_LEVEL.\n",
                   !strcmp(groups[i].path, "relay")       ? "RELAY_LISTEN"
                   : !strcmp(groups[i].path, "connector") ? "CONNECTOR_RELAYS"
+                  : !strcmp(groups[i].path, "enroll")    ? "ENROLL_SERVER"
                                                          : "AGENT_RELAYS");
 }
 

@@ -8,7 +8,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum sandbox_role { SANDBOX_RELAY, SANDBOX_CONNECTOR, SANDBOX_AGENT };
+enum sandbox_role {
+  SANDBOX_RELAY,
+  SANDBOX_CONNECTOR,
+  SANDBOX_AGENT,
+  SANDBOX_ENROLL
+};
+/* It looks no names up and opens no sockets: others come to it. */
+static inline bool sandbox_is_asked(enum sandbox_role r) {
+  return r == SANDBOX_RELAY || r == SANDBOX_ENROLL;
+}
 
 /* A file that is opened again later, or a directory. What replaces a file is
  * another one, so its directory is what stays within reach. */

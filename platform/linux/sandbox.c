@@ -71,7 +71,7 @@ static void load_services(char *line, struct sandbox_names *n) {
 }
 
 struct sandbox_names sandbox_names_load(enum sandbox_role role) {
-  struct sandbox_names n = {.used = role != SANDBOX_RELAY};
+  struct sandbox_names n = {.used = !sandbox_is_asked(role)};
   FILE *f = n.used ? fopen("/etc/nsswitch.conf", "re") : NULL;
   char line[512];
 

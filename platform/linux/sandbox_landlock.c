@@ -69,7 +69,7 @@ static int ruleset_make(struct ruleset *s, const struct sandbox_plan *plan) {
                : s->version >= 4 ? offsetof(struct ruleset_attr, scoped)
                                  : offsetof(struct ruleset_attr, net);
 
-  a.net = NET_BIND_TCP | (plan->role == SANDBOX_RELAY ? NET_CONNECT_TCP : 0);
+  a.net = NET_BIND_TCP | (sandbox_is_asked(plan->role) ? NET_CONNECT_TCP : 0);
   a.scoped = SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL;
   s->fs = a.fs;
   s->fd = (int)syscall(NR_CREATE_RULESET, &a, len, 0);

@@ -11,22 +11,23 @@
 
 /* A section: where it is, and what belongs to it. */
 struct section {
-  const char *name, *env;
+  const char *name, *env, *applet;
   const struct field *fields;
   size_t offset, size;
   unsigned bit;
 };
 
-#define SECTION(role, variable, b)                                    \
-  {                                                                   \
-    .name = #role, .env = variable, .fields = config_##role##_fields, \
-    .offset = offsetof(struct config, role),                          \
-    .size = sizeof(((struct config *)0)->role), .bit = b              \
+#define SECTION(role, variable, b, command)                                    \
+  {                                                                            \
+    .name = #role, .env = variable, .applet = command,                         \
+    .fields = config_##role##_fields, .offset = offsetof(struct config, role), \
+    .size = sizeof(((struct config *)0)->role), .bit = b                       \
   }
 static const struct section sections[] = {
-    SECTION(relay, "ZTNA_RELAY_", CONFIG_RELAY),
-    SECTION(connector, "ZTNA_CONNECTOR_", CONFIG_CONNECTOR),
-    SECTION(agent, "ZTNA_AGENT_", CONFIG_AGENT),
+    SECTION(relay, "ZTNA_RELAY_", CONFIG_RELAY, "relay"),
+    SECTION(connector, "ZTNA_CONNECTOR_", CONFIG_CONNECTOR, "connector"),
+    SECTION(agent, "ZTNA_AGENT_", CONFIG_AGENT, "agent"),
+    SECTION(enroll, "ZTNA_ENROLL_", CONFIG_ENROLL, "enroll-server"),
 };
 enum { N_SECTIONS = sizeof(sections) / sizeof(*sections) };
 
@@ -118,13 +119,14 @@ static void need_sections(struct config *c, struct field_load *l,
     if (l->file && !is_given_otherwise(c, l, s))
       mistake_add(&l->mistakes, l->file, 0, NULL,
                   "has no section \"%s\", which `ztna %s` needs%s", s->name,
-                  s->name, has);
+                  s->applet, has);
     else
       c->roles |= s->bit;
   }
   if ((want & CONFIG_PRESENT) && !c->roles)
     mistake_add(&l->mistakes, l->file ? l->file : "configuration", 0, NULL,
-                "has no section \"relay\", \"connector\" or \"agent\"");
+                "has no section \"relay\", \"connector\", \"agent\" or "
+                "\"enroll\"");
 }
 
 static void check_sections(struct config *c, struct field_load *l) {
@@ -134,12 +136,16 @@ static void check_sections(struct config *c, struct field_load *l) {
   if (c->roles & CONFIG_RELAY) config_check_relay(l, &c->relay);
   if (c->roles & CONFIG_CONNECTOR) config_check_connector(l, &c->connector);
   if (c->roles & CONFIG_AGENT) config_check_agent_role(l, &c->agent);
+  if (c->roles & CONFIG_ENROLL) config_check_enroll(l, &c->enroll);
 }
 
 static void check_files(struct config *c, struct field_load *l, unsigned want) {
   unsigned roles = want & CONFIG_PRESENT ? c->roles : c->roles & want;
   if (want & CONFIG_NO_FILES) return;
-  if (roles || (want & CONFIG_IDENTITY)) config_read_identity(l, &c->identity);
+  if ((roles & ~(unsigned)CONFIG_ENROLL) || (want & CONFIG_IDENTITY))
+    config_read_identity(l, &c->identity);
+  else if (roles)
+    config_read_crl(l, &c->identity);
   if (roles & CONFIG_RELAY) config_need_policy(l, &c->relay);
 }
 

@@ -19,6 +19,7 @@ enum {
   CONFIG_PRESENT = 8,   /* whatever sections the file has, one at least */
   CONFIG_IDENTITY = 16, /* cert, key and ca without any role (probe) */
   CONFIG_NO_FILES = 32, /* touch no other file: tests */
+  CONFIG_ENROLL = 64,
 };
 
 /* Bytes of a file; a list of 100000 certificates has 4 MB. */
@@ -178,6 +179,18 @@ struct agent_config {
   size_t n_direct_networks;
 };
 
+/* It makes its own certificate with the CA's key: of `identity` only crl is
+ * used. */
+struct enroll_config {
+  char *ca_dir;       /* with ca.pem and ca.key */
+  char *trust_domain; /* NULL: as the CA says */
+  struct ztna_addr *listen;
+  size_t n_listen;
+  char *server;                    /* host:port that tokens name */
+  uint64_t lifetime, max_lifetime; /* of certificates, ns */
+  uint32_t max_connections;
+};
+
 struct config {
   unsigned roles; /* CONFIG_ bits of the sections that are here */
   struct identity_config identity;
@@ -188,6 +201,7 @@ struct config {
   struct relay_config relay;
   struct connector_config connector;
   struct agent_config agent;
+  struct enroll_config enroll;
 };
 
 /* Loads and checks everything, and prints every mistake to stderr. file NULL:

@@ -5,6 +5,7 @@
 
 #include "host/file.h"
 #include "host/value.h"
+#include "part/token.h"
 
 /* --- addresses */
 
@@ -315,6 +316,18 @@ void config_check_agent_role(struct field_load *l, struct agent_config *c) {
   choose_tun(l, c);
 }
 
+/* --- enrolment service */
+
+void config_check_enroll(struct field_load *l, struct enroll_config *c) {
+  char quoted[VALUE_STRLEN];
+  if (c->server && !token_server_is_fine(c->server))
+    FIELD_WRONG(l, c->server,
+                "want host:port of a host name or an address, got %s",
+                value_quote(c->server, quoted));
+  if (c->lifetime > c->max_lifetime && c->max_lifetime)
+    FIELD_WRONG(l, c->lifetime, "want no more than max_lifetime");
+}
+
 /* --- files */
 
 static void read_pem(struct field_load *l, char **name, size_t max,
@@ -331,8 +344,9 @@ static void read_pem(struct field_load *l, char **name, size_t max,
 
 enum { DER_SEQUENCE = 0x30 };
 
-static void read_crl(struct field_load *l, struct identity_config *c) {
+void config_read_crl(struct field_load *l, struct identity_config *c) {
   char why[FILE_WHY];
+  if (!c->crl) return;
   int rc = file_read(c->crl, IDENTITY_CRL_MAX, &c->crl_bytes, &c->crl_len, why);
   if (rc < 0)
     FIELD_WRONG(l, c->crl, "want a readable file, got \"%s\": %s", c->crl, why);
@@ -374,7 +388,7 @@ void config_read_identity(struct field_load *l, struct identity_config *c) {
     if (files[i].name == &c->key && !key_is_private(l, c)) continue;
     read_pem(l, files[i].name, files[i].max, files[i].bytes, files[i].len);
   }
-  if (c->crl) read_crl(l, c);
+  config_read_crl(l, c);
 }
 
 void config_need_policy(struct field_load *l, struct relay_config *c) {

@@ -100,4 +100,7 @@ void config_diff(const struct config *a, const struct config *b, unsigned role,
   if (role == CONFIG_AGENT)
     diff(config_agent_fields, (const char *)&a->agent, (const char *)&b->agent,
          "agent", but, out);
+  if (role == CONFIG_ENROLL)
+    diff(config_enroll_fields, (const char *)&a->enroll,
+         (const char *)&b->enroll, "enroll", but, out);
 }

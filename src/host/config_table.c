@@ -1,11 +1,13 @@
 #include "host/config_table.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "host/check.h"
 #include "host/config.h"
 #include "host/forward_rule.h"
+#include "transport/identity.h"
 
 /* --- names */
 
@@ -379,6 +381,41 @@ const struct field config_agent_fields[] = {
     FIELD_END,
 };
 
+/* --- enrolment service */
+
+static const char *check_trust_domain(const char *text) {
+  struct identity id;
+  char uri[IDENTITY_SPIFFE_MAX + 1];
+  int n = snprintf(uri, sizeof(uri), "spiffe://%s/agent/x", text);
+  if (n < (int)sizeof(uri) && identity_parse_spiffe(&id, uri, (size_t)n) == 0)
+    return NULL;
+  return "a trust domain like example.org (lower-case letters, digits, - _ .)";
+}
+
+const struct field config_enroll_fields[] = {
+    FIELD(enroll_config, ca_dir, .type = F_FILE, .required = true,
+          .meta = "DIR",
+          .help = "ca.pem and ca.key, as `ztna cert init` makes them"),
+    FIELD(enroll_config, trust_domain, .type = F_STR, .meta = "NAME",
+          .check = check_trust_domain,
+          .help = "what all identities begin with, when ca.pem does not say"),
+    FIELD_LIST(enroll_config, listen, .type = F_ADDRS, .min = 1, .max = 16,
+               .dflt = "0.0.0.0:4435,[::]:4435",
+               .help =
+                   "UDP addresses that machines without a certificate dial"),
+    FIELD(enroll_config, server, .type = F_HOSTPORT, .required = true,
+          .help = "where machines find it, host:port; tokens name it"),
+    FIELD(enroll_config, lifetime, .type = F_NS, .min = 10 * SEC,
+          .max = INT64_C(36500) * 86400 * SEC, .dflt = "720h",
+          .help = "of certificates, unless the token says otherwise"),
+    FIELD(enroll_config, max_lifetime, .type = F_NS, .min = 10 * SEC,
+          .max = INT64_C(36500) * 86400 * SEC, .dflt = "8760h",
+          .help = "of certificates, whatever the token says"),
+    FIELD(enroll_config, max_connections, .type = F_INT, .min = 1,
+          .max = 100000, .dflt = "1000", .help = "at a time"),
+    FIELD_END,
+};
+
 const struct field config_root_fields[] = {
     COMMON_FIELDS,
     FIELD(config, relay, .type = F_OBJECT, .fields = config_relay_fields,
@@ -387,5 +424,7 @@ const struct field config_root_fields[] = {
           .fields = config_connector_fields, .help = "exposes services"),
     FIELD(config, agent, .type = F_OBJECT, .fields = config_agent_fields,
           .help = "reaches services"),
+    FIELD(config, enroll, .type = F_OBJECT, .fields = config_enroll_fields,
+          .help = "gives certificates to who has a token"),
     FIELD_END,
 };

@@ -10,6 +10,7 @@ extern const struct field config_common_fields[]; /* all but the roles */
 extern const struct field config_relay_fields[];
 extern const struct field config_connector_fields[];
 extern const struct field config_agent_fields[];
+extern const struct field config_enroll_fields[];
 
 /* "udp", "tcp", "icmp": bit i is a PROTO_ bit of policy.h. */
 extern const char *const config_protocols[];

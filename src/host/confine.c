@@ -70,6 +70,7 @@ static void add_role(struct paths *p, const struct config *c, unsigned role) {
   if (role == CONFIG_CONNECTOR)
     add_fields(p, c, config_connector_fields, &c->connector);
   if (role == CONFIG_AGENT) add_fields(p, c, config_agent_fields, &c->agent);
+  if (role == CONFIG_ENROLL) add_fields(p, c, config_enroll_fields, &c->enroll);
 }
 
 /* --- entering */
@@ -77,6 +78,7 @@ static void add_role(struct paths *p, const struct config *c, unsigned role) {
 static enum sandbox_role role_of(unsigned role) {
   return role == CONFIG_RELAY       ? SANDBOX_RELAY
          : role == CONFIG_CONNECTOR ? SANDBOX_CONNECTOR
+         : role == CONFIG_ENROLL    ? SANDBOX_ENROLL
                                     : SANDBOX_AGENT;
 }
 

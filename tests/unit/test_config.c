@@ -205,7 +205,8 @@ static void a_role_that_is_asked_for_must_be_there(void **state) {
                    ZTNA_ECONFIG);
   assert_string_equal(said, "etc/c.json: has no section \"relay\", which `ztna "
                             "relay` needs; it has \"agent\"\n");
-  says("{}", ": has no section \"relay\", \"connector\" or \"agent\"");
+  says("{}",
+       ": has no section \"relay\", \"connector\", \"agent\" or \"enroll\"");
 }
 
 static void flags_come_before_variables_before_the_file(void **state) {
