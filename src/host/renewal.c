@@ -1,0 +1,392 @@
+#include "host/renewal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <ztna/err.h>
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/utc.h"
+#include "host/clock.h"
+#include "host/enroll_ask.h"
+#include "host/file_write.h"
+#include "transport/cert.h"
+
+enum {
+  FILE_MAX = 1 << 20, /* of each file */
+  CRL_MAX = 4 << 20,
+  WAIT_LEAST = 60,    /* seconds, of certificates that live long enough */
+  WAIT_EXPIRED = 600, /* then it takes a person, but clocks are mended, too */
+  LOOK_EVERY = 300,   /* a machine that slept has another time now */
+  CHANGED_AFTER = 10, /* the network tells of more changes than there are */
+};
+
+struct counters {
+  uint64_t ok, attempts, failures;
+};
+
+/* The certificate on disk. */
+struct present {
+  uint8_t sha256[32];
+  int64_t from, to, got;
+};
+
+/* What an attempt asks with. */
+struct files {
+  char *cert, *key, *ca, *crl;
+  size_t cert_len, key_len, ca_len, crl_len;
+};
+
+struct renewal {
+  const struct identity_config *id;
+  struct host *host;
+  struct host_role *role;
+  struct enroll_ask *ask;
+  struct present present;
+  struct files files;
+  struct ztna_identity own; /* of them */
+  int64_t ask_at;           /* seconds since 1970; 0: not known yet */
+  uint64_t look_at;         /* monotonic */
+  bool told_unreadable;
+  struct counters n;
+  int64_t last_at; /* of the last attempt; 0: none */
+  char text[ENROLL_TEXT + 200];
+};
+
+static int64_t wall(void) { return (int64_t)(clock_wall() / SEC); }
+
+/* --- when */
+
+static int64_t life_begins(int64_t from, int64_t to, int64_t got) {
+  return got > from && got < to ? got : from;
+}
+
+int64_t renewal_first_at(int64_t from, int64_t to, int64_t got) {
+  int64_t begins = life_begins(from, to, got);
+  return begins + (to - begins) / 3 * 2 + (to - begins) % 3 * 2 / 3;
+}
+
+/* A tenth of what is left, so that many attempts fit into it; of a short life a
+ * minute would be too much. */
+int64_t renewal_next_at(int64_t from, int64_t to, int64_t got, int64_t now) {
+  int64_t life = to - life_begins(from, to, got);
+  int64_t least = life / 20 < WAIT_LEAST ? life / 20 : WAIT_LEAST;
+  int64_t late = life / 3 < WAIT_EXPIRED ? life / 3 : WAIT_EXPIRED;
+  int64_t wait = now < to ? (to - now) / 10 : late;
+  if (wait < least) wait = least;
+  return now + (wait > 0 ? wait : 1);
+}
+
+/* --- the files */
+
+static void files_done(struct files *f) {
+  if (f->key) file_wipe(f->key, f->key_len);
+  free(f->cert);
+  free(f->key);
+  free(f->ca);
+  free(f->crl);
+  *f = (struct files){0};
+}
+
+static int read_one(const char *name, size_t max, char **to, size_t *len,
+                    struct enroll_result *r) {
+  char why[FILE_WHY];
+  int rc = file_read(name, max, to, len, why);
+  if (rc < 0)
+    enroll_refuse(r, REASON_INTERNAL, "%s cannot be read: %s", name, why);
+  return rc;
+}
+
+static int files_read(struct files *f, const struct identity_config *id,
+                      struct enroll_result *r) {
+  int rc = read_one(id->cert, FILE_MAX, &f->cert, &f->cert_len, r);
+  if (rc == 0) rc = read_one(id->key, FILE_MAX, &f->key, &f->key_len, r);
+  if (rc == 0) rc = read_one(id->ca, FILE_MAX, &f->ca, &f->ca_len, r);
+  if (rc == 0 && id->crl)
+    rc = read_one(id->crl, CRL_MAX, &f->crl, &f->crl_len, r);
+  return rc;
+}
+
+/* How long it has been there: when it was got, unless somebody copied it. */
+static int64_t file_age_from(const char *name) {
+  struct stat st;
+  int64_t now = wall();
+  if (stat(name, &st) < 0) return 0;
+  return st.st_mtime < now ? (int64_t)st.st_mtime : now;
+}
+
+static int present_read(struct present *p, const char *name) {
+  uint8_t *der = malloc(CERT_DER_MAX);
+  char *pem = NULL, why[FILE_WHY];
+  struct identity id;
+  size_t len;
+  int n = der ? file_read(name, FILE_MAX, &pem, &len, why) : ZTNA_ENOMEM;
+  if (n == 0) n = cert_pem_to_der(pem, len, der, CERT_DER_MAX);
+  if (n > 0 && (n = identity_from_der(&id, der, (size_t)n)) == 0) {
+    *p = (struct present){
+        .from = id.not_before, .to = id.not_after, .got = file_age_from(name)};
+    memcpy(p->sha256, id.sha256, sizeof(p->sha256));
+    identity_done(&id);
+  }
+  free(pem);
+  free(der);
+  return n;
+}
+
+static bool same_certificate(const struct present *a, const struct present *b) {
+  return !memcmp(a->sha256, b->sha256, sizeof(a->sha256));
+}
+
+/* --- CAs: the service's are in force here, too */
+
+/* Is each certificate of a in b? */
+static bool all_in(const char *a, size_t a_len, const char *b, size_t b_len,
+                   uint8_t *der, uint8_t *other) {
+  int n, k;
+  while ((n = cert_pem_next(&a, &a_len, der, CERT_DER_MAX)) > 0) {
+    const char *at = b;
+    size_t left = b_len;
+    do {
+      k = cert_pem_next(&at, &left, other, CERT_DER_MAX);
+    } while (k > 0 && (k != n || memcmp(der, other, (size_t)n) != 0));
+    if (k <= 0) return false;
+  }
+  return true;
+}
+
+static bool ca_changed(const struct files *f, const struct sbuf *ca) {
+  uint8_t *room = malloc(2 * CERT_DER_MAX), *other;
+  if (!room) return false;
+  other = room + CERT_DER_MAX;
+  bool same = all_in(f->ca, f->ca_len, ca->s, ca->len, room, other) &&
+              all_in(ca->s, ca->len, f->ca, f->ca_len, room, other);
+  free(room);
+  return !same;
+}
+
+/* --- what came of it */
+
+static void plan(struct renewal *r, int64_t at) {
+  int64_t left = at - wall();
+  r->ask_at = at;
+  if (left < 0) left = 0;
+  if (left > LOOK_EVERY) left = LOOK_EVERY;
+  r->look_at = clock_now() + (uint64_t)left * SEC;
+}
+
+static void failed(struct renewal *r, const char *text) {
+  const struct present *p = &r->present;
+  char again[UTC_STRLEN], end[UTC_STRLEN];
+  r->n.failures++;
+  r->n.ok = 0;
+  r->last_at = wall();
+  snprintf(r->text, sizeof(r->text), "%s", text);
+  plan(r, renewal_next_at(p->from, p->to, p->got, wall()));
+  log_line(p->to > wall() ? LOG_LEVEL_WARN : LOG_LEVEL_ERR,
+           "renewal: failed server=%s again=%s ends=%s: %s", r->id->enroll,
+           utc_print(r->ask_at, again), utc_print(p->to, end), r->text);
+}
+
+static void cannot_write(struct renewal *r, const char *name, const char *why) {
+  char text[sizeof(r->text)];
+  snprintf(text, sizeof(text),
+           "%s cannot be replaced: %s; let the user that this runs as write "
+           "its directory (chown), or renew it by hand: ztna enroll",
+           name, why);
+  failed(r, text);
+}
+
+static void succeeded(struct renewal *r, bool new_ca) {
+  char ends[UTC_STRLEN], next[UTC_STRLEN];
+  present_read(&r->present, r->id->cert);
+  r->n.ok = 1;
+  r->last_at = wall();
+  snprintf(r->text, sizeof(r->text), "renewed");
+  plan(r, renewal_first_at(r->present.from, r->present.to, r->present.got));
+  log_info("renewal: new certificate ends=%s next=%s%s",
+           utc_print(r->present.to, ends), utc_print(r->ask_at, next),
+           new_ca ? " and a new list of CAs" : "");
+}
+
+/* CAs first: whoever reads in between finds a certificate that they signed. */
+static void take(struct renewal *r, const struct enroll_result *got) {
+  const struct identity_config *id = r->id;
+  struct present now;
+  char why[FILE_WHY];
+  bool new_ca = ca_changed(&r->files, &got->ca);
+  if (present_read(&now, id->cert) == 0 &&
+      !same_certificate(&now, &r->present)) {
+    failed(r, "the certificate was replaced meanwhile: its successor is not "
+              "used");
+    r->look_at = 0;
+  } else if (new_ca &&
+             file_replace(id->ca, 0644, got->ca.s, got->ca.len, why) < 0) {
+    cannot_write(r, id->ca, why);
+  } else if (file_replace(id->cert, 0644, got->cert.s, got->cert.len, why) <
+             0) {
+    cannot_write(r, id->cert, why);
+  } else {
+    succeeded(r, new_ca);
+  }
+}
+
+static void on_result(void *ctx, struct enroll_result *result) {
+  struct renewal *r = ctx;
+  if (result->why == REASON_NONE)
+    take(r, result);
+  else
+    failed(r, result->text);
+  files_done(&r->files);
+  host_enter(r->role);
+}
+
+/* --- asking */
+
+static void ask(struct renewal *r) {
+  struct enroll_result result = {0};
+  char why[FILE_WHY];
+  r->n.attempts++;
+  /* Else it would be issued again and again for nothing. */
+  if (file_try_replace(r->id->cert, why) < 0) {
+    cannot_write(r, r->id->cert, why);
+    return;
+  }
+  if (files_read(&r->files, r->id, &result) < 0) {
+    failed(r, result.text);
+    files_done(&r->files);
+    return;
+  }
+  const struct files *f = &r->files;
+  const struct ztna_identity own = {.cert = f->cert,
+                                    .cert_len = f->cert_len,
+                                    .key = f->key,
+                                    .key_len = f->key_len,
+                                    .ca = f->ca,
+                                    .ca_len = f->ca_len,
+                                    .crl = f->crl,
+                                    .crl_len = f->crl_len};
+  r->own = own;
+  const struct enroll_options o = {.server = r->id->enroll,
+                                   .key = f->key,
+                                   .key_len = f->key_len,
+                                   .own = &r->own};
+  log_info("renewal: asking server=%s", r->id->enroll);
+  enroll_ask_start(r->ask, &o);
+}
+
+/* Another certificate, by whomever, has times of its own. */
+static void look(struct renewal *r) {
+  struct present now;
+  bool known = r->ask_at != 0;
+  if (present_read(&now, r->id->cert) < 0) {
+    if (!r->told_unreadable)
+      log_warn("renewal: %s holds no readable certificate", r->id->cert);
+    r->told_unreadable = true;
+    r->look_at = clock_now() + LOOK_EVERY * SEC;
+    return;
+  }
+  r->told_unreadable = false;
+  if (!known || !same_certificate(&now, &r->present)) {
+    r->present = now;
+    plan(r, renewal_first_at(now.from, now.to, now.got));
+  } else {
+    plan(r, r->ask_at);
+  }
+  if (wall() >= r->ask_at) ask(r);
+}
+
+/* --- verbs */
+
+static void tick(void *ctx, uint64_t now) {
+  struct renewal *r = ctx;
+  if (enroll_ask_is_busy(r->ask) || host_is_stopping(r->host)) return;
+  if (now >= r->look_at) look(r);
+}
+
+static int next(void *ctx, uint64_t now, struct dgram *v, int max) { return 0; }
+
+static uint64_t deadline(const void *ctx) {
+  const struct renewal *r = ctx;
+  if (enroll_ask_is_busy(r->ask) || host_is_stopping(r->host)) return NEVER;
+  return r->look_at;
+}
+
+static void reload(void *ctx, uint64_t now) {
+  ((struct renewal *)ctx)->look_at = now;
+}
+
+/* What failed may have been the network's fault. */
+static void network_changed(void *ctx, uint64_t now) {
+  struct renewal *r = ctx;
+  if (r->n.ok || enroll_ask_is_busy(r->ask)) return;
+  if (wall() >= r->last_at + CHANGED_AFTER) plan(r, wall() + 1);
+}
+
+static const struct loop_role verbs = {.tick = tick,
+                                       .next = next,
+                                       .deadline = deadline,
+                                       .reload = reload,
+                                       .network_changed = network_changed};
+
+/* --- life */
+
+struct renewal *renewal_new(struct host *h, const struct identity_config *id) {
+  struct renewal *r;
+  if (!id->enroll) return NULL;
+  r = calloc(1, sizeof(*r));
+  if (r) {
+    *r = (struct renewal){.id = id, .host = h, .n.ok = 1};
+    r->ask = enroll_ask_new(h, on_result, r);
+    r->role = r->ask ? host_add(h, &verbs, r, NULL) : NULL;
+    if (r->role) return r;
+  }
+  log_err("renewal: no memory, the certificate will not be renewed");
+  renewal_free(r);
+  return NULL;
+}
+
+void renewal_free(struct renewal *r) {
+  if (!r) return;
+  enroll_ask_free(r->ask);
+  files_done(&r->files);
+  free(r);
+}
+
+/* --- asked by people */
+
+static json_t *time_json(int64_t at) {
+  char text[UTC_STRLEN];
+  return at ? json_string(utc_print(at, text)) : json_null();
+}
+
+json_t *renewal_status(const struct renewal *r) {
+  json_t *last = json_null();
+  if (!r) return last;
+  if (r->last_at)
+    last = json_pack("{s:b, s:o, s:s}", "ok", r->n.ok != 0, "at",
+                     time_json(r->last_at), "text", r->text);
+  return json_pack(
+      "{s:s, s:s, s:o, s:o, s:I, s:I, s:o}", "server", r->id->enroll, "state",
+      enroll_ask_is_busy(r->ask) ? "asking" : "waiting", "asks_at",
+      time_json(r->ask_at), "certificate_ends", time_json(r->present.to),
+      "attempts", (json_int_t)r->n.attempts, "failures",
+      (json_int_t)r->n.failures, "last", last);
+}
+
+static const struct metric metrics[] = {
+    {"ztna_renewal_ok",
+     "1 unless the last attempt to renew the certificate failed", METRIC_GAUGE,
+     offsetof(struct counters, ok)},
+    {"ztna_renewal_attempts_total", "Attempts to renew the certificate",
+     METRIC_COUNTER, offsetof(struct counters, attempts)},
+    {"ztna_renewal_failures_total", "Of them, those that failed",
+     METRIC_COUNTER, offsetof(struct counters, failures)},
+    {0},
+};
+
+void renewal_metrics(const struct renewal *r, struct sbuf *out) {
+  if (r) metrics_print(out, metrics, &r->n);
+}
