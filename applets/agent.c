@@ -11,6 +11,7 @@
 #include "host/agent_host.h"
 #include "host/clock.h"
 #include "host/confine.h"
+#include "host/renewal.h"
 #include "role.h"
 
 extern const struct applet applet_agent;
@@ -24,6 +25,7 @@ struct program {
   struct identity_file *identity;
   struct host *host;
   struct udp *udp; /* the host's */
+  struct renewal *renewal; /* NULL: nobody renews the certificate */
   struct http *http;
   struct tun tun;
   bool tun_open;
@@ -207,6 +209,7 @@ static void page_metrics(void *ctx, struct sbuf *out) {
   metrics_print(out, udp_metrics, udp_counters(p->udp));
   identity_file_metrics(p->identity, out);
   if (p->a.forward) forward_metrics(p->a.forward, out);
+  renewal_metrics(p->renewal, out);
 }
 
 static void page_status(void *ctx, struct sbuf *out) {
@@ -217,6 +220,7 @@ static void page_status(void *ctx, struct sbuf *out) {
   free(text);
   json_object_set_new(o, "port_mapping", portmap_status(p->a.portmap));
   json_object_set_new(o, "certificates", identity_file_status(p->identity));
+  json_object_set_new(o, "renewal", renewal_status(p->renewal));
   json_object_set_new(o, "sandbox", confine_status());
   json_object_set_new(o, "tun",
                       p->tun_open ? json_string(p->tun.name) : json_null());
@@ -286,6 +290,7 @@ static int run(struct program *p) {
                                   p->tun_open ? &tun_hooks : &no_hooks, p) < 0)
     return EXIT_FAILED;
   if ((code = watch(p))) return code;
+  p->renewal = renewal_new(p->host, &p->call->config->identity);
   identity_file_start(p->identity, host_uv(p->host), &identity_ops, p);
   code = role_pages(p->call->config, p->host, &pages, p, &p->http);
   if (code) return code;
@@ -310,6 +315,7 @@ static int agent_start(struct applet_call *c) {
   if (code == EXIT_DONE) code = run(&p);
   identity_file_stop(p.identity);
   if (p.host) host_free(p.host);
+  renewal_free(p.renewal);
   if (p.tun_open) tun_close(&p.tun); /* takes its addresses and routes along */
   net_free(p.net);
   agent_host_free(&p.a);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "connector_file.h"
 #include "host/confine.h"
+#include "host/renewal.h"
 #include "role.h"
 
 extern const struct applet applet_connector;
@@ -18,6 +19,7 @@ struct program {
   struct udp *udp; /* the host's */
   struct connector_host c;
   struct connector_file file;
+  struct renewal *renewal; /* NULL: nobody renews the certificate */
   struct http *http;
 };
 
@@ -40,6 +42,7 @@ static void page_metrics(void *ctx, struct sbuf *out) {
   connector_file_metrics(&p->file, out);
   identity_file_metrics(p->identity, out);
   audit_metrics(p->c.audit, out);
+  renewal_metrics(p->renewal, out);
 }
 
 static void page_status(void *ctx, struct sbuf *out) {
@@ -50,6 +53,7 @@ static void page_status(void *ctx, struct sbuf *out) {
   json_object_set_new(o, "certificates", identity_file_status(p->identity));
   json_object_set_new(o, "audit", audit_status(p->c.audit));
   json_object_set_new(o, "port_mapping", portmap_status(p->c.portmap));
+  json_object_set_new(o, "renewal", renewal_status(p->renewal));
   json_object_set_new(o, "sandbox", confine_status());
   role_page_json(out, o);
 }
@@ -69,6 +73,7 @@ static int run(struct program *p) {
                            identity_file_tls(p->identity), p->udp) < 0 ||
       host_watch_network(p->host, 0) < 0)
     return EXIT_FAILED;
+  p->renewal = renewal_new(p->host, &p->call->config->identity);
   connector_file_start(&p->file, p->call, p->identity, &p->c, host_uv(p->host));
   code = role_pages(p->call->config, p->host, &pages, p, &p->http);
   if (code) {
@@ -108,6 +113,7 @@ static int connector_start(struct applet_call *c) {
 
   if (code == EXIT_DONE) code = run(&p);
   if (p.host) host_free(p.host);
+  renewal_free(p.renewal);
   connector_host_free(&p.c);
   identity_file_free(p.identity);
   return code;
