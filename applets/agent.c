@@ -24,7 +24,7 @@ struct program {
   struct agent_host a;
   struct identity_file *identity;
   struct host *host;
-  struct udp *udp; /* the host's */
+  struct udp *udp;         /* the host's */
   struct renewal *renewal; /* NULL: nobody renews the certificate */
   struct http *http;
   struct tun tun;
