@@ -5,6 +5,7 @@
 #include "applet.h"
 #include "host/clock.h"
 #include "host/file.h"
+#include "host/identity_ends.h"
 #include "host/policy_file.h"
 #include "transport/tls.h"
 
@@ -45,6 +46,19 @@ static int check_services(const char *file, const struct config *c,
   return n;
 }
 
+static void on_warning(void *file, bool is_over, const char *words) {
+  fprintf(stderr, "%s: identity: warning: %s\n", (const char *)file, words);
+}
+
+/* No mistake of the configuration, and yet what its author should know. */
+static void warn_of_ends(const char *file, const struct ztna_identity *own,
+                         bool renewed) {
+  struct identity_ends ends;
+
+  if (identity_ends_read(&ends, own, renewed) == 0)
+    identity_ends_tell(&ends, tls_now(), on_warning, (void *)file);
+}
+
 static int check_identity(const char *file, const struct config *c) {
   const struct identity_config *id = &c->identity;
   struct tls *tls;
@@ -57,6 +71,7 @@ static int check_identity(const char *file, const struct config *c) {
   }
   n = check_role(file, c, tls_identity(tls)) +
       check_services(file, c, tls_identity(tls));
+  warn_of_ends(file, &own, id->enroll != NULL);
   tls_free(tls);
   return n;
 }
@@ -120,10 +135,11 @@ const struct applet applet_check_config = {
     .summary = "every mistake in a configuration file, with file and line",
     .usage = "FILE",
     .about =
-        "Checks a configuration with the files it names: certificate, key and "
-        "CA\nmust fit each other, the policy must pass its own tests. A policy "
-        "file can be\nchecked by itself, too. Prints each mistake with its "
-        "place and what would do.\n",
+        "Checks a configuration with the files it names: certificate, key, "
+        "CA and\nlists of revoked certificates must fit each other, the "
+        "policy must pass its\nown tests. A policy file can be checked by "
+        "itself, too. Prints each mistake\nwith its place and what would do, "
+        "and a warning of what ends soon.\n",
     .example = "  ztna check-config /etc/ztna/relay.json\n",
     .exits = "3 wrong configuration",
     .min_args = 1,

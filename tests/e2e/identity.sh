@@ -78,6 +78,19 @@ warned() {
 }
 check a_certificate_that_ends_soon_is_told_by_all roles warned
 
+config_warns() {
+  "$ZTNA" check-config "$T/agent-a1.json" >"$T/said" 2>&1 || { cat "$T/said"; return 1; }
+  grep -q "agent-a1.json: identity: warning: the own certificate ends in 6 days" "$T/said"
+}
+config_judges_lists() {
+  printf '0\003\002\001\000' >"$T/bad.pem"
+  sed 's/crl.pem/bad.pem/' "$T/agent-a1.json" >"$T/bad.json"
+  "$ZTNA" check-config "$T/bad.json" >"$T/said" 2>&1
+  [ $? = 3 ] && grep -q 'bad.json: identity: crl: ' "$T/said" || { cat "$T/said"; return 1; }
+}
+check check_config_tells_it_too config_warns
+check check_config_judges_lists config_judges_lists
+
 # --- what does not fit
 
 refuses() { # ROLE WORDS FAILURES-BEFORE
