@@ -161,6 +161,35 @@ a_client_learns_within_the_handshake_that_its_server_may_not(void **state) {
   }
 }
 
+static struct tls *laptop_until(int64_t seconds) {
+  return pki_tls_at(old_ca, ROLE_AGENT, "laptop", NULL, XW_NOW - 60,
+                    XW_NOW + seconds);
+}
+
+/* Whatever the file says when the handshake is done. */
+static void
+a_connection_ends_with_the_certificate_that_it_showed(void **state) {
+  static const int64_t shown[] = {100, 1000}, then[] = {1000, 100};
+
+  for (int i = 0; i < 2; i++) {
+    struct scene s;
+    uint64_t left;
+
+    begin(&s);
+    exchange(s.w->clients[0], &s.laptop, laptop_until(shown[i]));
+    xw_dial(s.w, 0);
+    xw_run(s.w, 5 * MS);
+    exchange(s.w->clients[0], &s.laptop, laptop_until(then[i]));
+    xw_run(s.w, 200 * MS);
+    assert_non_null(s.w->at_client[0].conn);
+    left = quic_expires_at(s.w->at_client[0].conn) - s.w->now;
+    assert_in_range(left, (uint64_t)(shown[i] - 2) * SEC,
+                    (uint64_t)(shown[i] + 2) * SEC);
+    assert_true(quic_is_outdated(s.w->at_client[0].conn));
+    end(&s);
+  }
+}
+
 static void a_change_of_cas_step_by_step_loses_no_packet(void **state) {
   struct scene s;
 
@@ -298,6 +327,7 @@ int main(void) {
       cmocka_unit_test(an_exchange_within_the_handshake_counts),
       cmocka_unit_test(
           a_client_learns_within_the_handshake_that_its_server_may_not),
+      cmocka_unit_test(a_connection_ends_with_the_certificate_that_it_showed),
       cmocka_unit_test(a_change_of_cas_step_by_step_loses_no_packet),
       cmocka_unit_test(a_client_on_a_new_list_ends_with_revoked),
       cmocka_unit_test(a_server_on_a_new_list_ends_with_revoked),

@@ -11,6 +11,7 @@
 
 #include <ztna/err.h>
 
+#include "transport/der.h"
 #include "unit/tls_hand.h"
 
 static struct hand_pair ca, next_ca, laptop, phone, relay, next_phone;
@@ -307,6 +308,64 @@ static void a_damaged_list_is_an_error_wherever_it_is_damaged(void **state) {
   sbuf_done(&crl);
 }
 
+/* A list of ca, one entry, with an extension of each and "critical" as said. */
+static size_t make_list(uint8_t *to, size_t room, bool critical_list,
+                        bool critical_entry) {
+  static const uint8_t part[] = {0x55, 0x1d, 0x1c},
+                       issuer[] = {0x55, 0x1d, 0x1d};
+  static uint8_t der[4096], body[4096];
+  struct sbuf crl = {0};
+  struct der_out o = {.buf = body, .at = sizeof(body)};
+  struct der_in v[8], in;
+  size_t n = 0, end = o.at;
+  LIST(&crl, &ca, &phone);
+  in =
+      (struct der_in){.at = der, .end = der + list_der(&crl, der, sizeof(der))};
+  in = der_want(&in, DER_SEQUENCE);
+  in = der_want(&in, DER_SEQUENCE);
+  while (n < 7 && der_next(&in, &v[7], &v[n])) n++;
+  assert_int_equal(n, 7); /* version ... entries, extensions */
+  for (int i = 0; i < 2; i++) {
+    const uint8_t *oid = i ? issuer : part;
+    bool critical = i ? critical_entry : critical_list;
+    size_t from = o.at;
+    der_put_value(&o, DER_OCTETS, "\x30", 2); /* an empty sequence */
+    if (critical) der_put_value(&o, 1, "\xff", 1);
+    der_put_value(&o, DER_OID, oid, 3);
+    der_wrap(&o, DER_SEQUENCE, from);
+    der_wrap(&o, DER_SEQUENCE, from);
+    if (i == 0) {
+      der_wrap(&o, DER_CONTEXT | DER_CONSTRUCTED, from);
+      end = o.at;
+    }
+  }
+  der_put(&o,
+          "\x02\x01\x05\x17\x0d"
+          "260101000000Z",
+          18);
+  der_wrap(&o, DER_SEQUENCE, end);
+  der_wrap(&o, DER_SEQUENCE, end);
+  for (size_t i = 5; i-- > 0;) der_put(&o, v[i].at, der_left(&v[i]));
+  der_wrap(&o, DER_SEQUENCE, sizeof(body));
+  sbuf_done(&crl);
+  return hand_sign_list(&ca, body + o.at, sizeof(body) - o.at, to, room);
+}
+
+/* Lists of parts or of differences, or of another CA's certificates. */
+static void a_list_that_does_not_stand_for_itself_is_an_error(void **state) {
+  static uint8_t der[4096];
+  struct tls *t;
+  struct sbuf list = {.s = (char *)der};
+  list.len = make_list(der, sizeof(der), false, false);
+  t = hand_tls(&laptop, &ca, &list);
+  assert_int_equal(tls_crl_count(t), 1);
+  tls_free(t);
+  list.len = make_list(der, sizeof(der), true, false);
+  assert_crl_refused(list.s, list.len, "crl: holds a list with a critical");
+  list.len = make_list(der, sizeof(der), false, true);
+  assert_crl_refused(list.s, list.len, "crl: names certificates of another");
+}
+
 static void a_list_in_der_serves_as_well(void **state) {
   static uint8_t der[4096];
   struct sbuf crl = {0};
@@ -463,6 +522,7 @@ int main(void) {
       cmocka_unit_test(a_list_of_another_ca_is_an_error),
       cmocka_unit_test(what_is_no_list_is_an_error),
       cmocka_unit_test(a_damaged_list_is_an_error_wherever_it_is_damaged),
+      cmocka_unit_test(a_list_that_does_not_stand_for_itself_is_an_error),
       cmocka_unit_test(a_list_in_der_serves_as_well),
       cmocka_unit_test(lists_tell_how_many_they_name_and_when_the_first_ends),
       cmocka_unit_test(chains_are_judged_by_the_files_of_the_moment),

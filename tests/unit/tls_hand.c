@@ -117,6 +117,21 @@ void hand_ca_above(struct hand_pair *p, const char *name,
   wc_FreeRng(&rnd);
 }
 
+size_t hand_sign_list(const struct hand_pair *by, const uint8_t *body,
+                      size_t len, uint8_t *to, size_t room) {
+  ecc_key key;
+  WC_RNG rnd;
+
+  load_key(&key, by);
+  wc_InitRng(&rnd);
+  int n = wc_SignCRL_ex(body, (int)len, CTC_SHA256wECDSA, to, (word32)room,
+                        NULL, &key, &rnd);
+  wc_ecc_free(&key);
+  wc_FreeRng(&rnd);
+  assert_true(n > 0);
+  return (size_t)n;
+}
+
 struct tls *hand_tls(const struct hand_pair *own, const struct hand_pair *trust,
                      const struct sbuf *crl) {
   struct tls *t;

@@ -26,6 +26,9 @@ void hand_leaf(struct hand_pair *p, const struct hand_pair *by,
 /* A CA that may have others below it: itself, or signed by another. */
 void hand_ca_above(struct hand_pair *p, const char *name,
                    const struct hand_pair *by);
+/* A list's body with its signature; its length. */
+size_t hand_sign_list(const struct hand_pair *by, const uint8_t *body,
+                      size_t len, uint8_t *to, size_t room);
 void hand_forget(struct hand_pair *p);
 /* crl may be NULL. */
 struct tls *hand_tls(const struct hand_pair *own, const struct hand_pair *trust,
