@@ -422,12 +422,23 @@ static bool step_address(struct why *w) {
 
 /* --- its use */
 
+/* The connector's certificate may be the matter, not what it or a relay says.
+ */
+static bool refused(struct why *w) {
+  const char *reason = why_text(w->service, "reason");
+  const json_t *peer = json_object_get(w->service, "not_let_in");
+
+  if (!strcmp(why_text(peer, "reason"), reason))
+    return why_fail(w, "use", reason_find(reason),
+                    "this agent does not let in %s, which serves it",
+                    why_text(peer, "connector"));
+  return why_fail(w, "use", reason_find(reason), "refused");
+}
+
 static bool step_use(struct why *w) {
   const char *use = why_text(w->service, "use");
 
-  if (is_refused(w))
-    return why_fail(w, "use", reason_find(why_text(w->service, "reason")),
-                    "refused");
+  if (is_refused(w)) return refused(w);
   if (!strcmp(use, "asking"))
     return why_fail(w, "use", REASON_RELAY_UNREACHABLE,
                     "asked for; the relay gave no answer within 3 s");

@@ -35,19 +35,52 @@ static uint64_t rtt(void *ud) {
   return i.srtt;
 }
 
+struct agent_way *agent_direct_place(struct link *l) {
+  for (int i = 0; i < LINK_DIRECT; i++)
+    if (!agent_way_is_used(&l->direct[i])) return &l->direct[i];
+  return NULL;
+}
+
+/* The way of this family that is there, not one of a renewal. */
+static struct agent_way *way_of_family(struct link *l, int family) {
+  for (int i = 0; i < LINK_DIRECT; i++) {
+    struct agent_way *w = &l->direct[i];
+
+    if (w->way.path && w->family == family && !w->way.leaving && !w->fresh)
+      return w;
+  }
+  return agent_direct_place(l);
+}
+
+static bool is_shared(const struct agent_way *w) {
+  for (int i = 0; i < LINK_DIRECT; i++) {
+    const struct agent_way *x = &w->link->direct[i];
+
+    if (x != w && x->way.path && x->sock == w->sock &&
+        x->remote.family == w->remote.family)
+      return true;
+  }
+  return false;
+}
+
+void agent_direct_release(struct agent_way *w) {
+  if (w->sock && !is_shared(w))
+    direct_release(&w->link->owner->direct, w->sock, w->remote.family);
+  w->sock = 0;
+}
+
 static void found(void *ud, int family, const struct ztna_addr *remote,
                   uint16_t sock, uint64_t rtt, const uint8_t handle[HANDLE_LEN],
                   const uint8_t peer[HANDLE_LEN]) {
   struct link *l = ud;
   struct ztna_agent *a = l->owner;
-  struct agent_way *w = &l->direct[family];
+  struct agent_way *w = way_of_family(l, family);
 
-  if (agent_way_make(l, w, WAY_DIRECT) < 0) {
+  if (!w || agent_way_make(l, w, WAY_DIRECT) < 0) {
     direct_release(&a->direct, sock, remote->family);
     return;
   }
-  if (w->sock && w->sock != sock)
-    direct_release(&a->direct, w->sock, w->remote.family);
+  if (w->sock != sock) agent_direct_release(w);
   w->family = family;
   w->remote = *remote;
   w->sock = sock;
@@ -96,8 +129,8 @@ void agent_direct_joined(struct link *l, struct agent_way *w) {
 }
 
 void agent_direct_ended(struct link *l, struct agent_way *w) {
-  direct_release(&l->owner->direct, w->sock, w->remote.family);
-  w->sock = 0;
+  agent_direct_release(w);
+  w->over = true;
   if (l->search && !ways_have_direct(&l->ways))
     direct_lost(l->search, l->owner->now);
 }

@@ -33,8 +33,9 @@ enum {
   PATTERNS_MAX = 64,
   LEFT_MAX = 3,
   RELAYS_MAX = 16,
-  RELAYS_HELD = 2, /* control connections at a time */
-  LINK_RELAYED = WAYS_MAX - DIRECT_FAMILIES,
+  RELAYS_HELD = 2,                   /* control connections at a time */
+  LINK_DIRECT = 2 * DIRECT_FAMILIES, /* each may have an heir */
+  LINK_RELAYED = WAYS_MAX - LINK_DIRECT,
 };
 
 /* What a service's use is waiting for. */
@@ -72,6 +73,8 @@ struct service {
   struct permission may; /* of the grant; limits and rule are not told */
   char rule[64];         /* its name, or as much of it */
   enum reason why;
+  enum reason peer_why; /* a connector that serves it is not let in, */
+  char peer[IDENTITY_SPIFFE_MAX + 1]; /* this one */
   uint64_t retry_at;
   unsigned n_refused; /* in a row */
   struct {            /* the last TCP connection that was refused */
@@ -105,19 +108,22 @@ struct agent_way {
   struct ztna_addr observed; /* where the relay sees the connector */
   uint64_t heard;            /* packets of the relay when our address changed */
   uint64_t held_until;       /* 0: its packets leave */
-  /* relayed: the renewal of its route, agent_renew.c */
+  uint64_t given_at;         /* its route */
+  /* its renewal: agent_renew.c, agent_direct_renew.c */
   struct agent_way *heir; /* the way that takes its place; NULL: none yet */
   bool fresh;             /* is an heir, whose time has not come */
   bool renewing;
-  uint64_t given_at, renew_at; /* its route */
+  uint64_t renew_at;
   uint64_t next_at;            /* the next service is not asked for before */
   uint64_t give_up_at;         /* what is not done by then */
   uint64_t again_after;        /* that */
   uint64_t leave_at, leave_by; /* when the heir is in its place */
   /* direct */
   struct ztna_addr remote;
-  uint16_t sock;
+  uint16_t sock; /* heirs share it */
   int family;
+  uint8_t next_handle[HANDLE_LEN]; /* own, of the heir to come */
+  bool over;                       /* its connection is gone */
 };
 
 /* The association with one connector. */
@@ -126,10 +132,16 @@ struct link {
   char connector[IDENTITY_SPIFFE_MAX + 1];
   char id[ID_TEXT]; /* of the link, from hello; empty: none yet */
   struct ways ways;
-  struct agent_way relayed[LINK_RELAYED], direct[DIRECT_FAMILIES];
+  struct agent_way relayed[LINK_RELAYED], direct[LINK_DIRECT];
   struct path *path; /* the one in use, or to be; never NULL */
   struct direct *search;
   uint16_t next_context;
+  uint64_t told_at; /* that the connector's certificate was exchanged */
+  struct {          /* its certificate is not taken: agent_peer.c */
+    enum reason why;
+    uint64_t until;
+    unsigned n; /* in a row */
+  } out;
   uint64_t doubt_at;     /* next time that the relay is asked for another one */
   uint64_t unused_since; /* its services have left; 0: one uses it */
 };
@@ -142,7 +154,7 @@ struct frag {
 
 struct agent_counters {
   uint64_t n_ip_in, n_ip_out, n_held, n_services, n_links, n_flows;
-  uint64_t n_grants, n_redials, n_renewed;
+  uint64_t n_grants, n_redials, n_renewed, n_direct_renewed;
   uint64_t n_tcp_flows, n_tcp_held; /* now */
   uint64_t n_tcp_opened, tcp_refused[REASON_N];
   uint64_t drops[REASON_N];
@@ -154,6 +166,7 @@ struct ztna_agent {
   struct quic *quic;
   struct pool pool;
   struct flows *flows;
+  char trust_domain[IDENTITY_SPIFFE_MAX + 1]; /* the tls may be another */
   struct uplink **uplinks;
   size_t n_uplinks;
   bool held[RELAYS_MAX];     /* connected, or tried */
@@ -325,6 +338,31 @@ void agent_renew_soon(struct ztna_agent *a, uint64_t now);
 void agent_renew_tick(struct link *l, uint64_t now);
 /* Seconds until then; 0: it is on its way, or there is no route. */
 int agent_renew_in(const struct agent_way *w);
+/* A tenth more or less. */
+uint64_t agent_renew_jittered(struct ztna_agent *a, uint64_t span);
+/* It is in another's place since a moment ago, and that one is still there. */
+bool agent_renew_is_heir(const struct agent_way *w);
+
+/* agent_cert.c: certificates that are exchanged, or run out */
+/* Decides when this way gets an heir for its certificates' sake: when it is
+ * live, when the own certificate was exchanged, and when an attempt failed. */
+void agent_cert_plan(struct agent_way *w, bool failed);
+/* The connector says that its certificate was exchanged. */
+void agent_cert_told(struct link *l);
+
+/* agent_peer.c: connectors whose certificate is not taken */
+/* A certificate is the matter: to ask again changes nothing soon. */
+bool agent_peer_is_final(enum reason why);
+void agent_peer_put_out(struct link *l, enum reason why);
+bool agent_peer_is_out(const struct link *l);
+void agent_peer_in(struct link *l); /* it is let in */
+/* Other lists, other CAs: all may be tried at once. */
+void agent_peers_forget(struct ztna_agent *a);
+/* An answer to POST /v1/grants: NONE, or why it is of no use. */
+enum reason agent_peer_judge(struct ztna_agent *a, size_t relay,
+                             json_t *granted);
+/* Whom a relay should not choose; NULL: nobody is left out. */
+json_t *agent_peers_out(const struct ztna_agent *a);
 
 /* agent_direct.c */
 void agent_direct_want(struct link *l, uint64_t now);
@@ -335,6 +373,15 @@ void agent_direct_ended(struct link *l, struct agent_way *w);
 /* quiet: nothing has come for a while, though it had before. */
 void agent_direct_check_silence(struct agent_way *w, bool quiet, uint64_t now);
 void agent_direct_free(struct link *l);
+/* Its socket is given back unless another way lives on it. */
+void agent_direct_release(struct agent_way *w);
+/* Where one is put that has no place yet; NULL: all are taken. */
+struct agent_way *agent_direct_place(struct link *l);
+
+/* agent_direct_renew.c: direct paths get others in their places */
+void agent_direct_renew_tick(struct link *l, uint64_t now);
+/* The connector's answer. <0: malformed. */
+int agent_direct_another(struct link *l, struct agent_way *w, json_t *m);
 
 /* agent_packet.c */
 void agent_packet_to_tun(struct ztna_agent *a, struct service *s,

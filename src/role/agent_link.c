@@ -154,6 +154,7 @@ static int on_hello(struct link *l, struct agent_way *w, json_t *m) {
   if (l->id[0] && strcmp(l->id, id)) begin_anew(l, w, greeted);
   strcpy(l->id, id); /* length judged by hex_parse */
   ways_joined(&l->ways, &w->way, l->owner->now);
+  agent_peer_in(l);
   l->owner->sweep_at = l->owner->now;
   if (w->way.kind == WAY_DIRECT) agent_direct_joined(l, w);
   return 0;
@@ -163,7 +164,7 @@ static void on_opened(struct link *l, struct service *s) {
   if (s->use != USE_OPENING) return;
   s->use = USE_OPEN;
   s->n_refused = 0;
-  s->why = REASON_NONE;
+  s->why = s->peer_why = REASON_NONE;
   l->owner->sweep_at = l->owner->now;
   log_info("agent: service open service=%s connector=%s", s->id, l->connector);
   agent_service_flush(s, l);
@@ -202,7 +203,9 @@ int agent_link_message(struct link *l, struct agent_way *w, json_t *m) {
   if (!type) return ZTNA_EMALFORMED;
   if (!strcmp(type, "hello")) return on_hello(l, w, m);
   if (!strcmp(type, "candidates")) return agent_direct_message(l, m);
+  if (!strcmp(type, "another")) return agent_direct_another(l, w, m);
   if (!strcmp(type, "silent")) on_silent(l, m);
+  if (!strcmp(type, "renew")) agent_cert_told(l);
   s = n > 0 ? by_context(l, (uint64_t)n) : NULL;
   if (!s && n > 0 && !strcmp(type, "close")) forget_left(l, (uint64_t)n);
   if (!s) return 0;
@@ -232,6 +235,7 @@ static bool is_refusal(enum reason why) {
   case REASON_IDENTITY_MISMATCH:
   case REASON_BAD_CERTIFICATE:
   case REASON_CERTIFICATE_EXPIRED:
+  case REASON_REVOKED:
   case REASON_WRONG_SOURCE:
   case REASON_MALFORMED:
   case REASON_UNSUPPORTED_VERSION:
@@ -249,7 +253,7 @@ void agent_link_lost(struct link *l, enum reason why) {
   struct service *s;
 
   each_service(a, l, s) {
-    if (is_refusal(why))
+    if (is_refusal(why) && !agent_peer_is_out(l)) /* else there is another */
       agent_service_refuse(a, s, why);
     else
       agent_service_lost(a, s);
@@ -437,6 +441,7 @@ static void link_tick(struct link *l, uint64_t now) {
   ways_tick(&l->ways, now);
   agent_routes_tick(l, now);
   agent_renew_tick(l, now);
+  agent_direct_renew_tick(l, now);
   agent_direct_want(l, now);
   let_go(l, now);
   a->sweep_at = time_min(a->sweep_at, ways_deadline(&l->ways, now));

@@ -203,14 +203,15 @@ static const struct uplink_events uplink_events = {on_up, on_event, on_down};
 int agent_relays_make(struct ztna_agent *a,
                       const struct ztna_agent_config *cfg) {
   if (cfg->n_relays > RELAYS_MAX) return ZTNA_EINVAL;
+  snprintf(a->trust_domain, sizeof(a->trust_domain), "%s",
+           tls_identity(a->tls)->trust_domain);
   a->uplinks = calloc(cfg->n_relays + 1, sizeof(*a->uplinks));
   if (!a->uplinks) return ZTNA_ENOMEM;
   for (; a->n_uplinks < cfg->n_relays; a->n_uplinks++) {
     struct uplink_options u = {.quic = a->quic,
                                .rng = &a->rng,
                                .relay = cfg->relays[a->n_uplinks],
-                               .trust_domain =
-                                   tls_identity(a->tls)->trust_domain,
+                               .trust_domain = a->trust_domain,
                                .ev = &uplink_events,
                                .ud = a};
 

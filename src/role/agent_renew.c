@@ -36,8 +36,16 @@ static void look_at(const struct agent_way *w, uint64_t at) {
   a->sweep_at = time_min(a->sweep_at, at);
 }
 
-static uint64_t jittered(struct ztna_agent *a, uint64_t span) {
+uint64_t agent_renew_jittered(struct ztna_agent *a, uint64_t span) {
   return span - span / 10 + rng_u64(&a->rng) % (span / 5);
+}
+
+bool agent_renew_is_heir(const struct agent_way *w) {
+  struct agent_way *x;
+
+  for (size_t i = 0; (x = agent_way_at(w->link, i)); i++)
+    if (x->way.path && x->heir == w) return true;
+  return false;
 }
 
 /* --- when --- */
@@ -46,7 +54,7 @@ void agent_renew_given(struct agent_way *w) {
   struct ztna_agent *a = w->link->owner;
 
   w->given_at = a->now;
-  w->renew_at = a->now + jittered(a, RENEW_EVERY);
+  w->renew_at = a->now + agent_renew_jittered(a, RENEW_EVERY);
 }
 
 void agent_renew_fail(struct agent_way *w, uint64_t again_after) {
@@ -260,7 +268,8 @@ static void give_up(struct agent_way *w) {
            uplink_name(uplink_of(w)));
   w->heir = NULL;
   w->renewing = w->way.leaving = false;
-  w->renew_at = a->now + jittered(a, w->again_after);
+  w->renew_at = a->now + agent_renew_jittered(a, w->again_after);
+  agent_cert_plan(w, true);
   if (!n) return;
   memcpy(route, n->route, sizeof(route));
   drop(n, w);
@@ -276,7 +285,7 @@ static bool is_due(const struct agent_way *w, uint64_t now) {
   return now >= w->renew_at && way_works(&w->way) && !w->asked && !w->stale &&
          !w->dial_due && !w->held_until && uplink_is_up(u) &&
          !uplink_is_silent(u, now) && agent_link_is_in_use(w->link) &&
-         any_service(w);
+         !agent_renew_is_heir(w) && any_service(w);
 }
 
 static void begin(struct agent_way *w, uint64_t now) {

@@ -62,7 +62,8 @@ static struct agent_way *way_there(struct link *l, size_t relay) {
 /* Over a relay that is not held any more, whose place may be given away. */
 static bool is_forgotten(const struct link *l, const struct agent_way *w) {
   return !l->owner->held[w->relay] && !w->route[0] && !w->asked && !w->heir &&
-         !w->fresh && l->path != w->way.path && !path_is_live(w->way.path);
+         !w->fresh && !agent_renew_is_heir(w) && l->path != w->way.path &&
+         !path_is_live(w->way.path);
 }
 
 static struct agent_way *way_new(struct link *l, size_t relay) {

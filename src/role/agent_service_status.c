@@ -61,6 +61,14 @@ static json_t *tcp_refusal_json(const struct ztna_agent *a,
   return j;
 }
 
+/* A connector whose certificate we do not take. */
+static json_t *peer_json(const struct service *s) {
+  json_t *j = json_pack("{s:s}", "connector", s->peer);
+
+  add_reason(j, s->peer_why);
+  return j;
+}
+
 /* What the relay lists as offered by connectors and allowed: [protocol, port].
  * NULL: it lists no such service. */
 static json_t *listed_ports(const struct ztna_agent *a,
@@ -92,5 +100,6 @@ json_t *agent_service_status(const struct ztna_agent *a,
   if (s->tcp_refusal.why)
     json_object_set_new(j, "tcp_refused", tcp_refusal_json(a, s));
   if (s->use == USE_REFUSED) add_reason(j, s->why);
+  if (s->peer_why) json_object_set_new(j, "not_let_in", peer_json(s));
   return j;
 }

@@ -89,7 +89,8 @@ static void ask_at(const struct asking *from) {
   if (!q) return;
   *q = *from;
   q->tried |= 1U << q->relay;
-  body = json_pack("{s:s, s:s}", "service", s->id, "instance", a->instance);
+  body = json_pack("{s:s, s:s, s:o*}", "service", s->id, "instance",
+                   a->instance, "refused", agent_peers_out(a));
   if (q->doubt && s->link) {
     json_object_set_new(body, "avoid", json_string(s->link->connector));
   } else if (s->link) {
@@ -174,9 +175,14 @@ bool agent_service_goes_on(const struct service *s, enum reason why) {
 
 static void take_grant(struct ztna_agent *a, size_t relay, struct service *s,
                        json_t *body) {
+  enum reason why = agent_peer_judge(a, relay, body);
   struct grant_json g;
   struct link *l;
 
+  if (why) {
+    agent_service_refuse(a, s, why);
+    return;
+  }
   if (grant_json_read(&g, json_object_get(body, "grant")) < 0 ||
       strcmp(g.service, s->id) || !(l = agent_link_take(a, relay, body))) {
     agent_service_refuse(a, s, REASON_MALFORMED);
@@ -209,6 +215,14 @@ static void take_grant(struct ztna_agent *a, size_t relay, struct service *s,
   agent_link_open(l, s);
 }
 
+/* That no connector is left, since one is not let in, is the lesser news. */
+static enum reason obstacle(const struct asking *q) {
+  bool none_left =
+      q->why == REASON_NO_CONNECTOR || q->why == REASON_CONNECTOR_REFUSED;
+
+  return none_left && q->s->peer_why ? q->s->peer_why : q->why;
+}
+
 static void on_granted(void *ud, int status, json_t *body) {
   struct asking q = *(struct asking *)ud;
   bool open = q.s->use == USE_OPEN || q.s->use == USE_OPENING;
@@ -231,7 +245,7 @@ static void on_granted(void *ud, int status, json_t *body) {
   if ((q.doubt || q.again) && open) return; /* there is nothing better */
   if (agent_service_goes_on(q.s, why)) return;
   if (q.s->use == USE_ASKING || open)
-    agent_service_refuse(q.a, q.s, is_policy(why) ? why : q.why);
+    agent_service_refuse(q.a, q.s, is_policy(why) ? why : obstacle(&q));
 }
 
 /* Its path or route is gone: ask again at once if it was in use. */

@@ -15,7 +15,7 @@
 struct agent_way *agent_way_at(struct link *l, size_t i) {
   if (i < LINK_RELAYED) return &l->relayed[i];
   i -= LINK_RELAYED;
-  return i < DIRECT_FAMILIES ? &l->direct[i] : NULL;
+  return i < LINK_DIRECT ? &l->direct[i] : NULL;
 }
 
 struct agent_way *agent_way_of(struct link *l, const struct path *p) {
@@ -66,6 +66,7 @@ static void on_live(struct path *p, void *ud) {
   log_info("agent: path live connector=%s %s=%s group=%s", l->connector,
            w->way.kind == WAY_DIRECT ? "direct" : "relay", name_of(w, room),
            quic_group(path_conn(p)));
+  agent_cert_plan(w, false);
   agent_link_greet(l, w);
 }
 
@@ -92,11 +93,6 @@ static void on_streams_allowed(struct path *p, void *ud) {
   each_service(l->owner, l, s) agent_flows_go(l->owner, s);
 }
 
-static bool is_final(enum reason why) {
-  return why == REASON_IDENTITY_MISMATCH || why == REASON_BAD_CERTIFICATE ||
-         why == REASON_CERTIFICATE_EXPIRED;
-}
-
 static void redial_later(struct agent_way *w) {
   unsigned n = w->n_failed < 6 ? w->n_failed : 6;
   uint64_t wait = REDIAL_FIRST << n;
@@ -117,7 +113,7 @@ static void ended(struct agent_way *w, enum reason why) {
   others = ways_work(&l->ways);
   if (w->way.kind == WAY_DIRECT)
     agent_direct_ended(l, w);
-  else if (w->route[0] && others && !is_final(why))
+  else if (w->route[0] && others && !agent_peer_is_final(why))
     redial_later(w);
   else
     agent_route_give_back(w);
@@ -129,8 +125,9 @@ static void ended(struct agent_way *w, enum reason why) {
 
 /* A path that worked ran out with either certificate: there may be a new one by
  * now, else the next handshake says so. */
-static enum reason reason_now(enum reason why) {
-  return why == REASON_CERTIFICATE_EXPIRED ? REASON_EXPIRED : why;
+static enum reason reason_now(const struct agent_way *w, enum reason why) {
+  return w->way.joined && why == REASON_CERTIFICATE_EXPIRED ? REASON_EXPIRED
+                                                            : why;
 }
 
 static void on_end(struct path *p, void *ud, const struct quic_end *why) {
@@ -138,6 +135,7 @@ static void on_end(struct path *p, void *ud, const struct quic_end *why) {
   struct link *l = w->link;
   struct ztna_agent *a = l->owner;
   char room[ZTNA_ADDR_STRLEN];
+  enum reason now;
 
   a->now = quic_now(a->quic);
   a->sweep_at = a->now;
@@ -147,7 +145,9 @@ static void on_end(struct path *p, void *ud, const struct quic_end *why) {
   if (a->stopping) return;
   if (why->remote && why->authenticated && why->reason == REASON_SHUTTING_DOWN)
     agent_flows_abandon(a, l, why->reason);
-  ended(w, w->way.joined ? reason_now(why->reason) : why->reason);
+  now = reason_now(w, why->reason);
+  if (!why->remote && agent_peer_is_final(now)) agent_peer_put_out(l, now);
+  ended(w, now);
 }
 
 static const struct path_events path_events = {
@@ -179,7 +179,7 @@ void agent_way_free(struct agent_way *w) {
   ways_del(&w->link->ways, &w->way);
   path_total(w->way.path, &a->gone);
   path_free(w->way.path, a->now);
-  direct_release(&a->direct, w->sock, w->remote.family);
+  agent_direct_release(w);
   free(w->ticket);
   memset(w, 0, sizeof(*w));
 }
@@ -193,7 +193,7 @@ void agent_way_dial(struct agent_way *w) {
     to = uplink_remote(a->uplinks[w->relay]);
     rtt += uplink_rtt(a->uplinks[w->relay]);
   }
-  w->dial_due = false;
+  w->dial_due = w->over = false;
   w->calm_at = a->now;
   path_set_sock(w->way.path, w->sock);
   if (path_dial(w->way.path, &to, w->handle, w->peer_handle, rtt, a->now) == 0)

@@ -4,6 +4,9 @@
 #include "role/connector_int.h"
 
 #include <string.h>
+#include <ztna/err.h>
+
+#include "base/hex.h"
 
 #define HELLO_WITHIN (3 * SEC) /* of a direct path that is live */
 #define DIAL_WITHIN (60 * SEC) /* as long as its handle accepts */
@@ -140,8 +143,21 @@ void link_direct_silent(struct link_way *w, bool quiet, uint64_t now) {
       uplink_probe(l->owner->uplinks[link_way_at(l, i)->relay], now);
 }
 
+/* One that was asked for beside another lives on the same. */
+static bool is_shared(const struct link_way *w) {
+  const struct link *l = w->link;
+
+  for (size_t i = 0; i < l->ways.n; i++) {
+    const struct link_way *x = link_way_at(l, i);
+
+    if (x != w && x->sock == w->sock && x->family == w->family) return true;
+  }
+  return false;
+}
+
 void link_direct_release(struct link_way *w) {
-  if (w->sock) direct_release(&w->link->owner->direct, w->sock, w->family);
+  if (w->sock && !is_shared(w))
+    direct_release(&w->link->owner->direct, w->sock, w->family);
   w->sock = 0;
 }
 
@@ -149,6 +165,52 @@ json_t *link_direct_status(const struct link *l) {
   if (l->direct) return direct_status(l->direct);
   return json_pack("{s:s}", "state",
                    l->owner->direct.enabled ? "waiting" : "off");
+}
+
+/* --- another one beside it --- */
+
+/* The agent asked for the next before it dialled this one. */
+static void forget_undialled(struct link *l) {
+  for (size_t i = l->ways.n; i-- > 0;) {
+    struct link_way *w = link_way_at(l, i);
+
+    if (w->beside && !path_is_live(w->way.path))
+      link_way_end(w, REASON_REPLACED);
+  }
+}
+
+static uint64_t rtt_of(const struct link_way *w) {
+  struct quic_info i;
+
+  quic_info(path_conn(w->way.path), &i);
+  return i.srtt;
+}
+
+/* Before a certificate runs out, or when one was exchanged: the agent dials
+ * between the same two addresses, and leaves the former when the new one has
+ * joined. */
+int link_direct_another(struct link_way *w, json_t *m) {
+  const char *text = json_string_value(json_object_get(m, "mine"));
+  struct connector *c = w->link->owner;
+  uint8_t handle[HANDLE_LEN], peer[HANDLE_LEN];
+  char hex[2 * HANDLE_LEN + 1];
+  struct link_way *n;
+
+  if (!hex_parse(peer, HANDLE_LEN, text)) return ZTNA_EMALFORMED;
+  if (w->way.kind != WAY_DIRECT || w->dying || grants_limit_rate(w->link))
+    return 0;
+  forget_undialled(w->link);
+  rng_fill(c->o.rng, handle, HANDLE_LEN);
+  n = link_way_new(w->link, WAY_DIRECT, handle, peer, rtt_of(w));
+  if (!n) {
+    connector_drop(c, REASON_TOO_MANY_ROUTES);
+    return 0;
+  }
+  n->beside = true;
+  n->until = c->now + DIAL_WITHIN;
+  path_say(w->way.path, json_pack("{s:s, s:s}", "type", "another", "handle",
+                                  hex_print(handle, HANDLE_LEN, hex)));
+  return 0;
 }
 
 /* --- all of them --- */

@@ -155,6 +155,7 @@ struct link_way {
   uint64_t until; /* it has to be live, or to have joined, by then */
   uint16_t sock;  /* dgram.h: the one it holds */
   int family;     /* of that */
+  bool beside;    /* another one, which was there */
 };
 
 /* The association with one agent: one run of its program. */
@@ -296,6 +297,8 @@ void connector_direct_relay(struct connector *c, const struct uplink *u,
                             bool up);
 /* <0: malformed. */
 int link_direct_message(struct link *l, json_t *m);
+/* The agent wants another connection beside this one. <0: malformed. */
+int link_direct_another(struct link_way *w, json_t *m);
 /* The link goes by relays only, from now on. */
 void link_direct_end(struct link *l);
 /* What became of the path of a direct way. */

@@ -193,6 +193,7 @@ int link_message(struct link_way *w, json_t *m) {
   if (!w->way.joined) return 0;
   if (!strcmp(type, "use")) return on_use(w, m);
   if (!strcmp(type, "candidates")) return link_direct_message(w->link, m);
+  if (!strcmp(type, "another")) return link_direct_another(w, m);
   if (!strcmp(type, "close")) on_close(w->link, m);
   return 0;
 }

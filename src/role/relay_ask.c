@@ -76,6 +76,10 @@ static void mark_tried(struct ask *a, const struct party *connector) {
     memcpy(a->tried[a->n_tried++], connector->key, RELAY_ID_LEN);
 }
 
+void relay_ask_pass_over(struct ask *a, const struct party *connector) {
+  mark_tried(a, connector);
+}
+
 void relay_asks_take(struct relay *r, struct meeting *m, struct ask_queue *to) {
   struct ask *a;
   STAILQ_FOREACH(a, &m->asks, of_meeting) {
@@ -296,7 +300,7 @@ void relay_ask_go(struct relay *r, struct ask *a) {
     return;
   }
   struct grant *g = relay_grant_find(a->agent, a->service, a->connector);
-  if (g && relay_grant_is_open(g)) {
+  if (g && !was_tried(a, g->meeting->end[1]) && relay_grant_is_open(g)) {
     succeed(r, a, g);
     return;
   }

@@ -232,10 +232,13 @@ void relay_grant_respond(struct relay *r, struct h3_req *req, struct grant *g) {
   relay_json_respond(req, 201, o);
 }
 
+enum { REFUSED_MAX = 8 };
+
 struct wish { /* a request's members */
   const char *service, *connector, *resume;
-  const char *avoid; /* a connector that the agent does not reach */
-  bool renews;       /* wants another route than this one: */
+  const char *avoid;     /* a connector that the agent does not reach */
+  const json_t *refused; /* those whose certificate it does not take */
+  bool renews;           /* wants another route than this one: */
   uint8_t former[RELAY_ID_LEN];
   uint8_t instance[RELAY_ID_LEN];
 };
@@ -250,6 +253,8 @@ static const char *wish_read(struct wish *w, const json_t *body) {
   w->connector = json_string_value(connector);
   w->resume = json_string_value(resume);
   w->avoid = json_string_value(json_object_get(body, "avoid"));
+  w->refused = json_object_get(body, "refused");
+  if (json_array_size(w->refused) > REFUSED_MAX) w->refused = NULL;
   if (!w->service) return "service: want a service id";
   if (!hex_parse(w->instance, RELAY_ID_LEN, hex))
     return "instance: want 32 hex digits";
@@ -296,10 +301,35 @@ static void renew(struct session *s, struct h3_req *req, struct service *v,
     relay_ask_refuse(r, a, REASON_INTERNAL, NULL);
 }
 
+static bool is_refused(const struct wish *w, const struct party *connector) {
+  const json_t *j;
+  size_t i;
+  json_array_foreach(w->refused, i, j) {
+    const char *spiffe = json_string_value(j);
+    if (spiffe && !strcmp(spiffe, connector->spiffe)) return true;
+  }
+  return false;
+}
+
+/* As if they had refused: an agent that does not take a connector's certificate
+ * will not take it a moment later. */
+static void pass_over_refused(struct relay *r, struct ask *a,
+                              const json_t *refused) {
+  const json_t *j;
+  size_t i;
+  json_array_foreach(refused, i, j) {
+    const char *spiffe = json_string_value(j);
+    const struct party *c =
+        spiffe ? relay_party_find(r, ROLE_CONNECTOR, spiffe) : NULL;
+    if (c) relay_ask_pass_over(a, c);
+  }
+}
+
 static void start(struct session *s, struct h3_req *req, struct service *v,
                   const struct permission *may, const struct wish *w) {
   struct relay *r = s->relay;
   struct ask *a = relay_ask_new(r, s->party, req, v, may);
+  if (a) pass_over_refused(r, a, w->refused);
   if (a && w->connector && !(a->connector = strdup(w->connector))) {
     relay_ask_refuse(r, a, REASON_INTERNAL, NULL);
     return;
@@ -329,6 +359,7 @@ static struct service *service_of(struct session *s, const struct wish *w) {
  * flows, or, of a connector that it cannot reach, the only one there is. */
 static bool will_do(const struct grant *g, const struct wish *w) {
   const struct party *connector = g->meeting->end[1];
+  if (is_refused(w, connector)) return false;
   if (w->avoid) return !relay_service_has_other(g->service, connector);
   return w->connector || relay_grant_is_open(g) ||
          !relay_session_reaches(connector->session);

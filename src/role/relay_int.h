@@ -487,6 +487,8 @@ struct ask *relay_ask_new(struct relay *r, struct party *agent,
                           struct h3_req *req, struct service *s,
                           const struct permission *may);
 void relay_ask_go(struct relay *r, struct ask *a);
+/* This one is not asked. */
+void relay_ask_pass_over(struct ask *a, const struct party *connector);
 /* The agent does not reach this connector: is it there? If not, another one. */
 void relay_ask_doubt(struct relay *r, struct ask *a, const struct party *c);
 void relay_ask_refuse(struct relay *r, struct ask *a, enum reason why,

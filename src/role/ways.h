@@ -10,7 +10,7 @@
 
 #include "role/path.h"
 
-enum { WAYS_MAX = 8 };
+enum { WAYS_MAX = 10 };
 
 enum way_kind { WAY_RELAY, WAY_DIRECT };
 

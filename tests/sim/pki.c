@@ -81,6 +81,15 @@ void pki_pem_done(struct pki_pem *m) {
   sbuf_done(&m->ca);
 }
 
+struct ztna_identity pki_identity(const struct pki_pem *m) {
+  return (struct ztna_identity){.cert = m->cert.s,
+                                .cert_len = m->cert.len,
+                                .key = m->key.s,
+                                .key_len = m->key.len,
+                                .ca = m->ca.s,
+                                .ca_len = m->ca.len};
+}
+
 static struct tls *make(struct pki *p, const struct wish *wish, enum role role,
                         const char *name, const char *const *names) {
   struct tls *t = NULL;
@@ -88,14 +97,9 @@ static struct tls *make(struct pki *p, const struct wish *wish, enum role role,
   char why[256];
 
   make_pem(p, wish, role, name, names, &m);
-  const struct ztna_identity own = {.cert = m.cert.s,
-                                    .cert_len = m.cert.len,
-                                    .key = m.key.s,
-                                    .key_len = m.key.len,
-                                    .ca = m.ca.s,
-                                    .ca_len = m.ca.len,
-                                    .crl = wish->crl ? wish->crl->s : NULL,
-                                    .crl_len = wish->crl ? wish->crl->len : 0};
+  struct ztna_identity own = pki_identity(&m);
+  own.crl = wish->crl ? wish->crl->s : NULL;
+  own.crl_len = wish->crl ? wish->crl->len : 0;
   if (tls_new(&t, &own, why, sizeof(why)) < 0)
     fprintf(stderr, "pki: %s\n", why);
   pki_pem_done(&m);
@@ -104,10 +108,15 @@ static struct tls *make(struct pki *p, const struct wish *wish, enum role role,
 
 void pki_pem(struct pki *p, enum role role, const char *name,
              const char *const *names, struct pki_pem *to) {
-  struct wish w = {
-      .domain = p->domain, .from = p->now - 3600, .to = p->now + 86400 * 30};
+  pki_pem_at(p, role, name, names, p->now - 3600, p->now + 86400 * 30, to);
+}
 
-  make_pem(p, &w, role, name, names, to);
+void pki_pem_at(struct pki *p, enum role role, const char *name,
+                const char *const *names, int64_t from, int64_t to,
+                struct pki_pem *into) {
+  struct wish w = {.domain = p->domain, .from = from, .to = to};
+
+  make_pem(p, &w, role, name, names, into);
 }
 
 struct tls *pki_tls_at(struct pki *p, enum role role, const char *name,

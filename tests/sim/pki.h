@@ -39,6 +39,11 @@ struct pki_pem {
 /* As pki_tls, before it is read: what a program finds in its files. */
 void pki_pem(struct pki *p, enum role role, const char *name,
              const char *const *names, struct pki_pem *to);
+void pki_pem_at(struct pki *p, enum role role, const char *name,
+                const char *const *names, int64_t from, int64_t to,
+                struct pki_pem *into);
 void pki_pem_done(struct pki_pem *m);
+/* Lent. */
+struct ztna_identity pki_identity(const struct pki_pem *m);
 
 #endif

@@ -205,7 +205,7 @@ static void an_hour_brings_other_handles_and_loses_nothing(void **state) {
   assert_int_equal(to_old(&after, &before), 0);
   assert_completes(w, down, 120 * SEC);
   assert_completes(w, up, 120 * SEC);
-  assert_in_range(down->end.longest_pause, 0, 300 * MS);
+  assert_in_range(down->end.longest_pause, 0, 700 * MS); /* in a full queue */
   tcp_keys_end(keys);
   assert_completes(w, keys, 5 * SEC);
   assert_int_equal(sim_agent_counter(w, 0, "ztna_agent_tcp_lost_total", NULL),

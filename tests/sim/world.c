@@ -51,6 +51,19 @@ bool sim_logged(const struct sim *w, const char *text) {
 
 void sim_log_clear(struct sim *w) { w->log_len = w->log[0] = 0; }
 
+/* --- certificates --- */
+
+static int64_t ends(const struct sim *w) {
+  return unix_now() + (w->cfg.life ? w->cfg.life : 86400 * 30);
+}
+
+static struct tls *make_tls(struct sim *w, enum role role, const char *name,
+                            const char *only) {
+  const char *const names[] = {only, NULL};
+
+  return pki_tls_at(w->pki, role, name, names, unix_now() - 3600, ends(w));
+}
+
 /* --- the relay --- */
 
 enum { RELAY_SECOND = 1 }; /* its socket for STUN alone */
@@ -364,12 +377,7 @@ void sim_agent_start(struct sim *w, int i) {
   static const char *const relays[] = {RELAY_HOST, RELAY2_HOST};
   struct sim_agent *g = &w->agents[i];
   struct ztna_prefix networks[4];
-  struct ztna_agent_config cfg = {.identity.cert = g->pem.cert.s,
-                                  .identity.cert_len = g->pem.cert.len,
-                                  .identity.key = g->pem.key.s,
-                                  .identity.key_len = g->pem.key.len,
-                                  .identity.ca = g->pem.ca.s,
-                                  .identity.ca_len = g->pem.ca.len,
+  struct ztna_agent_config cfg = {.identity = pki_identity(&g->pem),
                                   .relays = relays,
                                   .n_relays = n_relays(w),
                                   .networks = networks,
@@ -501,13 +509,16 @@ static struct vnet_host *place(struct sim *w, int net, int i,
   return h;
 }
 
+static enum role relay_role(const struct sim *w) {
+  return w->cfg.relay_role ? w->cfg.relay_role : ROLE_RELAY;
+}
+
 static void make_relay(struct sim *w, struct sim_relay *r, const char *name,
                        const char *host, const char *v4, const char *v6) {
-  const char *const names[] = {host, NULL};
-  enum role role = w->cfg.relay_role ? w->cfg.relay_role : ROLE_RELAY;
   struct sim_node *n = &r->node;
 
-  r->tls = pki_tls(w->pki, role, name, names);
+  r->host = host;
+  r->tls = make_tls(w, relay_role(w), name, host);
   rng_fill(&w->rnd.rng, r->state_key, sizeof(r->state_key));
   *n = (struct sim_node){.name = name,
                          .ud = r,
@@ -521,12 +532,11 @@ static void make_relay(struct sim *w, struct sim_relay *r, const char *name,
 }
 
 static void make_connector(struct sim *w, int i) {
-  static const char *const any[] = {"*", NULL};
   struct sim_connector *c = &w->connectors[i];
 
   snprintf(c->name, sizeof(c->name), "connector-%d", i);
   c->service = w->cfg.services[i] ? w->cfg.services[i] : "echo";
-  c->tls = pki_tls(w->pki, ROLE_CONNECTOR, c->name, any);
+  c->tls = make_tls(w, ROLE_CONNECTOR, c->name, "*");
   tcp_skin_init(&c->tcp, w, true, i);
   c->node = (struct sim_node){.name = c->name,
                               .host = place(w, 2, i, w->cfg.connector_class),
@@ -539,11 +549,29 @@ static void make_connector(struct sim *w, int i) {
   sim_connector_start(w, i);
 }
 
+static void make_pem(struct sim *w, struct sim_agent *g) {
+  pki_pem_at(w->pki, ROLE_AGENT, g->name, NULL, unix_now() - 3600, ends(w),
+             &g->pem);
+}
+
+void sim_agent_renew(struct sim *w, int i) {
+  struct sim_agent *g = &w->agents[i];
+  struct ztna_identity id;
+  char why[200];
+
+  pki_pem_done(&g->pem);
+  make_pem(w, g);
+  id = pki_identity(&g->pem);
+  if (!g->core) return;
+  need(ztna_agent_set_identity(g->core, &id, w->now, why, sizeof(why)) == 0,
+       why);
+}
+
 static void make_agent(struct sim *w, int i) {
   struct sim_agent *g = &w->agents[i];
 
   snprintf(g->name, sizeof(g->name), "agent-%d", i);
-  pki_pem(w->pki, ROLE_AGENT, g->name, NULL, &g->pem);
+  make_pem(w, g);
   g->app.w = w;
   g->app.agent = i;
   tcp_skin_init(&g->tcp, w, false, i);

@@ -48,6 +48,7 @@ struct sim_node {
 
 struct sim_relay {
   struct sim_node node;
+  const char *host;
   struct tls *tls;
   struct relay *core; /* NULL: not running */
   uint8_t state_key[32];
@@ -98,6 +99,7 @@ struct sim_config {
   enum role relay_role; /* of its certificate; 0: relay */
   unsigned weights[SIM_CONNECTORS]; /* 0: 1 */
   struct health_rule check;         /* of every service; every 0: none */
+  int64_t life; /* of everybody's certificates, s; 0: 30 days */
 };
 
 struct sim {
@@ -136,6 +138,9 @@ void sim_connector_stop(struct sim *w, int i);
 void sim_connector_start(struct sim *w, int i);
 void sim_agent_stop(struct sim *w, int i);
 void sim_agent_start(struct sim *w, int i);
+
+/* A new certificate for who runs, with cfg.life from now on. */
+void sim_agent_renew(struct sim *w, int i);
 
 /* The agent's machine has other addresses than it was told of. */
 void sim_agent_network(struct sim *w, int i);
