@@ -230,13 +230,7 @@ void path_probe(struct path *p, uint64_t now) {
   quic_wake(p->conn);
 }
 
-/* PROTOCOL 4: who was let in by a certificate goes with it. */
-static bool has_run_out(const struct path *p, uint64_t now) {
-  return p->conn && now >= quic_expires_at(p->conn);
-}
-
 void path_tick(struct path *p, uint64_t now) {
-  if (has_run_out(p, now)) path_close(p, REASON_CERTIFICATE_EXPIRED);
   if (now >= p->quiet_at) {
     p->quiet_at = NEVER;
     p->missed = true;
@@ -258,6 +252,5 @@ uint64_t path_deadline(const struct path *p) {
   uint64_t at = time_min(p->probe_at, p->quiet_at);
 
   if (p->probe_due && !p->probe_woken) at = time_min(at, p->probe_offer_at);
-  if (p->conn) at = time_min(at, quic_expires_at(p->conn));
   return time_min(at, p->watch_at);
 }

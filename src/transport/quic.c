@@ -15,6 +15,7 @@ struct quic *quic_new(const struct quic_config *cfg) {
 
   if (!q) return NULL;
   q->cfg = *cfg;
+  q->expiry_at = NEVER;
   map_init(&q->handles, HANDLE_LEN, CONNS_MAX, cfg->rng);
   map_init(&q->half, HALF_KEY_LEN, HALF_OPEN_MAX, cfg->rng);
   rng_fill(cfg->rng, q->hash_key, sizeof(q->hash_key));
@@ -343,6 +344,7 @@ void quic_tick(struct quic *q, uint64_t now) {
   struct heap_node *n;
 
   q->now = now;
+  if (now >= q->expiry_at) expiry_tick(q);
   while ((n = heap_top(&q->timers)) && n->at <= now) {
     struct quic_conn *c = conn_of(n);
 
@@ -404,5 +406,5 @@ uint64_t quic_deadline(const struct quic *q) {
   const struct heap_node *n = heap_top(&q->timers);
 
   if (q->wake_head || q->n_strays) return q->now;
-  return n ? n->at : NEVER;
+  return time_min(q->expiry_at, n ? n->at : NEVER);
 }

@@ -285,6 +285,9 @@ uint16_t quic_sock(const struct quic_conn *c); /* dgram.h; a server's: where the
                                                   first packet came in */
 /* When the first of both ends' certificates runs out; after ready. */
 uint64_t quic_expires_at(const struct quic_conn *c);
+/* What it proved itself by: certificates, DER, one after another, the leaf
+ * first. For tls_check_chain after the connection is gone. */
+const uint8_t *quic_chain(const struct quic_conn *c, size_t *len);
 /* Its handshake showed another own certificate than the present one. */
 bool quic_is_outdated(const struct quic_conn *c);
 const uint8_t *quic_handle(const struct quic_conn *c); /* own, 8 bytes */

@@ -91,7 +91,7 @@ struct quic_conn {
   uint8_t own[32];      /* SHA-256 of the certificate that it was shown */
   int64_t own_until;    /* seconds since 1970 */
   uint32_t n_exchanged; /* of the endpoint when its handshake began */
-  uint64_t expires_at;  /* the peer's certificate or the own one */
+  uint64_t expires_at;  /* either, by the clock as it is now */
   char group[24], cipher[40];
   struct quic_end end;
   ngtcp2_ccerr ccerr;
@@ -124,6 +124,7 @@ struct quic {
   size_t n_retry_keys;
   struct bucket resets, retries, handshakes;
   struct bucket *prefixes; /* handshakes of each */
+  uint64_t expiry_at;      /* certificates are looked at again; NEVER */
   struct stray *strays;
   size_t stray_head, n_strays;
   uint8_t *arena;
@@ -205,6 +206,10 @@ void quic_lean_delete_aead(ngtcp2_conn *conn, ngtcp2_crypto_aead_ctx *ctx,
                            void *ud);
 void quic_lean_delete_cipher(ngtcp2_conn *conn, ngtcp2_crypto_cipher_ctx *ctx,
                              void *ud);
+
+/* quic_expiry.c */
+void expiry_begin(struct quic_conn *c);
+void expiry_tick(struct quic *q);
 
 /* quic_cb.c */
 const ngtcp2_callbacks *conn_callbacks(bool server, bool lean);

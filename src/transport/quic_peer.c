@@ -5,9 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FAR_AWAY \
-  (100LL * 365 * 86400) /* s: nanoseconds have room for 584 years */
-
 /* A completed handshake replaces the live connection of its handle. */
 static void replace_live(struct quic_conn *c) {
   struct quic_conn *o;
@@ -31,17 +28,6 @@ static void refuse(struct quic_conn *c, enum reason why) {
   close_by_certificate(c, why);
   c->was_ready = false;
   c->end.authenticated = false;
-}
-
-static uint64_t expiry(const struct quic_conn *c) {
-  int64_t end =
-      c->own_until < c->peer.not_after ? c->own_until : c->peer.not_after;
-  int64_t left;
-
-  if (end == INT64_MAX) return NEVER;
-  left = end + 1 - tls_now();
-  if (left > FAR_AWAY) return NEVER;
-  return c->q->now + (left > 0 ? (uint64_t)left : 0) * SEC;
 }
 
 /* Would it be let in by the present files? */
@@ -72,8 +58,8 @@ void conn_check_peer(struct quic_conn *c) {
   }
   snprintf(c->group, sizeof(c->group), "%s", tls_group(c->ssl));
   snprintf(c->cipher, sizeof(c->cipher), "%s", tls_cipher(c->ssl));
-  c->expires_at = expiry(c);
   c->state = CONN_READY;
+  expiry_begin(c);
   conn_leave_half(c);
   rv = c->ops->on_ready ? c->ops->on_ready(c, c->ud, &c->peer) : 0;
   if (rv > 0) refuse(c, (enum reason)rv);
@@ -103,4 +89,9 @@ bool quic_is_outdated(const struct quic_conn *c) {
   const struct identity *own = tls_identity(c->q->cfg.tls);
 
   return memcmp(c->own, own->sha256, sizeof(c->own)) != 0;
+}
+
+const uint8_t *quic_chain(const struct quic_conn *c, size_t *len) {
+  *len = c->chain_len;
+  return c->chain;
 }
