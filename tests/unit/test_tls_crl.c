@@ -276,6 +276,24 @@ static void a_list_of_another_ca_is_an_error(void **state) {
   sbuf_done(&crl);
 }
 
+static void a_list_of_a_ca_that_may_sign_none_is_an_error(void **state) {
+  struct hand_pair strict, own;
+  struct sbuf crl = {0};
+  struct tls *t;
+  char why[200] = "";
+  hand_any(&strict, "strict", true, "keyCertSign", NULL);
+  make(&own, &strict, "spiffe://example.org/agent/x");
+  LIST(&crl, &strict, &phone);
+  const struct ztna_identity files = {
+      own.cert.s,    own.cert.len,    own.key.s, own.key.len,
+      strict.cert.s, strict.cert.len, crl.s,     crl.len};
+  assert_int_equal(tls_new(&t, &files, why, sizeof(why)), ZTNA_ETLS);
+  assert_non_null(strstr(why, "crl: "));
+  sbuf_done(&crl);
+  hand_forget(&strict);
+  hand_forget(&own);
+}
+
 static void what_is_no_list_is_an_error(void **state) {
   assert_crl_refused("", 0, "crl: holds no list");
   assert_crl_refused("garbage\n", 8, "crl: holds no list");
@@ -389,6 +407,7 @@ lists_tell_how_many_they_name_and_when_the_first_ends(void **state) {
   tls_free(t);
   LIST(&crl, &ca, &phone, &laptop);
   add_list_until(&crl, &ca, early, HAND_NOW - 500);
+  LIST(&crl, &ca, &phone);
   t = hand_tls(&laptop, &ca, &crl);
   assert_int_equal(tls_crl_count(t), 3); /* the phone is in both */
   assert_int_equal(tls_crl_ends(t), HAND_NOW - 500);
@@ -461,6 +480,34 @@ static void chains_with_intermediates_are_judged_whole(void **state) {
   tree_done(&t);
 }
 
+/* Every agent has a key that the CA has signed. */
+static void who_is_no_ca_signs_nobody(void **state) {
+  static struct hand_end c, s;
+  struct hand_pair forged;
+  struct tls *t = hand_tls(&relay, &ca, NULL);
+  hand_any(&forged, "forged", false, "digitalSignature", &laptop);
+  sbuf_add(&forged.cert, laptop.cert.s, laptop.cert.len);
+  assert_int_equal(judge(t, &forged), REASON_BAD_CERTIFICATE);
+  WOLFSSL_CTX *ctx = wolfSSL_CTX_new(wolfTLSv1_3_client_method());
+  wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_NONE, NULL);
+  wolfSSL_CTX_use_certificate_chain_buffer(ctx, (const uint8_t *)forged.cert.s,
+                                           (long)forged.cert.len);
+  wolfSSL_CTX_use_PrivateKey_buffer(ctx, (const uint8_t *)forged.key.s,
+                                    (long)forged.key.len, 1);
+  wolfSSL_CTX_set_quic_method(ctx, &hand_method);
+  hand_end_init(&c, wolfSSL_new(ctx));
+  wolfSSL_set_quic_transport_version(c.ssl, 0x39);
+  wolfSSL_set_connect_state(c.ssl);
+  hand_end_init(&s, tls_session(t, true, "h3", NULL));
+  assert_true(hand_shake(&c, &s) < 0);
+  assert_false(wolfSSL_is_init_finished(s.ssl));
+  assert_int_equal(tls_reason(0, s.alert), REASON_BAD_CERTIFICATE);
+  hand_ends_free(&c, &s);
+  wolfSSL_CTX_free(ctx);
+  tls_free(t);
+  hand_forget(&forged);
+}
+
 static void what_is_no_chain_is_refused(void **state) {
   static uint8_t der[10 * CERT_DER_MAX];
   struct tls *t = hand_tls(&relay, &ca, NULL);
@@ -520,6 +567,7 @@ int main(void) {
       cmocka_unit_test(an_intermediate_revokes_its_own_when_ca_has_it),
       cmocka_unit_test(a_revoked_intermediate_in_ca_is_no_ca_any_more),
       cmocka_unit_test(a_list_of_another_ca_is_an_error),
+      cmocka_unit_test(a_list_of_a_ca_that_may_sign_none_is_an_error),
       cmocka_unit_test(what_is_no_list_is_an_error),
       cmocka_unit_test(a_damaged_list_is_an_error_wherever_it_is_damaged),
       cmocka_unit_test(a_list_that_does_not_stand_for_itself_is_an_error),
@@ -527,6 +575,7 @@ int main(void) {
       cmocka_unit_test(lists_tell_how_many_they_name_and_when_the_first_ends),
       cmocka_unit_test(chains_are_judged_by_the_files_of_the_moment),
       cmocka_unit_test(chains_with_intermediates_are_judged_whole),
+      cmocka_unit_test(who_is_no_ca_signs_nobody),
       cmocka_unit_test(what_is_no_chain_is_refused),
       cmocka_unit_test(a_session_gives_its_peers_chain_once),
   };

@@ -80,9 +80,8 @@ static void load_key(ecc_key *key, const struct hand_pair *p) {
   assert_int_equal(wc_EccPrivateKeyDecode(der, &at, key, (word32)n), 0);
 }
 
-/* cert.c's own CAs may sign leaves only. */
-void hand_ca_above(struct hand_pair *p, const char *name,
-                   const struct hand_pair *by) {
+void hand_any(struct hand_pair *p, const char *name, bool is_ca,
+              const char *usage, const struct hand_pair *by) {
   static Cert c;
   static byte der[4096], ca[4096];
   ecc_key key, signer;
@@ -95,12 +94,12 @@ void hand_ca_above(struct hand_pair *p, const char *name,
   load_key(&signer, by ? by : p);
   wc_InitRng(&rnd);
   wc_InitCert(&c);
-  c.isCA = 1;
+  c.isCA = is_ca;
   c.sigType = CTC_SHA256wECDSA;
   c.selfSigned = !by;
   c.daysValid = 300;
   strncpy(c.subject.commonName, name, CTC_NAME_SIZE - 1);
-  wc_SetKeyUsage(&c, "keyCertSign,cRLSign");
+  wc_SetKeyUsage(&c, usage);
   wc_SetSubjectKeyIdFromPublicKey_ex(&c, ECC_TYPE, &key);
   if (by) {
     int len = cert_pem_to_der(by->cert.s, by->cert.len, ca, sizeof(ca));
@@ -115,6 +114,12 @@ void hand_ca_above(struct hand_pair *p, const char *name,
   wc_ecc_free(&key);
   wc_ecc_free(&signer);
   wc_FreeRng(&rnd);
+}
+
+/* cert.c's own CAs may sign leaves only. */
+void hand_ca_above(struct hand_pair *p, const char *name,
+                   const struct hand_pair *by) {
+  hand_any(p, name, true, "keyCertSign,cRLSign", by);
 }
 
 size_t hand_sign_list(const struct hand_pair *by, const uint8_t *body,

@@ -23,6 +23,9 @@ struct hand_pair { /* PEM; the own chain may have intermediates behind */
 void hand_ca(struct hand_pair *p);
 void hand_leaf(struct hand_pair *p, const struct hand_pair *by,
                const char *spiffe, int64_t not_before, int64_t not_after);
+/* Whatever one signs, may it or not; by NULL: itself. */
+void hand_any(struct hand_pair *p, const char *name, bool is_ca,
+              const char *usage, const struct hand_pair *by);
 /* A CA that may have others below it: itself, or signed by another. */
 void hand_ca_above(struct hand_pair *p, const char *name,
                    const struct hand_pair *by);
