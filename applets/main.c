@@ -18,6 +18,8 @@ extern const struct applet applet_status;
 extern const struct applet applet_why;
 extern const struct applet applet_audit;
 extern const struct applet applet_cert;
+extern const struct applet applet_enroll_server;
+extern const struct applet applet_token;
 extern const struct applet applet_enroll;
 extern const struct applet applet_check_config;
 extern const struct applet applet_policy;
@@ -26,10 +28,12 @@ extern const struct applet applet_version;
 extern const struct applet applet_help_command;
 
 const struct applet *const applets[] = {
-    &applet_relay,   &applet_connector,    &applet_agent,  &applet_probe,
-    &applet_status,  &applet_why,          &applet_audit,  &applet_cert,
-    &applet_enroll,  &applet_check_config, &applet_policy, &applet_demo,
-    &applet_version, &applet_help_command,
+    &applet_relay,        &applet_connector, &applet_agent,
+    &applet_probe,        &applet_status,    &applet_why,
+    &applet_audit,        &applet_cert,      &applet_enroll_server,
+    &applet_token,        &applet_enroll,    &applet_check_config,
+    &applet_policy,       &applet_demo,      &applet_version,
+    &applet_help_command,
 };
 const size_t n_applets = sizeof(applets) / sizeof(*applets);
 

@@ -101,10 +101,18 @@ static bool is_directory(const char *name) {
   return stat(name, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* Tokens are marked in it all the time; what else is a directory is read at the
+ * start, or holds nothing that is opened again. */
+static bool is_out_of_reach(const struct sandbox_plan *plan,
+                            const struct sandbox_path *p) {
+  if (!is_directory(p->name)) return is_closed(p);
+  return plan->role == SANDBOX_ENROLL && p->write &&
+         access(p->name, R_OK | W_OK | X_OK) < 0;
+}
+
 /* The first file that the user could not open, or could not replace; NULL: all
  * can be. Asked in a process of its own: there is no way back from another
- * user. Directories of state are made by who started first; today nothing in
- * them is opened again. */
+ * user. */
 static const struct sandbox_path *not_for(const struct sandbox_plan *plan,
                                           const struct passwd *u) {
   int status = 0;
@@ -115,8 +123,7 @@ static const struct sandbox_path *not_for(const struct sandbox_plan *plan,
     size_t i = become(u) < 0 ? plan->n_paths : 0;
 
     for (; i < plan->n_paths && i < 200; i++)
-      if (!is_directory(plan->paths[i].name) && is_closed(&plan->paths[i]))
-        _exit((int)i + 1);
+      if (is_out_of_reach(plan, &plan->paths[i])) _exit((int)i + 1);
     _exit(0);
   }
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;

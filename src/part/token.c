@@ -8,6 +8,8 @@
 #include <ztna/addr.h>
 #include <ztna/err.h>
 
+#include "base/wipe.h"
+
 static const char prefix[] = "zt1_";
 enum {
   PREFIX_LEN = sizeof(prefix) - 1,
@@ -114,7 +116,7 @@ int token_print(const struct token *t, char *text) {
   print_bytes(bytes, text + PREFIX_LEN);
   text[PREFIX_LEN + DIGITS_LEN] = '@';
   memcpy(text + PREFIX_LEN + DIGITS_LEN + 1, t->server, n + 1);
-  explicit_bzero(bytes, sizeof(bytes));
+  wipe_bytes(bytes, sizeof(bytes));
   return 0;
 }
 
@@ -129,7 +131,7 @@ static bool parse(struct token *t, const char *text, size_t len) {
   memcpy(t->id, bytes, TOKEN_ID_LEN);
   memcpy(t->secret, bytes + TOKEN_ID_LEN, TOKEN_SECRET_LEN);
   memcpy(t->ca_sha256, bytes + TOKEN_ID_LEN + TOKEN_SECRET_LEN, 32);
-  explicit_bzero(bytes, sizeof(bytes));
+  wipe_bytes(bytes, sizeof(bytes));
   memcpy(t->server, text + head, len - head);
   t->server[len - head] = 0;
   return fine && token_server_is_fine(t->server);
@@ -139,6 +141,6 @@ int token_parse(struct token *t, const char *text, size_t len) {
   struct token got = {0};
   bool fine = parse(&got, text, len);
   if (fine) *t = got;
-  explicit_bzero(&got, sizeof(got));
+  wipe_bytes(&got, sizeof(got));
   return fine ? 0 : ZTNA_EMALFORMED;
 }
