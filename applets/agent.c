@@ -174,8 +174,10 @@ static void packets_to_tun(void *ctx, uint64_t now) {
 static int take_identity(void *ctx, struct tls *tls,
                          const struct ztna_identity *own, char *why,
                          size_t room) {
-  snprintf(why, room, "other certificates take a restart");
-  return ZTNA_EREFUSED;
+  struct program *p = ctx;
+
+  host_enter(p->a.role);
+  return ztna_agent_set_identity(p->a.core, own, clock_now(), why, room);
 }
 
 static const struct identity_file_ops identity_ops = {.take = take_identity};

@@ -26,6 +26,14 @@ struct text {
   size_t len;
 };
 
+static void done(struct text *a, struct text *b, struct sbuf *c,
+                 struct sbuf *d) {
+  free(a->s);
+  free(b->s);
+  sbuf_done(c);
+  if (d) cert_forget(d);
+}
+
 static struct text slurp(const char *dir, const char *name) {
   char path[512], why[FILE_WHY];
   struct text t;
@@ -74,6 +82,7 @@ static int leaf(int argc, char **argv) {
   spew(argv[0], file, 0600, &cert_key);
   snprintf(file, sizeof(file), "%s-%s.pem", argv[1], argv[2]);
   spew(argv[0], file, 0644, &cert);
+  done(&ca, &key, &cert, &cert_key);
   return 0;
 }
 
@@ -103,6 +112,8 @@ static int crl(int argc, char **argv) {
                     &out) < 0)
     bare_die("no list");
   spew(argv[0], "crl.pem", 0644, &out);
+  while (n > 0) identity_done(&ids[--n]);
+  done(&ca, &key, &out, NULL);
   return 0;
 }
 

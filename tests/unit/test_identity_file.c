@@ -19,7 +19,7 @@ struct fixture {
   uv_timer_t limit;
   char dir[64], names[4][96];
   struct sbuf ca, ca_key;
-  struct identity_config files;
+  struct config config;
   struct identity_file *f;
   int n_taken, n_errors, n_debugs;
   bool refuse;
@@ -135,17 +135,15 @@ static void wait_ms(struct fixture *x, unsigned ms) {
 
 static int load(struct fixture *x) {
   struct sbuf said = {0};
-  struct config c;
   char text[600];
 
   snprintf(text, sizeof(text),
            "{\"identity\": {\"cert\": \"%s\", \"key\": \"%s\", \"ca\": "
            "\"%s\", \"crl\": \"%s\"}}",
            x->names[0], x->names[1], x->names[2], x->names[3]);
-  int rc = config_parse(&c, "/c.json", text, strlen(text), CONFIG_IDENTITY,
-                        NULL, &said);
+  int rc = config_parse(&x->config, "/c.json", text, strlen(text),
+                        CONFIG_IDENTITY, NULL, &said);
   assert_int_equal(said.len, 0);
-  x->files = c.identity;
   sbuf_done(&said);
   return rc;
 }
@@ -173,13 +171,13 @@ static int setup(void **state) {
   put_both(x, spiffe, -DAY, 90 * DAY);
   assert_int_equal(load(x), 0);
 
-  struct ztna_identity own = config_identity(&x->files);
+  struct ztna_identity own = config_identity(&x->config.identity);
   assert_int_equal(tls_new(&tls, &own, why, sizeof(why)), 0);
   log_to(on_log, NULL);
   log_set_level(LOG_LEVEL_DEBUG);
   uv_loop_init(&x->loop);
   uv_timer_init(&x->loop, &x->limit);
-  x->f = identity_file_new("agent", &x->files, tls);
+  x->f = identity_file_new("agent", &x->config.identity, tls);
   assert_non_null(x->f);
   identity_file_start(x->f, &x->loop, &ops, x);
   return 0;
@@ -196,8 +194,7 @@ static int teardown(void **state) {
   log_to(NULL, NULL);
   for (int i = 0; i < 4; i++) unlink(x->names[i]);
   rmdir(x->dir);
-  struct config c = {.identity = x->files};
-  config_free(&c);
+  config_free(&x->config);
   sbuf_done(&x->ca);
   cert_forget(&x->ca_key);
   free(x);
