@@ -1,0 +1,215 @@
+#!/bin/bash
+# enroll_client.sh - machines get their certificates by tokens, run with them,
+# and have them renewed while people use them; tokens that are of no use, and
+# services that are others than the token's, are refused in words.
+cd "$(dirname "$0")/../.." || exit 1
+. tests/e2e/lib.sh
+need ip ping
+CA=192.168.9.9
+
+# Agent and connector have both a way to the CA's host, none to each other.
+hosts_up() {
+  net_up
+  host ca
+  link agent ca 4
+  link conn ca 5
+  on ca ip addr add $CA/32 dev lo
+  on agent ip route add $CA via 192.168.4.2
+  on conn ip route add $CA via 192.168.5.2
+  link relay ca 6
+  on relay ip route add $CA via 192.168.6.2
+}
+
+# service NAME PORT FLAGS...: a CA of its own, and who signs by it.
+service() {
+  local name=$1 port=$2
+  "$ZTNA" cert init --dir "$T/$name" --trust-domain example.org >>"$T/cert.out" 2>&1 || return
+  cat >"$T/$name.json" <<END
+{"log": {"level": "info"}, "state_dir": "$name-state",
+ "enroll": {"ca_dir": "$name", "listen": ["0.0.0.0:$port"], "server": "$CA:$port", "max_lifetime": "${3:-720h}"}}
+END
+  start "$name" ca "$ZTNA" enroll-server --config "$T/$name.json"
+}
+# token NAME FLAGS...: into $T/NAME.token
+token() {
+  local name=$1
+  shift
+  "$ZTNA" token create --config "$T/ca.json" "$@" >"$T/$name.out" 2>"$T/$name.err" &&
+    grep -o 'zt1_[^ ]*' "$T/$name.out" >"$T/$name.token" || { cat "$T/$name.err"; false; }
+}
+# enroll HOST TOKEN-FILE DIR FLAGS...
+enroll() {
+  local h=$1 t=$2 d=$3
+  shift 3
+  on "$h" "$ZTNA" enroll --token "@$t" --dir "$d" "$@"
+}
+# code CODE WORDS COMMAND...: ends so, and says that
+code() {
+  local want=$1 words=$2 got
+  shift 2
+  "$@" >"$T/said" 2>&1
+  got=$?
+  cat "$T/said"
+  [ $got = "$want" ] || { echo "exit code $got, not $want"; return 1; }
+  grep -qF -- "$words" "$T/said"
+}
+mode() { [ "$(stat -c %a "$1")" = "$2" ] || { ls -l "$1"; false; }; }
+serial() { "$ZTNA" cert show "$1" --json | sed -n 's/.*"serial": "\([^"]*\)".*/\1/p'; }
+
+# --- from tokens to a tunnel
+
+relay_enrols() {
+  token relay --role relay --name r1 --ip 192.168.1.2 --ip 192.168.2.2 &&
+    enroll relay "$T/relay.token" "$T/r" >"$T/enrolled" &&
+    mode "$T/r/relay-r1.key" 600 && grep -q 'enrol it again before' "$T/enrolled" && ! grep -q '"enroll"' "$T/enrolled"
+}
+agent_enrols_and_has_a_configuration() {
+  token agent --role agent --name a1 --lifetime "$LIFE" &&
+    enroll agent "$T/agent.token" "$T/a" --relay 192.168.1.2:4433 >"$T/enrolled" &&
+    mode "$T/a/agent-a1.key" 600 && mode "$T/a/agent-a1.pem" 644 && mode "$T/a/ca.pem" 644 &&
+    cmp "$T/a/ca.pem" "$T/ca/ca.pem" && [ "$(ls "$T/a" | wc -l)" = 4 ] &&
+    grep -q "Next: sudo ztna agent --config $T/a/agent.json" "$T/enrolled" &&
+    grep -q "\"enroll\": \"$CA:4435\"" "$T/a/agent.json" &&
+    "$ZTNA" check-config "$T/a/agent.json"
+}
+connector_enrols_by_stdin() {
+  token conn --role connector --name c1 --service echo --service dns --lifetime "$LIFE" &&
+    on conn "$ZTNA" enroll --token - --dir "$T/c" <"$T/conn.token" >"$T/enrolled" &&
+    grep -q '"id": "echo"' "$T/enrolled" && mode "$T/c/connector-c1.key" 600
+}
+configurations() {
+  relay_json
+  sed -i 's#"\(relay-r1\.[a-z]*\)"#"r/\1"#g; s#"ca.pem"#"r/ca.pem"#' "$T/relay.json"
+  connector_json
+  sed -i "s|\"\(connector-c1\.[a-z]*\)\"|\"c/\1\"|g; s|\"ca.pem\"|\"c/ca.pem\", \"enroll\": \"$CA:4435\"|" \
+    "$T/connector.json"
+  cp "$T/a/agent.json" "$T/agent-made.json"
+  sed -i 's|^{|{"http": {"listen": "127.0.0.1:9090"},|' "$T/a/agent.json"
+}
+what_was_enrolled_runs() {
+  configurations
+  start_backend
+  start_relay
+  start_connector
+  wait_for 5 is_ready conn || return
+  start agent agent "$ZTNA" agent --config "$T/a/agent.json"
+  wait_for 5 is_ready agent && wait_for 5 routes agent 10.100.0.2 &&
+    on agent ping -q -c 3 -i 0.1 -W 2 10.100.0.2
+}
+
+# --- no
+
+a_used_token_is_refused() {
+  code 5 used enroll agent "$T/agent.token" "$T/again" && [ -z "$(ls "$T/again")" ]
+}
+an_expired_token_is_refused() {
+  code 5 expired enroll agent "$T/late.token" "$T/late" && [ -z "$(ls "$T/late")" ]
+}
+an_invented_token_is_refused() {
+  sed "s/^zt1_..../zt1_AAAA/" "$T/agent.token" >"$T/odd.token"
+  code 5 unknown enroll agent "$T/odd.token" "$T/odd" && [ -z "$(ls "$T/odd")" ]
+}
+half_a_token_is_wrong_usage() {
+  cut -c1-40 "$T/agent.token" >"$T/half.token"
+  code 2 'no whole token' enroll agent "$T/half.token" "$T/half" &&
+    code 2 'token is missing' on agent "$ZTNA" enroll --dir "$T/half"
+}
+# The same token, led to somebody in between.
+another_ca_sees_no_token() {
+  token mid --role agent --name mid &&
+    sed -i 's/@.*/@192.168.9.9:4436/' "$T/mid.token" &&
+    code 5 'does not show the CA that the token names' enroll agent "$T/mid.token" "$T/mid" &&
+    ! grep -q 'POST' "$T/other.log" &&
+    sed -i 's/4436/4435/' "$T/mid.token" && enroll agent "$T/mid.token" "$T/mid"
+}
+nobody_there_is_told_in_seconds() {
+  local began
+  began=$(now_ms)
+  sed 's/@.*/@192.168.9.9:4437/' "$T/agent.token" >"$T/gone.token"
+  code 4 'does a firewall block UDP?' enroll agent "$T/gone.token" "$T/gone" &&
+    [ $(($(now_ms) - began)) -lt 5000 ] && [ -z "$(ls "$T/gone")" ]
+}
+another_cas_file_stays() {
+  mkdir "$T/has" && cp "$T/other/ca.pem" "$T/has/" && token has --role agent --name has &&
+    code 1 "another CA's than the token's" enroll agent "$T/has.token" "$T/has" &&
+    cmp "$T/other/ca.pem" "$T/has/ca.pem"
+}
+# ... and the token holds, with the key that was made for it.
+another_identitys_certificate_stays() {
+  rm "$T/has/ca.pem" && cp "$T/a/agent-a1.pem" "$T/has/agent-has.pem" &&
+    code 1 'is not overwritten' enroll agent "$T/has.token" "$T/has" &&
+    cmp "$T/a/agent-a1.pem" "$T/has/agent-has.pem" && [ ! -e "$T/has/agent-has.key" ] &&
+    rm "$T/has/agent-has.pem" && enroll agent "$T/has.token" "$T/has" &&
+    [ "$(ls "$T/has" | tr '\n' ' ')" = "agent-has.key agent-has.pem ca.pem " ]
+}
+# One whole line of it, wherever the service writes.
+the_service_never_saw_the_key() {
+  local line
+  line=$(sed -n 2p "$T/a/agent-a1.key")
+  [ ${#line} -ge 60 ] && ! grep -rqF "$line" "$T/ca" "$T/ca-state" "$T/ca.log" &&
+    [ "$(grep -rlF "$line" "$T" | wc -l)" = 1 ]
+}
+
+# --- renewal
+
+watch_pings() { start pings agent sh -c "exec ping -D -n -i 0.05 10.100.0.2 >$T/pings 2>&1"; }
+renewed() { # HOST FILE SERIAL
+  [ "$(serial "$2")" != "$3" ] && ready "$1" | tr -d '\n ' | grep -q '"last":{"ok":true'
+}
+both_are_renewed() {
+  wait_for $((LIFE_S + 2)) renewed agent "$T/a/agent-a1.pem" "$AGENT_WAS" &&
+    wait_for 3 renewed conn "$T/c/connector-c1.pem" "$CONN_WAS" &&
+    mode "$T/a/agent-a1.pem" 644 && [ ! -e "$T/a/agent-a1.pem.new" ] &&
+    cmp "$T/a/agent-a1.key" "$T/key.before"
+}
+# Renewal reads it again: a whole line of it, in memory that was written.
+no_key_in_memory() { # PROGRAM KEY
+  local line range from to
+  line=$(sed -n 2p "$2")
+  while read -r range _; do
+    from=$((0x${range%-*} / 4096)) to=$((0x${range#*-} / 4096))
+    [ $((to - from)) -le 16384 ] || to=$((from + 16384))
+    dd if="/proc/$(pid_of "$1")/mem" bs=4096 skip=$from count=$((to - from)) 2>/dev/null
+  done < <(grep ' rw-p ' "/proc/$(pid_of "$1")/maps") >"$T/memory"
+  [ "$(stat -c %s "$T/memory")" -gt 1000000 ] && [ ${#line} -ge 60 ] &&
+    ! grep -qaF "$line" "$T/memory"
+}
+the_key_is_in_no_memory() {
+  no_key_in_memory agent "$T/a/agent-a1.key" && no_key_in_memory connector "$T/c/connector-c1.key"
+}
+metrics_tell() {
+  on agent bash -c 'exec 3<>/dev/tcp/127.0.0.1/9090; printf "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n" >&3; cat <&3' >"$T/metrics" &&
+    grep -q '^ztna_renewal_ok 1' "$T/metrics" && grep -q '^ztna_renewal_attempts_total [1-9]' "$T/metrics" &&
+    grep -q '^ztna_renewal_failures_total 0' "$T/metrics"
+}
+
+LIFE_S=10 LIFE=10s
+hosts_up
+service ca 4435
+service other 4436
+wait_for 5 grep -q listening "$T/ca.log"
+wait_for 5 grep -q listening "$T/other.log"
+token late --role agent --name late --expires 1s
+
+check relay_enrols relay_enrols
+check agent_enrols_and_has_a_configuration agent_enrols_and_has_a_configuration
+check connector_enrols_by_stdin connector_enrols_by_stdin
+AGENT_WAS=$(serial "$T/a/agent-a1.pem")
+CONN_WAS=$(serial "$T/c/connector-c1.pem")
+cp "$T/a/agent-a1.key" "$T/key.before"
+check what_was_enrolled_runs what_was_enrolled_runs
+watch_pings
+rm "$T/key.before" && check the_service_never_saw_the_key the_service_never_saw_the_key
+cp "$T/a/agent-a1.key" "$T/key.before"
+check a_used_token_is_refused a_used_token_is_refused
+check an_expired_token_is_refused an_expired_token_is_refused
+check an_invented_token_is_refused an_invented_token_is_refused
+check half_a_token_is_wrong_usage half_a_token_is_wrong_usage
+check another_ca_sees_no_token another_ca_sees_no_token
+check nobody_there_is_told_in_seconds nobody_there_is_told_in_seconds
+check another_cas_file_stays another_cas_file_stays
+check another_identitys_certificate_stays another_identitys_certificate_stays
+check both_are_renewed both_are_renewed
+check metrics_tell metrics_tell
+check the_key_is_in_no_memory the_key_is_in_no_memory
+exit "${FAILED:-0}"
