@@ -267,6 +267,13 @@ void relay_set_retry_keys(struct relay *r,
   quic_set_retry_keys(r->quic, keys, n);
 }
 
+void relay_set_tls(struct relay *r, struct tls *t, uint64_t now) {
+  r->now = now;
+  r->o.tls = t;
+  quic_set_tls(r->quic, t); /* puts out sessions: relay_party_leave */
+  relay_parties_recheck(r);
+}
+
 void relay_stop(struct relay *r, uint64_t now) {
   struct session *s;
   struct party *p, *next;

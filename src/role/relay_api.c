@@ -30,13 +30,15 @@ static json_t *relays(const struct relay *r) {
 json_t *relay_api_self(struct session *s) {
   struct relay *r = s->relay;
   const struct identity *peer = relay_session_peer(s);
+  char handle[RELAY_HEX_HANDLE];
   json_t *o = json_pack(
-      "{s:s, s:I, s:o, s:s, s:s, s:[s, s, s], s:o, s:I, s:o}", "identity",
-      peer->spiffe, "not_after", (json_int_t)peer->not_after, "observed",
-      relay_json_addr(&s->remote), "relay", tls_identity(r->o.tls)->spiffe,
-      "version", ZTNA_VERSION, "features", "resume", "health", "renew",
-      "limits", limits(), "time", (json_int_t)relay_unix(r), "relays",
-      relays(r));
+      "{s:s, s:I, s:o, s:s, s:s, s:[s, s, s, s], s:o, s:I, s:o, s:s}",
+      "identity", peer->spiffe, "not_after", (json_int_t)peer->not_after,
+      "observed", relay_json_addr(&s->remote), "relay",
+      tls_identity(r->o.tls)->spiffe, "version", ZTNA_VERSION, "features",
+      "resume", "health", "renew", "instead", "limits", limits(), "time",
+      (json_int_t)relay_unix(r), "relays", relays(r), "connection",
+      hex_print(quic_handle(h3_conn(s->h3)), HANDLE_LEN, handle));
   if (o && s->role == ROLE_AGENT)
     json_object_set_new(o, "addresses",
                         relay_json_ips(s->party->addrs, s->party->n_addrs));
@@ -54,9 +56,23 @@ static bool may_list(struct session *s, struct h3_req *req) {
   return false;
 }
 
+/* In place of another connection, whose events end. */
 static void get_events(struct session *s, struct h3_req *req,
                        const uint8_t *id) {
-  if (may_list(s, req)) relay_events_begin(s, req);
+  static const char instead[] = "?instead=";
+  const char *query = strchr(h3_path(req), '?');
+  uint8_t handle[HANDLE_LEN];
+  enum reason why;
+  if (!query || strncmp(query, instead, sizeof(instead) - 1)) {
+    if (may_list(s, req)) relay_events_begin(s, req);
+    return;
+  }
+  if (!may_list(s, req)) return;
+  why = hex_parse(handle, HANDLE_LEN, query + sizeof(instead) - 1)
+            ? relay_party_hand_over(s, req, handle)
+            : REASON_MALFORMED;
+  if (why != REASON_NONE)
+    relay_api_refuse(s, req, why, "no such connection to take over from");
 }
 
 static void get_services(struct session *s, struct h3_req *req,

@@ -417,11 +417,26 @@ static void declined(struct relay *r, struct ask *a, const char *reason) {
   relay_ask_go(r, a);
 }
 
+void relay_asks_inherit(struct party *connector, const struct session *former,
+                        struct session *heir) {
+  struct meeting *m;
+  struct ask *a;
+  LIST_FOREACH(m, &connector->meetings, of_end[1])
+  STAILQ_FOREACH(a, &m->asks, of_meeting)
+  if (a->asked == former) a->asked = heir;
+}
+
+/* The one that the connection was asked for, or the one after it. */
+static bool is_asked(const struct session *s, const struct ask *a) {
+  return a->asked &&
+         (a->asked == s || (s->retired && a->asked == s->party->session));
+}
+
 /* The ask that this session may answer now; NULL: none. */
 static struct ask *ask_of(const struct session *s, const struct meeting *m) {
   if (!m || m->end[1] != s->party) return NULL;
   struct ask *a = STAILQ_FIRST(&m->asks);
-  return a && a->asked == s && s->relay->now < a->answer_by ? a : NULL;
+  return a && is_asked(s, a) && s->relay->now < a->answer_by ? a : NULL;
 }
 
 static void judge(struct session *s, struct h3_req *req, struct ask *a,

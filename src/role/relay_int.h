@@ -52,8 +52,9 @@ enum {
 };
 
 #define RELAY_LEASE (300 * SEC)
-#define RELAY_KEEP (30 * SEC)   /* a party that went without bye */
-#define RELAY_ANSWER (500 * MS) /* of a connector that was asked */
+#define RELAY_KEEP (30 * SEC)    /* a party that went without bye */
+#define RELAY_RETIRED (30 * SEC) /* what it was asked may still be answered */
+#define RELAY_ANSWER (500 * MS)  /* of a connector that was asked */
 #define RELAY_HEARTBEAT (15 * SEC)
 #define RELAY_PROBE (5 * SEC)        /* is a connector still there? */
 #define RELAY_PROBE_BUSY SEC         /* while a request waits for it */
@@ -80,7 +81,7 @@ struct session { /* idle ones are many: small */
   struct h3_req *events; /* NULL: nobody reads */
   uint64_t n_lines;
   uint64_t began_at, heartbeat_at, probe_at;
-  uint64_t expires_at;     /* notAfter of either certificate */
+  uint64_t over_at;        /* of a retired one; NEVER */
   uint64_t n_recv;         /* packets, at the last probe */
   struct bucket requests;  /* of an admin; others share their party's */
   struct ztna_addr remote; /* last validated */
@@ -89,6 +90,7 @@ struct session { /* idle ones are many: small */
   bool asked; /* a request came */
   bool admitted, closing;
   bool declared; /* said its instance: speaks for the program */
+  bool retired;  /* another connection of its program took over */
   bool refusal_logged;
   bool is_known; /* to the STUN server, by its address */
   struct relay_timer timer;
@@ -106,6 +108,8 @@ struct party {
   LIST_HEAD(, meeting) meetings;
   size_t n_meetings;
   struct relay_timer keep;
+  uint8_t *chain; /* certificates it was last let in by, while it is away */
+  size_t chain_len;
   struct policy_serial serial;  /* of the certificate last used */
   struct log_limit audit_limit; /* of its refusals */
   struct bucket requests, new_grants;
@@ -283,6 +287,9 @@ void *relay_session_accept(void *ud, struct quic_conn *c,
                            const struct quic_initial *in);
 void relay_session_close(struct session *s, enum reason why);
 void relay_session_free(struct session *s);
+/* Another connection of its program took over: its events end, what it asked
+ * is still answered. */
+void relay_session_retire(struct session *s);
 /* The policy is another: closed when that revokes its certificate. */
 void relay_session_recheck(struct session *s);
 /* Its events are read and its probes are answered. */
@@ -327,6 +334,12 @@ void relay_party_leave(struct session *s, const struct quic_end *why);
 /* The session says which start of the program it is: another one's routes end,
  * another session of the party is closed. */
 void relay_party_declare(struct session *s, const uint8_t *instance);
+/* The session reads events in place of the one of this handle, and speaks for
+ * the party from now on. Another reason than NONE: nothing changed. */
+enum reason relay_party_hand_over(struct session *s, struct h3_req *req,
+                                  const uint8_t handle[HANDLE_LEN]);
+/* Of those that are away: whose certificate is not let in any more goes. */
+void relay_parties_recheck(struct relay *r);
 /* The session's address is where the party's routes lead. */
 void relay_party_follow(struct party *p);
 /* It changed: the other ends of the routes are told. */
@@ -412,6 +425,9 @@ void relay_registry_health(struct session *s, struct h3_req *req,
                            const uint8_t *id);
 /* The connector is gone. */
 void relay_registry_drop(struct relay *r, struct party *connector);
+/* Does this certificate name all that the connector offers? */
+bool relay_registry_fits(const struct party *connector,
+                         const struct identity *id);
 
 /* --- relay_offer.c --- */
 
@@ -502,6 +518,9 @@ void relay_asks_move(struct relay *r, struct meeting *m);
 void relay_asks_take(struct relay *r, struct meeting *m, struct ask_queue *to);
 void relay_asks_go(struct relay *r, struct ask_queue *asks);
 void relay_ask_join(struct relay *r, struct ask *a, struct meeting *m);
+/* What the connector was asked by one session may be answered by either. */
+void relay_asks_inherit(struct party *connector, const struct session *former,
+                        struct session *heir);
 void relay_ask_answer(struct session *s, struct h3_req *req, const uint8_t *id);
 void relay_ask_rejudge(struct relay *r, struct party *agent);
 void relay_ask_log(struct relay *r, struct party *agent, const char *service,

@@ -56,6 +56,7 @@ static void party_done(struct relay *r, struct party *p) {
     if (p->n_addrs && r->agent_pools[i])
       addrpool_drop(r->agent_pools[i], p->spiffe);
   relay_timer_done(r, &p->keep);
+  free(p->chain);
   free(p->spiffe);
   free(p);
 }
@@ -112,6 +113,47 @@ void relay_party_free(struct relay *r, struct party *p, enum reason why) {
   party_done(r, p);
 }
 
+/* --- its certificate, while it is away */
+
+static void chain_forget(struct party *p) {
+  free(p->chain);
+  p->chain = NULL;
+  p->chain_len = 0;
+}
+
+static void chain_keep(struct party *p, const struct session *s) {
+  size_t len;
+  const uint8_t *der = quic_chain(h3_conn(s->h3), &len);
+  chain_forget(p);
+  if (!len || !(p->chain = malloc(len))) return;
+  memcpy(p->chain, der, len);
+  p->chain_len = len;
+}
+
+/* What it may not do any more ends on all paths, also on those that no relay
+ * sees: connectors end by a grant's end what they end by no route's. */
+static void grants_close(struct relay *r, struct party *p, enum reason why) {
+  struct meeting *m;
+  struct grant *g;
+  int end = p->role == ROLE_CONNECTOR;
+  LIST_FOREACH(m, &p->meetings, of_end[end])
+  while ((g = LIST_FIRST(&m->grants))) relay_grant_close(r, g, why, p);
+}
+
+void relay_parties_recheck(struct relay *r) {
+  struct party *p, *next;
+  enum reason why;
+  for (p = LIST_FIRST(&r->parties_list); p; p = next) {
+    next = LIST_NEXT(p, all);
+    if (!p->chain) continue;
+    if (tls_check_chain(r->o.tls, p->chain, p->chain_len, &why) == 0) continue;
+    log_info("relay: put out while it is away identity=%s reason=%s", p->spiffe,
+             reason_name(why));
+    if (why != REASON_CERTIFICATE_EXPIRED) grants_close(r, p, why);
+    relay_party_free(r, p, why);
+  }
+}
+
 bool relay_party_is_revoked(const struct relay *r, const struct party *p) {
   return policy_revokes(r->policy, p->spiffe, &p->serial);
 }
@@ -149,6 +191,7 @@ static void speak(struct relay *r, struct party *p, struct session *s) {
   p->session = s;
   policy_serial_parse(&p->serial, id->serial);
   relay_timer_set(r, &p->keep, NEVER);
+  chain_forget(p);
   relay_party_follow(p);
   if (p->role == ROLE_AGENT) relay_grant_rejudge(r, p, REASON_REVOKED);
   if (p->role == ROLE_CONNECTOR && was_gone) relay_events_services(r);
@@ -172,6 +215,7 @@ void relay_party_declare(struct session *s, const uint8_t *instance) {
   struct session *former = p->session;
   bool other = p->has_instance && memcmp(p->instance, instance, RELAY_ID_LEN);
 
+  if (s->retired) return; /* said before its program left it */
   s->declared = true;
   p->has_instance = true;
   memcpy(p->instance, instance, RELAY_ID_LEN);
@@ -184,13 +228,58 @@ void relay_party_declare(struct session *s, const uint8_t *instance) {
   meetings_end(r, p, REASON_REPLACED);
 }
 
+/* --- one connection after another */
+
+static struct session *session_of(const struct party *p,
+                                  const uint8_t handle[HANDLE_LEN]) {
+  struct session *s;
+  LIST_FOREACH(s, &p->sessions, of_party)
+  if (!s->closing && !memcmp(quic_handle(h3_conn(s->h3)), handle, HANDLE_LEN))
+    return s;
+  return NULL;
+}
+
+/* Whatever was said to the former one stands before its end, and the first that
+ * the next one reads is a snapshot: nothing is lost in between. */
+enum reason relay_party_hand_over(struct session *s, struct h3_req *req,
+                                  const uint8_t handle[HANDLE_LEN]) {
+  struct relay *r = s->relay;
+  struct party *p = s->party;
+  struct session *former = session_of(p, handle);
+
+  if (!former || former == s || former != p->session)
+    return REASON_ROUTE_UNKNOWN;
+  if (p->role == ROLE_CONNECTOR &&
+      !relay_registry_fits(p, relay_session_peer(s)))
+    return REASON_IDENTITY_MISMATCH;
+  s->declared = former->declared;
+  relay_session_retire(former);
+  p->session = s;
+  if (p->role == ROLE_CONNECTOR) relay_asks_inherit(p, former, s);
+  relay_events_begin(s, req);
+  speak(r, p, s);
+  relay_events_services(r);
+  log_info("relay: connection made anew identity=%s", p->spiffe);
+  return REASON_NONE;
+}
+
 /* --- going */
+
+/* When it was our own certificate the party comes back to what it had. */
+static bool has_run_out(const struct session *s, const struct quic_end *why) {
+  return why->reason == REASON_CERTIFICATE_EXPIRED &&
+         relay_session_peer(s)->not_after < tls_now();
+}
+
+/* Its certificate is not let in any more, or its name. */
+static bool takes_back(const struct quic_end *why) {
+  return !why->remote && (why->reason == REASON_REVOKED ||
+                          why->reason == REASON_BAD_CERTIFICATE);
+}
 
 /* The program said that it ends, or may not go on: nothing is kept. */
 static bool ends_at_once(const struct session *s, const struct quic_end *why) {
-  if (!why->remote && (why->reason == REASON_CERTIFICATE_EXPIRED ||
-                       why->reason == REASON_REVOKED))
-    return true;
+  if (takes_back(why) || has_run_out(s, why)) return true;
   return s->declared && why->remote &&
          why->code == (uint64_t)QUIC_REASON_CODE + REASON_SHUTTING_DOWN;
 }
@@ -198,7 +287,7 @@ static bool ends_at_once(const struct session *s, const struct quic_end *why) {
 static struct session *another(const struct party *p) {
   struct session *s;
   LIST_FOREACH(s, &p->sessions, of_party)
-  if (s->admitted && !s->closing) return s;
+  if (s->admitted && !s->closing && !s->retired) return s;
   return NULL;
 }
 
@@ -209,6 +298,11 @@ static void asks_move(struct relay *r, struct party *connector) {
     next = LIST_NEXT(m, of_end[1]);
     relay_asks_move(r, m);
   }
+}
+
+static void keep(struct relay *r, struct party *p, const struct session *s) {
+  relay_timer_set(r, &p->keep, r->now + RELAY_KEEP);
+  chain_keep(p, s);
 }
 
 void relay_party_leave(struct session *s, const struct quic_end *why) {
@@ -222,6 +316,7 @@ void relay_party_leave(struct session *s, const struct quic_end *why) {
   if (p->role == ROLE_CONNECTOR) asks_move(r, p);
   if (ends_at_once(s, why)) {
     if (p->role == ROLE_CONNECTOR) relay_registry_drop(r, p);
+    if (takes_back(why)) grants_close(r, p, why->reason);
     meetings_end(r, p, why->reason);
   }
   struct session *next = another(p);
@@ -230,6 +325,6 @@ void relay_party_leave(struct session *s, const struct quic_end *why) {
   else if (LIST_EMPTY(&p->meetings) || r->stopping)
     relay_party_free(r, p, why->reason);
   else
-    relay_timer_set(r, &p->keep, r->now + RELAY_KEEP);
+    keep(r, p, s);
   relay_events_services(r);
 }

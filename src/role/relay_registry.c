@@ -58,6 +58,12 @@ static void offers_replace(struct relay *r, struct party *p, struct offer *v,
   relay_service_assign(r);
 }
 
+bool relay_registry_fits(const struct party *p, const struct identity *id) {
+  for (size_t i = 0; i < p->n_offers; i++)
+    if (!identity_serves(id, p->offers[i].service->id)) return false;
+  return true;
+}
+
 void relay_registry_drop(struct relay *r, struct party *p) {
   offers_unlink(p);
   relay_offers_free(p->offers, p->n_offers);
@@ -216,7 +222,7 @@ void relay_registry_health(struct session *s, struct h3_req *req,
                      "want a JSON object, each key once");
     return;
   }
-  if (s->declared && s->party->session == s) {
+  if (s->declared && (s->party->session == s || s->retired)) {
     drain_take(s->relay, s->party, json_object_get(body, "draining"));
     json_array_foreach(json_object_get(body, "services"), i, one)
         health_take(s->relay, s->party, one);

@@ -34,7 +34,7 @@ void *relay_session_accept(void *ud, struct quic_conn *c,
   h3_attach(s->h3, c);
   s->relay = r;
   s->remote = in->remote;
-  s->expires_at = s->heartbeat_at = s->probe_at = NEVER;
+  s->over_at = s->heartbeat_at = s->probe_at = NEVER;
   LIST_INSERT_HEAD(&r->sessions, s, all);
   r->n.n_sessions++;
   return s->h3;
@@ -59,6 +59,15 @@ static bool is_revoked(const struct relay *r, const struct identity *peer) {
   struct policy_serial serial;
   policy_serial_parse(&serial, peer->serial);
   return policy_revokes(r->policy, peer->spiffe, &serial);
+}
+
+void relay_session_retire(struct session *s) {
+  s->retired = true;
+  s->over_at = s->relay->now + RELAY_RETIRED;
+  s->heartbeat_at = s->probe_at = NEVER;
+  if (s->events) h3_end(s->events);
+  s->events = NULL;
+  relay_session_arm(s);
 }
 
 void relay_session_recheck(struct session *s) {
@@ -86,7 +95,7 @@ uint64_t relay_moment(const struct relay *r, int64_t unix_s) {
 }
 
 void relay_session_arm(struct session *s) {
-  uint64_t at = time_min(s->expires_at, time_min(s->heartbeat_at, s->probe_at));
+  uint64_t at = time_min(s->over_at, time_min(s->heartbeat_at, s->probe_at));
   at = time_min(at, h3_deadline(s->h3));
   if (s->admitted && !s->asked) at = time_min(at, s->began_at + RELAY_MUTE);
   relay_timer_set(s->relay, &s->timer, s->closing ? NEVER : at);
@@ -153,8 +162,8 @@ void relay_session_give_up(struct session *s) {
 static void on_timer(struct relay *r, struct relay_timer *t) {
   struct session *s = TIMER_OWNER(t, session, timer);
   if (s->closing) return;
-  if (r->now >= s->expires_at) {
-    relay_session_close(s, REASON_CERTIFICATE_EXPIRED);
+  if (r->now >= s->over_at) {
+    relay_session_close(s, REASON_REPLACED);
     return;
   }
   if (!s->asked && r->now >= s->began_at + RELAY_MUTE) {
@@ -194,8 +203,6 @@ static void log_refusal(struct session *s, enum reason why, const char *who,
 static enum reason admit(struct session *s, const struct identity *peer) {
   struct relay *r = s->relay;
   const struct identity *own = tls_identity(r->o.tls);
-  int64_t end =
-      peer->not_after < own->not_after ? peer->not_after : own->not_after;
 
   if (r->stopping) return REASON_SHUTTING_DOWN;
   if (strcmp(peer->trust_domain, own->trust_domain))
@@ -203,12 +210,12 @@ static enum reason admit(struct session *s, const struct identity *peer) {
   if (peer->role != ROLE_AGENT && peer->role != ROLE_CONNECTOR &&
       peer->role != ROLE_ADMIN)
     return REASON_IDENTITY_MISMATCH;
-  if (relay_unix(r) > end) return REASON_CERTIFICATE_EXPIRED;
+  if (r->now >= quic_expires_at(h3_conn(s->h3)))
+    return REASON_CERTIFICATE_EXPIRED;
   if (is_revoked(r, peer)) return REASON_REVOKED;
   if (!relay_limit_join(r, peer)) return REASON_RATE_LIMITED;
   s->role = peer->role;
   s->began_at = r->now;
-  s->expires_at = relay_moment(r, end + 1);
   s->remote = quic_remote(h3_conn(s->h3));
   return s->role == ROLE_ADMIN ? REASON_NONE : relay_party_join(s, peer);
 }
