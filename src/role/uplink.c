@@ -6,39 +6,12 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/time.h"
+#include "role/uplink_int.h"
 
 #define BACKOFF_FIRST (500 * MS)
 #define BACKOFF_MAX (30 * SEC)
-#define PROBE_EVERY (200 * MS)
-#define PROBE_CHANGED (20 * MS)
-#define PROBE_FOR (3 * SEC)
-#define SILENT_AFTER (600 * MS) /* two probes may be lost */
-#define ANSWER_AFTER SEC        /* without one: is the relay still there? */
 
-enum { ADDRS_MAX = 8, HOST_MAX = 256, BACKOFF_SOON = 10 };
-
-struct uplink {
-  struct uplink_options o;
-  char relay[HOST_MAX], host[HOST_MAX];
-  char identity[IDENTITY_SPIFFE_MAX + 1];
-  struct ztna_addr addrs[ADDRS_MAX];
-  size_t n_addrs, next_addr;
-  struct ztna_addr remote;
-  enum { WAITING, DIALLING, UP, CLOSED } state;
-  struct h3 *session;
-  unsigned n_failed; /* attempts since the last success */
-  bool wants_addrs;
-  uint64_t retry_at;
-  uint64_t probe_at, probe_since; /* unanswered since; NEVER */
-  uint64_t probe_recv;            /* packets received at that time */
-  unsigned n_requests;            /* unanswered */
-  uint64_t waiting_since;         /* for the next answer */
-  uint64_t self_by;               /* dialling: the first answer; NEVER */
-  enum reason why;
-  char text[320];
-  char mismatch[320]; /* what is wrong with the relay's identity, or "" */
-};
+enum { BACKOFF_SOON = 10 };
 
 /* "[2001:db8::1]:4433" and "relay.example.org:4433" without port and brackets,
  * as the certificate must name it. */
@@ -47,7 +20,7 @@ static void host_of(char *host, const char *relay) {
   size_t n = end ? (size_t)(end - relay) : strlen(relay);
 
   if (n && relay[0] == '[') relay++, n = n > 1 ? n - 2 : 0;
-  snprintf(host, HOST_MAX, "%.*s", (int)n, relay);
+  snprintf(host, UPLINK_HOST, "%.*s", (int)n, relay);
 }
 
 struct uplink *uplink_new(const struct uplink_options *o) {
@@ -56,6 +29,7 @@ struct uplink *uplink_new(const struct uplink_options *o) {
   if (!u) return NULL;
   u->o = *o;
   snprintf(u->relay, sizeof(u->relay), "%s", o->relay);
+  snprintf(u->trust_domain, sizeof(u->trust_domain), "%s", o->trust_domain);
   host_of(u->host, u->relay);
   u->wants_addrs = true;
   u->retry_at = NEVER;
@@ -65,7 +39,11 @@ struct uplink *uplink_new(const struct uplink_options *o) {
   return u;
 }
 
-void uplink_free(struct uplink *u) { free(u); }
+void uplink_free(struct uplink *u) {
+  if (!u) return;
+  json_decref(u->held);
+  free(u);
+}
 
 const char *uplink_name(const struct uplink *u) { return u->relay; }
 bool uplink_is_up(const struct uplink *u) { return u->state == UP; }
@@ -80,8 +58,8 @@ const char *uplink_relay_identity(const struct uplink *u) {
 uint64_t uplink_rtt(const struct uplink *u) {
   struct quic_info i;
 
-  if (!u->session || !h3_conn(u->session)) return 0;
-  quic_info(h3_conn(u->session), &i);
+  if (!u->talk) return 0;
+  quic_info(talk_conn(u->talk), &i);
   return i.srtt;
 }
 
@@ -105,7 +83,7 @@ void uplink_set_addrs(struct uplink *u, const struct ztna_addr *v, size_t n,
                       uint64_t now) {
   bool first = !u->n_addrs;
 
-  u->n_addrs = n < ADDRS_MAX ? n : ADDRS_MAX;
+  u->n_addrs = n < UPLINK_ADDRS ? n : UPLINK_ADDRS;
   memcpy(u->addrs, v, u->n_addrs * sizeof(*v));
   if (first && u->n_addrs && u->state == WAITING) u->retry_at = now;
 }
@@ -141,7 +119,8 @@ static void went_down(struct uplink *u, uint64_t now, enum reason why,
   /* Whoever took over would be thrown out in turn: leave it alone. */
   if (why == REASON_REPLACED) u->n_failed = BACKOFF_SOON + 4;
   u->state = WAITING;
-  u->retry_at = now + backoff(u);
+  u->retry_at = u->hurry ? now : now + backoff(u);
+  u->hurry = false;
   u->n_failed++;
   u->wants_addrs = true;
   u->probe_since = NEVER;
@@ -150,157 +129,58 @@ static void went_down(struct uplink *u, uint64_t now, enum reason why,
   u->o.ev->on_down(u, u->o.ud, why, u->text);
 }
 
-static void on_end(struct h3 *s, void *ud, const struct quic_end *why) {
-  struct uplink *u = ud;
+void uplink_talk_ended(struct talk *t, const struct quic_end *why) {
+  struct uplink *u = t->u;
 
-  if (s != u->session) return;
-  u->session = NULL;
-  went_down(u, quic_now(u->o.quic), why->reason,
-            u->mismatch[0] ? u->mismatch : why->text);
-}
-
-/* --- requests --- */
-
-struct request {
-  struct uplink *u;
-  uplink_answer_fn fn;
-  void *ud;
-};
-
-static void on_answer(void *ud, struct h3_call *call, int status,
-                      const char *body, size_t len) {
-  struct request *r = ud;
-  json_t *j = len ? json_loadb(body, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
-
-  r->u->n_requests--;
-  r->u->waiting_since = quic_now(r->u->o.quic);
-  if (r->fn) r->fn(r->ud, status, j);
-  json_decref(j);
-  free(r);
-}
-
-static bool request(struct uplink *u, const char *method, const char *path,
-                    json_t *body, uplink_answer_fn fn, void *ud) {
-  struct request *r = malloc(sizeof(*r));
-  char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-  bool ok;
-
-  if (!r || (body && !text)) {
-    free(r);
-    free(text);
-    return false;
+  if (t == u->next) {
+    renew_failed(u, why);
+  } else if (t == u->former) {
+    u->former = NULL;
+    if (u->held) renew_former_read(u);
+  } else if (t == u->talk) {
+    renew_drop(u);
+    u->talk = NULL;
+    went_down(u, quic_now(u->o.quic), why->reason,
+              t->mismatch[0] ? t->mismatch : why->text);
   }
-  *r = (struct request){u, fn, ud};
-  ok = h3_call(u->session, method, path, text, text ? strlen(text) : 0,
-               on_answer, NULL, r);
-  free(text);
-  if (!ok) free(r);
-  if (ok && !u->n_requests++) u->waiting_since = quic_now(u->o.quic);
-  return ok;
 }
 
 /* --- up --- */
 
-static void on_line(void *ud, struct h3_call *call, const char *line,
-                    size_t len) {
-  struct uplink *u = ud;
-  json_t *e = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
-  const char *name = json_string_value(json_object_get(e, "event"));
-
-  if (name && u->session && u->state == UP)
-    u->o.ev->on_event(u, u->o.ud, name, e);
-  json_decref(e);
+void uplink_know(struct uplink *u) {
+  snprintf(u->identity, sizeof(u->identity), "%s",
+           quic_peer(talk_conn(u->talk))->spiffe);
 }
 
-/* Without events nobody would tell us of anything: begin anew. */
-static void on_events_end(void *ud, struct h3_call *call, int status,
-                          const char *body, size_t len) {
-  struct uplink *u = ud;
+void uplink_tell(struct uplink *u, json_t *event) {
+  const char *name = json_string_value(json_object_get(event, "event"));
 
-  if (u->session && status)
-    quic_close(h3_conn(u->session), REASON_MALFORMED, "events ended");
+  if (name) u->o.ev->on_event(u, u->o.ud, name, event);
 }
 
 /* Events wait for /v1/self, so that nothing arrives before the role is up. */
-static void ask_events(struct uplink *u) {
-  if (!h3_call(u->session, "GET", "/v1/events", NULL, 0, on_events_end, on_line,
-               u))
-    quic_close(h3_conn(u->session), REASON_INTERNAL, NULL);
-}
-
-static void on_self(void *ud, int status, json_t *body) {
-  struct uplink *u = ud;
-
-  if (!u->session || !status) return;
-  if (status != 200) {
-    quic_close(h3_conn(u->session), uplink_problem(status, body), NULL);
-    return;
-  }
+void uplink_came_up(struct uplink *u, json_t *self) {
   u->state = UP;
-  u->o.ev->on_up(u, u->o.ud, body);
-  if (u->session) ask_events(u);
+  uplink_know(u);
+  renew_plan(u);
+  u->o.ev->on_up(u, u->o.ud, self);
+  talk_ask_events(u->talk, NULL);
 }
-
-static bool is_our_relay(struct uplink *u, const struct identity *peer) {
-  const char *wrong = NULL;
-
-  if (peer->role != ROLE_RELAY)
-    wrong = "is no relay's";
-  else if (strcmp(peer->trust_domain, u->o.trust_domain))
-    wrong = "is of another trust domain";
-  else if (!identity_has_host(peer, u->host))
-    wrong = "does not name the configured address";
-  if (!wrong) return true;
-  snprintf(u->mismatch, sizeof(u->mismatch), "its certificate %s: %s", wrong,
-           peer->spiffe);
-  return false;
-}
-
-static int on_ready(struct h3 *s, void *ud, const struct identity *peer) {
-  struct uplink *u = ud;
-
-  if (!is_our_relay(u, peer)) return REASON_IDENTITY_MISMATCH;
-  snprintf(u->identity, sizeof(u->identity), "%s", peer->spiffe);
-  u->self_by = quic_now(u->o.quic) + PROBE_FOR;
-  return request(u, "GET", "/v1/self", NULL, on_self, u) ? 0 : REASON_INTERNAL;
-}
-
-static const struct h3_ops ops = {
-    .on_ready = on_ready,
-    .on_end = on_end,
-};
 
 static void dial(struct uplink *u, uint64_t now) {
-  struct quic_dial d = {.ops = h3_client_ops(), .params = h3_params(false)};
-  struct quic_conn *c;
-
   u->remote = u->addrs[u->next_addr++ % u->n_addrs];
-  u->mismatch[0] = 0;
-  u->self_by = NEVER;
-  u->session = h3_new(false, u->relay, &ops, u);
-  if (!u->session) {
+  u->talk = talk_dial(u, now);
+  if (!u->talk) {
     went_down(u, now, REASON_INTERNAL, "no memory");
     return;
   }
-  d.remote = u->remote;
-  d.server_name = u->host;
-  d.ud = u->session;
-  if (u->o.keep_alive) d.params.keep_alive = u->o.keep_alive;
-  c = quic_dial(u->o.quic, &d, now);
-  if (!c) {
-    h3_free(u->session);
-    u->session = NULL;
-    went_down(u, now, REASON_INTERNAL, "no memory");
-    return;
-  }
-  h3_attach(u->session, c);
   u->state = DIALLING;
   u->retry_at = NEVER;
 }
 
 bool uplink_request(struct uplink *u, const char *method, const char *path,
                     json_t *body, uplink_answer_fn fn, void *ud) {
-  return u->state == UP && u->session && request(u, method, path, body, fn, ud);
+  return u->state == UP && talk_request(u->talk, method, path, body, fn, ud);
 }
 
 enum reason uplink_problem(int status, json_t *body) {
@@ -310,105 +190,36 @@ enum reason uplink_problem(int status, json_t *body) {
   return name ? reason_find(name) : REASON_INTERNAL;
 }
 
-/* --- still there? --- */
-
-void uplink_probe(struct uplink *u, uint64_t now) {
-  struct quic_info i;
-
-  if (u->state != UP || now < u->probe_at) return;
-  u->probe_at = now + PROBE_EVERY;
-  quic_info(h3_conn(u->session), &i);
-  if (u->probe_since == NEVER || i.n_recv != u->probe_recv) {
-    u->probe_since = now;
-    u->probe_recv = i.n_recv;
-  }
-  quic_ping(h3_conn(u->session), now);
-}
-
-/* One change is told many times, and what left in the middle of it is lost, so
- * the last word asks once more. */
-void uplink_network_changed(struct uplink *u, uint64_t now) {
-  struct quic_info i;
-
-  if (u->state != UP) return;
-  quic_info(h3_conn(u->session), &i);
-  u->probe_since = now;
-  u->probe_recv = i.n_recv;
-  u->probe_at = time_min(u->probe_at, now + PROBE_CHANGED);
-  uplink_probe(u, now);
-}
-
-uint64_t uplink_heard(const struct uplink *u) {
-  struct quic_info i;
-
-  if (u->state != UP) return 0;
-  quic_info(h3_conn(u->session), &i);
-  return i.n_recv;
-}
-
-bool uplink_is_silent(const struct uplink *u, uint64_t now) {
-  struct quic_info i;
-
-  if (u->state != UP) return true;
-  if (u->probe_since == NEVER || now < u->probe_since + SILENT_AFTER)
-    return false;
-  quic_info(h3_conn(u->session), &i);
-  return i.n_recv == u->probe_recv;
-}
-
-static void check_probe(struct uplink *u, uint64_t now) {
-  struct quic_info i;
-
-  if (u->state != UP || u->probe_since == NEVER) return;
-  quic_info(h3_conn(u->session), &i);
-  if (i.n_recv != u->probe_recv)
-    u->probe_since = NEVER;
-  else if (now >= u->probe_since + PROBE_FOR)
-    quic_close(h3_conn(u->session), REASON_RELAY_UNREACHABLE,
-               "no answer for 3 s");
-}
+/* --- time --- */
 
 /* The handshake is done on our side only when the relay died in the middle of
  * it; no packet of ours makes the next one send a reset. */
 static void check_self(struct uplink *u, uint64_t now) {
-  if (u->state != DIALLING || now < u->self_by) return;
-  u->self_by = NEVER;
-  quic_close(h3_conn(u->session), REASON_RELAY_UNREACHABLE,
+  if (u->state != DIALLING || now < u->talk->self_by) return;
+  u->talk->self_by = NEVER;
+  talk_close(u->talk, REASON_RELAY_UNREACHABLE,
              "no answer after the handshake");
 }
 
-/* When to ask whether somebody is there: again, since what left while the
- * network changed is lost, or because an answer is overdue. */
-static uint64_t ask_at(const struct uplink *u) {
-  uint64_t at = u->waiting_since + ANSWER_AFTER;
-
-  if (u->state != UP) return NEVER;
-  if (u->probe_since != NEVER) return u->probe_at;
-  if (!u->n_requests) return NEVER;
-  return at > u->probe_at ? at : u->probe_at;
-}
-
 void uplink_close(struct uplink *u) {
-  if (u->session && h3_conn(u->session))
-    quic_close(h3_conn(u->session), REASON_SHUTTING_DOWN, NULL);
+  if (u->talk) talk_close(u->talk, REASON_SHUTTING_DOWN, NULL);
+  renew_drop(u);
   u->state = CLOSED;
 }
 
 bool uplink_is_closed(const struct uplink *u) {
-  return u->state == CLOSED && !u->session;
+  return u->state == CLOSED && !u->n_talks;
 }
 
 void uplink_tick(struct uplink *u, uint64_t now) {
-  check_probe(u, now);
+  probe_tick(u, now);
   check_self(u, now);
-  if (now >= ask_at(u)) uplink_probe(u, now);
+  renew_tick(u, now);
   if (u->state == WAITING && now >= u->retry_at && u->n_addrs) dial(u, now);
 }
 
 uint64_t uplink_deadline(const struct uplink *u) {
   if (u->state == WAITING && u->n_addrs) return u->retry_at;
-  if (u->state == DIALLING) return u->self_by;
-  if (u->state != UP) return NEVER;
-  if (u->probe_since == NEVER) return ask_at(u);
-  return time_min(ask_at(u), u->probe_since + PROBE_FOR);
+  if (u->state == DIALLING) return u->talk->self_by;
+  return time_min(probe_deadline(u), renew_deadline(u));
 }
