@@ -201,6 +201,25 @@ void connector_set_relay(struct connector *c, size_t relay,
   if (relay < c->n_uplinks) uplink_set_addrs(c->uplinks[relay], v, n, now);
 }
 
+/* Agents decide when paths are made anew (agent_cert.c). */
+static void tell_exchanged(struct link *l) {
+  for (size_t i = 0; i < l->ways.n; i++) {
+    const struct quic_conn *q = path_conn(l->ways.v[i]->path);
+
+    if (!q || !quic_is_ready(q) || !quic_is_outdated(q)) continue;
+    link_say(l, json_pack("{s:s}", "type", "renew"));
+    return;
+  }
+}
+
+void connector_set_tls(struct connector *c, struct tls *t, uint64_t now) {
+  c->now = now;
+  c->o.tls = t;
+  quic_set_tls(c->quic, t); /* puts out paths (connector_way.c) and relays */
+  for (size_t i = 0; i < c->n_links; i++)
+    if (c->links[i]) tell_exchanged(c->links[i]);
+}
+
 int connector_wants_relay(struct connector *c) {
   for (size_t i = 0; i < c->n_uplinks; i++)
     if (uplink_wants_addrs(c->uplinks[i])) return (int)i;

@@ -152,6 +152,36 @@ static void grant_end(struct link *l, struct grant **g, enum reason why,
   splices_recheck(l->tcp, s, why, lost_too);
 }
 
+static bool link_is_there(const struct link *l) {
+  for (size_t i = 0; i < l->ways.n; i++) {
+    const struct quic_conn *c = path_conn(l->ways.v[i]->path);
+
+    if (c && quic_is_ready(c)) return true;
+  }
+  return false;
+}
+
+static bool agent_is_there(const struct connector *c,
+                           const struct tcp_agent *agent) {
+  for (size_t i = 0; i < c->n_links; i++)
+    if (c->links[i] && c->links[i]->tcp == agent && link_is_there(c->links[i]))
+      return true;
+  return false;
+}
+
+void grants_put_out(struct link *l, enum reason why) {
+  struct connector *c = l->owner;
+
+  if (link_is_there(l)) return;
+  for (int i = 0; i < LINK_GRANTS; i++)
+    if (l->grants[i]) grants_end(l, l->grants[i]->service, why, true);
+  l->spared_until = c->sweep_at = c->now;
+  nat_forget(l, why);
+  if (agent_is_there(c, l->tcp)) return;
+  for (size_t i = 0; i < c->n_services; i++)
+    splices_revoke(l->tcp, c->services[i], why);
+}
+
 static bool is_anybodys(const struct connector *c, const char *id) {
   for (size_t i = 0; i < c->n_links; i++)
     if (c->links[i] && grant_find(c->links[i], id)) return true;
@@ -174,7 +204,7 @@ void grant_unknown(struct link *l, const char *id) {
 
 static bool is_policy(enum reason why) {
   return why == REASON_REVOKED || why == REASON_EXPIRED ||
-         why == REASON_NOT_ALLOWED;
+         why == REASON_NOT_ALLOWED || why == REASON_BAD_CERTIFICATE;
 }
 
 /* --- taking them --- */
@@ -290,8 +320,8 @@ void grants_sync(struct connector *c, const struct uplink *u, json_t *answer) {
 /* The relay does not want the two to meet any more. */
 static bool is_refusal(enum reason why) {
   return is_policy(why) || why == REASON_REPLACED ||
-         why == REASON_SHUTTING_DOWN || why == REASON_BAD_CERTIFICATE ||
-         why == REASON_CERTIFICATE_EXPIRED || why == REASON_IDENTITY_MISMATCH;
+         why == REASON_SHUTTING_DOWN || why == REASON_CERTIFICATE_EXPIRED ||
+         why == REASON_IDENTITY_MISMATCH;
 }
 
 /* When the link has another way that works, its packets go on while the agent

@@ -348,6 +348,10 @@ void grants_end(struct link *l, const struct service *s, enum reason why,
                 bool back);
 /* Their route was closed, and ends. */
 void grants_leave(struct link_way *w, enum reason why);
+/* The certificate that a path of it came by is not let in any more. Unless
+ * another one, or another path of the link, is, all that the agent has here
+ * ends. */
+void grants_put_out(struct link *l, enum reason why);
 /* The agent names a grant that we do not have (any more). When its relay still
  * has it, the agent would be told of it for ever. */
 void grant_unknown(struct link *l, const char *id);

@@ -91,8 +91,16 @@ static void on_stream(struct path *p, void *ud, struct stream *s) {
   tcp_stream(w->link, s, w->way.joined);
 }
 
+/* By connector_set_tls. What a way ends by for its relay's sake is dying. */
+static bool was_put_out(const struct link_way *w, const struct quic_end *why) {
+  return !why->remote && why->authenticated && !w->dying &&
+         (why->reason == REASON_REVOKED ||
+          why->reason == REASON_BAD_CERTIFICATE);
+}
+
 static void on_end(struct path *p, void *ud, const struct quic_end *why) {
   struct link_way *w = ud;
+  bool put_out = was_put_out(w, why);
 
   now_in(w);
   left(w);
@@ -101,6 +109,7 @@ static void on_end(struct path *p, void *ud, const struct quic_end *why) {
   if (!is_relayed(w)) w->dying = true;
   if (why->remote && why->authenticated && why->reason == REASON_SHUTTING_DOWN)
     splices_abandon(w->link->tcp);
+  if (put_out) grants_put_out(w->link, why->reason);
 }
 
 static void on_refused(struct path *p, void *ud, const struct quic_end *why) {
