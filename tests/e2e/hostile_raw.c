@@ -131,7 +131,7 @@ static bool is_new(const uint8_t *p, size_t len) {
   return true;
 }
 
-static int open_tap(const char *dev) {
+int raw_tap(const char *dev) {
   struct sockaddr_ll ll = {.sll_family = AF_PACKET,
                            .sll_protocol = htons(ETH_P_ALL),
                            .sll_ifindex = (int)if_nametoindex(dev)};
@@ -142,11 +142,9 @@ static int open_tap(const char *dev) {
   exit(2);
 }
 
-/* The payload of a UDP packet to that address; NULL: another one. */
-static const uint8_t *payload(const uint8_t *p, size_t n,
-                              const struct ztna_addr *to,
-                              struct ztna_addr *from, struct ztna_addr *at,
-                              size_t *len) {
+const uint8_t *raw_payload(const uint8_t *p, size_t n,
+                           const struct ztna_addr *to, struct ztna_addr *from,
+                           struct ztna_addr *at, size_t *len) {
   const struct iphdr *ip = (const void *)p;
   const struct udphdr *udp = (const void *)(p + 20);
 
@@ -165,7 +163,7 @@ int raw_mirror(int argc, char **argv) {
   struct ztna_addr as = addr_of(argv[3]), from, at;
   bool same_port = !as.port;
   uint64_t until = clock_now() + (uint64_t)atoi(argv[4]) * SEC;
-  int tap = open_tap(argv[0]), fd = raw_open(), n_sent = 0;
+  int tap = raw_tap(argv[0]), fd = raw_open(), n_sent = 0;
   struct pollfd p = {.fd = tap, .events = POLLIN};
   uint8_t b[65536];
 
@@ -174,7 +172,7 @@ int raw_mirror(int argc, char **argv) {
     const uint8_t *data;
     size_t len, cut;
 
-    if (n <= 0 || !(data = payload(b, (size_t)n, &to, &from, &at, &len)))
+    if (n <= 0 || !(data = raw_payload(b, (size_t)n, &to, &from, &at, &len)))
       continue;
     if (!ztna_addr_same_ip(&from, &only)) continue;
     if (only.port && from.port != only.port) continue;

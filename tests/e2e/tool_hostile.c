@@ -10,6 +10,9 @@
  *   flood TO FROM N           N first flights, from addresses counted up from
  *                             FROM
  *   mitm, replay              see hostile_mitm.c, hostile_replay.c
+ *   initials, stun, spray     see hostile_flood.c
+ *   manners                   see hostile_h3.c
+ *   visit, connects           see hostile_visit.c
  *   garbage, mirror, scan     see hostile_raw.c */
 #include <poll.h>
 #include <stdio.h>
@@ -99,7 +102,8 @@ struct end {
   struct quic *q;
   struct h3 *h3;
   int fd;
-  bool over;
+  bool over, quiet;
+  int status;
   const char *method, *path, *body; /* what it asks for */
 };
 
@@ -164,7 +168,8 @@ static void on_answer(void *ud, struct h3_call *c, int status, const char *body,
                       size_t len) {
   struct end *e = ud;
 
-  if (status)
+  e->status = status;
+  if (status && !e->quiet)
     printf("answer status=%d%s%.*s\n", status, e->body ? " body=" : "",
            e->body ? (int)len : 0, body);
   e->over = e->body;
@@ -182,6 +187,7 @@ static void on_end(struct h3 *s, void *ud, const struct quic_end *why) {
   struct end *e = ud;
 
   e->over = true;
+  if (e->quiet) return;
   printf("ended by=%s reason=%s text=\"%s\"%s\n", why->remote ? "peer" : "self",
          reason_name(why->reason), why->text,
          hostile.offered ? " ticket=offered" : "");
@@ -232,6 +238,21 @@ static int call(int argc, char **argv) {
 
   dial_with(&e, argv);
   return !e.over;
+}
+
+bool hostile_call(char **argv) {
+  struct end e = {.method = "GET", .path = "/v1/self", .body = "", .quiet = 1};
+  struct ztna_addr any = {.family = 4};
+  bool good;
+
+  dial_with(&e, argv);
+  good = e.status == 200;
+  if (good) quic_close(h3_conn(e.h3), REASON_SHUTTING_DOWN, NULL);
+  e.over = false;
+  turn(&e, &any, clock_now() + 2 * MS);
+  quic_free(e.q);
+  close(e.fd);
+  return good;
 }
 
 /* --- serve --- */
@@ -323,6 +344,12 @@ int main(int argc, char **argv) {
   if (!strcmp(what, "mirror") && argc == 5) return raw_mirror(argc, argv);
   if (!strcmp(what, "mitm") && argc == 3) return mitm(argv);
   if (!strcmp(what, "replay") && argc >= 3) return replay(argc, argv);
+  if (!strcmp(what, "initials") && argc == 3) return flood_initials(argv);
+  if (!strcmp(what, "stun") && argc == 3) return flood_stun(argv);
+  if (!strcmp(what, "spray") && argc == 6) return flood_spray(argv);
+  if (!strcmp(what, "manners") && argc >= 6) return manners(argc, argv);
+  if (!strcmp(what, "visit") && argc == 3) return visit(argv);
+  if (!strcmp(what, "connects") && argc == 5) return connects(argv);
   if (!strcmp(what, "scan") && argc >= 2) return raw_scan(argc, argv);
   fprintf(stderr, "see tool_hostile.c\n");
   return 2;
