@@ -1,285 +1,303 @@
-#include "enroll_world.h"
+/* enroll_world.c - see enroll_world.h. */
+#include "unit/enroll_world.h"
 
-#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-#include "transport/hash.h"
+#include "base/log.h"
+#include "transport/cert.h"
 
-static struct ew *current;
+static struct enroll_world *current;
 
-static int64_t test_time(void) {
-  return EW_NOW + (current ? (int64_t)(current->now / SEC) : 0);
+int64_t enroll_world_unix(void) {
+  return ENROLL_NOW + (int64_t)(current->now / SEC);
 }
 
-/* --- certificates */
-
-void ew_ca_make(struct ew_ca *ca, const char *common_name) {
-  uint8_t der[CERT_DER_MAX];
-  *ca = (struct ew_ca){0};
-  assert_int_equal(cert_make_ca(common_name, EW_NOW - 3600,
-                                EW_NOW + 86400 * 3650, &ca->cert, &ca->key),
-                   0);
-  int n = cert_pem_to_der(ca->cert.s, ca->cert.len, der, sizeof(der));
-  assert_true(n > 0);
-  hash_sha256(der, (size_t)n, ca->sha256);
+static void on_log(void *ud, enum log_level level, const char *line) {
+  struct enroll_world *w = ud;
+  size_t n = strlen(w->log);
+  if (n + strlen(line) + 2 > sizeof(w->log)) n = 0;
+  snprintf(w->log + n, sizeof(w->log) - n, "%s\n", line);
 }
 
-void ew_ca_done(struct ew_ca *ca) {
-  sbuf_done(&ca->cert);
-  sbuf_done(&ca->key);
+/* --- the store of tokens */
+
+static enum reason take(void *ctx, const uint8_t *id, const uint8_t *secret,
+                        const uint8_t *key, struct token_grant *out,
+                        const char **detail) {
+  struct enroll_world *w = ctx;
+  w->n_taken++;
+  memcpy(w->id, id, sizeof(w->id));
+  memcpy(w->secret, secret, sizeof(w->secret));
+  memcpy(w->taken_for, key, sizeof(w->taken_for));
+  *detail = w->detail;
+  if (w->verdict != REASON_NONE) return w->verdict;
+  *out = (struct token_grant){.role = w->role, .lifetime = w->lifetime};
+  strcpy(out->name, "laptop-7");
+  out->dns = calloc(1, sizeof(*out->dns));
+  if (w->dns) out->dns[out->n_dns++] = strdup(w->dns);
+  return REASON_NONE;
 }
 
-void ew_leaf_make(struct ew_leaf *l, const struct ew_ca *ca, const char *spiffe,
-                  int64_t from, int64_t to) {
-  const struct cert_spec spec = {
-      .spiffe = spiffe, .not_before = from, .not_after = to};
-  *l = (struct ew_leaf){0};
-  assert_int_equal(cert_make_leaf(&spec, ca->cert.s, ca->cert.len, ca->key.s,
-                                  ca->key.len, &l->cert, &l->key),
-                   0);
+static void issued(void *ctx, const struct enroll_issued *i) {
+  struct enroll_world *w = ctx;
+  w->n_issued++;
+  snprintf(w->issued, sizeof(w->issued), "%s", i->identity->spiffe);
+  snprintf(w->former, sizeof(w->former), "%s", i->former ? i->former : "");
 }
 
-void ew_leaf_done(struct ew_leaf *l) {
-  sbuf_done(&l->cert);
-  sbuf_done(&l->key);
+static const struct enroll_ops ops = {.take = take, .issued = issued};
+
+/* --- the world */
+
+static void leaf(struct enroll_world *w, const char *spiffe, int64_t from,
+                 int64_t to, struct sbuf *cert, struct sbuf *key) {
+  const char *dns[] = {"agent.web.ztna"};
+  const struct cert_spec s = {.spiffe = spiffe,
+                              .dns = dns,
+                              .n_dns = strstr(spiffe, "/agent/") ? 1 : 0,
+                              .not_before = from,
+                              .not_after = to};
+  int rc = cert_make_leaf(&s, w->ca.s, w->ca.len, w->ca_key.s, w->ca_key.len,
+                          cert, key);
+  assert(rc == 0);
 }
 
-/* --- the service */
-
-static void on_request(struct h3 *s, void *ud, struct h3_req *r) {
-  struct ew *w = ud;
-  size_t len;
-  const char *body = h3_body(r, &len);
-  w->n_requests++;
-  snprintf(w->method, sizeof(w->method), "%s", h3_method(r));
-  snprintf(w->path, sizeof(w->path), "%s", h3_path(r));
-  assert_in_range(len, 1, sizeof(w->body) - 1);
-  memcpy(w->body, body, len + 1);
-  if (w->answer) w->answer(w, r);
-}
-
-static const struct h3_ops server_ops = {.on_request = on_request};
-
-static void *on_accept(void *ud, struct quic_conn *c,
-                       const struct quic_initial *in) {
-  struct h3 *s = h3_new(true, NULL, &server_ops, ud);
-  h3_attach(s, c);
-  return s;
-}
-
-static void serve(struct ew *w, const struct ew_ca *ca, const char *spiffe,
-                  bool shown, int64_t from, int64_t to) {
-  struct quic_config c = {.rng = &w->rnd.rng,
-                          .retry = QUIC_RETRY_NEVER,
-                          .accept_ops = h3_server_ops(),
-                          .accept_params = h3_params(true),
-                          .on_accept = on_accept,
-                          .ud = w};
-  struct ew_leaf l;
-  struct tls *tls;
+static struct tls *tls_of(struct enroll_world *w, const char *spiffe,
+                          int64_t from, int64_t to, const struct sbuf *crl) {
+  struct sbuf cert = {0}, key = {0};
+  struct tls *t = NULL;
   char why[256];
-  ew_leaf_make(&l, ca, spiffe, from, to);
-  if (shown) sbuf_add(&l.cert, ca->cert.s, ca->cert.len);
-  const struct ztna_identity own = {.cert = l.cert.s,
-                                    .cert_len = l.cert.len,
-                                    .key = l.key.s,
-                                    .key_len = l.key.len,
-                                    .ca = ca->cert.s,
-                                    .ca_len = ca->cert.len};
-  if (tls_new(&tls, &own, why, sizeof(why)) < 0) fail_msg("%s", why);
-  tls_admit_nobody(tls);
-  ew_leaf_done(&l);
-  quic_free(w->quic);
-  tls_free(w->tls);
-  c.tls = w->tls = tls;
-  w->quic = quic_new(&c);
-  assert_non_null(w->quic);
-}
-
-void ew_serve(struct ew *w, const struct ew_ca *ca, const char *spiffe,
-              bool shown) {
-  serve(w, ca, spiffe, shown, EW_NOW - 3600, EW_NOW + 86400);
-}
-
-void ew_serve_until(struct ew *w, const struct ew_ca *ca, const char *spiffe,
-                    int64_t from, int64_t to) {
-  serve(w, ca, spiffe, true, from, to);
-}
-
-void ew_reply(struct h3_req *r, const struct sbuf *cert,
-              const struct sbuf *ca) {
-  json_t *o = json_pack("{s:s%, s:s%}", "certificate", cert->s, cert->len, "ca",
-                        ca->s, ca->len);
-  char *text = json_dumps(o, JSON_COMPACT);
-  h3_respond(r, 200, text, strlen(text));
-  free(text);
-  json_decref(o);
-}
-
-void ew_csr(const struct ew *w, struct sbuf *csr) {
-  json_t *o = json_loads(w->body, 0, NULL);
-  const char *text = json_string_value(json_object_get(o, "csr"));
-  assert_non_null(text);
-  sbuf_add(csr, text, strlen(text));
-  json_decref(o);
-}
-
-void ew_sign(struct ew *w, struct h3_req *r) {
-  const struct cert_spec spec = {.spiffe = w->sign_as,
-                                 .not_before = w->sign_from,
-                                 .not_after = w->sign_to};
-  const struct ew_ca *ca = w->sign_by;
-  struct sbuf csr = {0}, cert = {0};
-  ew_csr(w, &csr);
-  assert_int_equal(cert_sign_csr(&spec, csr.s, csr.len, ca->cert.s,
-                                 ca->cert.len, ca->key.s, ca->key.len, &cert),
-                   0);
-  ew_reply(r, &cert, &ca->cert);
-  sbuf_done(&csr);
+  leaf(w, spiffe, from, to, &cert, &key);
+  const struct ztna_identity own = {.cert = cert.s,
+                                    .cert_len = cert.len,
+                                    .key = key.s,
+                                    .key_len = key.len,
+                                    .ca = w->ca.s,
+                                    .ca_len = w->ca.len,
+                                    .crl = crl ? crl->s : NULL,
+                                    .crl_len = crl ? crl->len : 0};
+  int rc = tls_new(&t, &own, why, sizeof(why));
+  assert(rc == 0);
   sbuf_done(&cert);
+  cert_forget(&key);
+  return t;
 }
 
-/* --- the wire */
+struct tls *enroll_world_tls(struct enroll_world *w, const struct sbuf *crl) {
+  int64_t now = enroll_world_unix();
+  return tls_of(w, "spiffe://example.org/enroll/here", now - 300, now + 604800,
+                crl);
+}
 
-static void put(struct ew *w, bool to_server, const struct dgram *d) {
-  for (uint32_t off = 0; off < d->len; off += d->seg) {
-    assert_in_range(w->n_wire, 0, EW_WIRE - 1);
-    struct ew_packet *p = &w->wire[w->n_wire++];
-    p->at = w->now + EW_DELAY;
-    p->to_server = to_server;
-    p->len = d->len - off < d->seg ? d->len - off : d->seg;
-    assert_in_range(p->len, 1, sizeof(p->data));
-    memcpy(p->data, d->data + off, p->len);
+void enroll_world_begin(struct enroll_world *w) {
+  int rc;
+  current = w;
+  *w = (struct enroll_world){.now = SEC,
+                             .verdict = REASON_NONE,
+                             .role = ROLE_AGENT,
+                             .lifetime = 3600,
+                             .detail = "unknown"};
+  seeded_init(&w->rnd, 5);
+  log_to(on_log, w);
+  rc = tls_global_init(&w->rnd.rng, enroll_world_unix);
+  assert(rc == 0);
+  rc = cert_make_ca("ztna CA example.org", ENROLL_NOW - 300,
+                    ENROLL_NOW + 30 * 86400, &w->ca, &w->ca_key);
+  assert(rc == 0);
+  rc = cert_make_key(&w->key);
+  assert(rc == 0);
+  rc = cert_make_csr(w->key.s, w->key.len, &w->csr);
+  assert(rc == 0);
+  w->tls = enroll_world_tls(w, NULL);
+  rc = ztna_addr_parse(&w->addr, "203.0.113.1:4435");
+  assert(rc == 0);
+  const struct enroll_server_options o = {.tls = w->tls,
+                                          .rng = &w->rnd.rng,
+                                          .ops = &ops,
+                                          .ctx = w,
+                                          .ca_cert = w->ca.s,
+                                          .ca_cert_len = w->ca.len,
+                                          .ca_key = w->ca_key.s,
+                                          .ca_key_len = w->ca_key.len,
+                                          .max_lifetime = 86400,
+                                          .max_connections = ENROLL_MAX_CONNS};
+  rc = enroll_server_new(&w->server, &o, w->now);
+  assert(rc == 0);
+}
+
+void enroll_world_end(struct enroll_world *w) {
+  for (size_t i = 0; i < w->n_peers; i++) {
+    quic_free(w->peers[i].q);
+    tls_free(w->peers[i].tls);
+    json_decref(w->peers[i].body);
   }
+  enroll_server_free(w->server);
+  tls_free(w->tls);
+  sbuf_done(&w->ca);
+  sbuf_done(&w->csr);
+  cert_forget(&w->ca_key);
+  cert_forget(&w->key);
+  log_to(NULL, NULL);
+  tls_global_done();
 }
 
-static void drain(struct ew *w) {
+/* --- time and packets */
+
+static bool from_server(struct enroll_world *w) {
   struct dgram v[8];
-  int n;
-  while ((n = enroll_client_next(w->client, w->now, v, 8)) > 0)
-    for (int i = 0; i < n; i++) {
-      assert_int_equal(v[i].sock, 7);
-      if (!ztna_addr_equal(&v[i].remote, &w->addr))
-        w->n_dialled_wrong++;
-      else if (!w->silent)
-        put(w, true, &v[i]);
-    }
-  while ((n = quic_next(w->quic, w->now, v, 8)) > 0)
-    for (int i = 0; i < n; i++) put(w, false, &v[i]);
+  int n = enroll_server_next(w->server, w->now, v, 8);
+  for (int i = 0; i < n; i++)
+    for (size_t k = 0; k < w->n_peers; k++)
+      if (ztna_addr_equal(&w->peers[k].addr, &v[i].remote)) {
+        struct dgram d = v[i];
+        d.remote = w->addr;
+        d.local = w->peers[k].addr;
+        quic_dgram_in(w->peers[k].q, w->now, &d);
+      }
+  return n > 0;
 }
 
-static void deliver(struct ew *w) {
-  static struct ew_packet p;
-  struct dgram d = {.seg = 1};
-  p = w->wire[0];
-  memmove(w->wire, w->wire + 1, --w->n_wire * sizeof(p));
-  if (p.at > w->now) w->now = p.at;
-  d.data = p.data;
-  d.len = (uint32_t)p.len;
-  d.seg = (uint16_t)p.len;
-  d.remote = p.to_server ? test_addr("192.0.2.1:5000") : w->addr;
-  d.local = p.to_server ? w->addr : test_addr("192.0.2.1:5000");
-  d.sock = p.to_server ? 0 : 7;
-  if (p.to_server)
-    quic_dgram_in(w->quic, w->now, &d);
-  else
-    enroll_client_udp_in(w->client, w->now, &d);
+static bool from_peer(struct enroll_peer *p) {
+  struct dgram v[8];
+  int n = quic_next(p->q, p->w->now, v, 8);
+  for (int i = 0; i < n; i++) {
+    v[i].remote = p->addr;
+    v[i].local = p->w->addr;
+    enroll_server_udp_in(p->w->server, p->w->now, &v[i]);
+  }
+  return n > 0;
 }
 
-static bool step(struct ew *w, uint64_t until) {
-  drain(w);
-  uint64_t at =
-      time_min(quic_deadline(w->quic), enroll_client_deadline(w->client));
-  if (w->n_wire && w->wire[0].at <= at) {
-    deliver(w);
+static bool exchange(struct enroll_world *w) {
+  bool some = from_server(w);
+  for (size_t i = 0; i < w->n_peers; i++) some |= from_peer(&w->peers[i]);
+  return some;
+}
+
+static bool step(struct enroll_world *w, uint64_t until) {
+  if (exchange(w)) {
+    w->now += MS;
     return true;
   }
+  uint64_t at = enroll_server_deadline(w->server);
+  for (size_t i = 0; i < w->n_peers; i++)
+    at = time_min(at, quic_deadline(w->peers[i].q));
   if (at > until) return false;
   if (at > w->now) w->now = at;
-  quic_tick(w->quic, w->now);
-  enroll_client_tick(w->client, w->now);
+  enroll_server_tick(w->server, w->now);
+  for (size_t i = 0; i < w->n_peers; i++) quic_tick(w->peers[i].q, w->now);
   return true;
 }
 
-struct enroll_result *ew_run(struct ew *w) {
-  uint64_t until = w->now + 60 * SEC;
-  while (!enroll_client_is_over(w->client) && step(w, until)) continue;
-  assert_true(enroll_client_is_over(w->client));
-  return enroll_client_result(w->client);
+void enroll_world_run(struct enroll_world *w, uint64_t for_ns) {
+  uint64_t until = w->now + for_ns;
+  while (w->now < until && step(w, until)) continue;
+  if (w->now < until) w->now = until;
 }
 
-/* --- the machine */
+/* --- clients */
 
-void ew_begin(struct ew *w, const struct enroll_options *given) {
-  struct enroll_options o = *given;
+static int on_ready(struct h3 *h3, void *ud, const struct identity *peer) {
+  struct enroll_peer *p = ud;
+  assert(peer->role == ROLE_ENROLL);
+  p->ready = true;
+  return 0;
+}
+
+static void on_end(struct h3 *h3, void *ud, const struct quic_end *why) {
+  struct enroll_peer *p = ud;
+  if (p->h3 != h3) return;
+  p->h3 = NULL;
+  p->ready = false;
+  p->ended = true;
+  p->end = *why;
+}
+
+static const struct h3_ops client_ops = {.on_ready = on_ready,
+                                         .on_end = on_end};
+
+static struct enroll_peer *add(struct enroll_world *w, const char *addr,
+                               struct tls *tls) {
+  assert(w->n_peers < ENROLL_CLIENTS);
+  struct enroll_peer *p = &w->peers[w->n_peers++];
+  const struct quic_config cfg = {.tls = tls, .rng = &w->rnd.rng};
+  *p = (struct enroll_peer){.w = w, .tls = tls};
+  int rc = ztna_addr_parse(&p->addr, addr);
+  assert(rc == 0);
+  p->q = quic_new(&cfg);
+  return p;
+}
+
+struct enroll_peer *enroll_stranger(struct enroll_world *w, const char *addr) {
+  struct tls *t;
   char why[256];
-  enroll_client_free(w->client);
-  w->n_wire = 0;
-  o.rng = &w->rnd.rng;
-  o.server = "enroll.test:4435";
-  if (!o.addrs) o.addrs = &w->addr, o.n_addrs = 1;
-  o.sock = 7;
-  if (enroll_client_new(&w->client, &o, w->now, why, sizeof(why)) < 0)
-    fail_msg("%s", why);
+  int rc = tls_new_nobody(&t, w->ca.s, w->ca.len, why, sizeof(why));
+  assert(rc == 0);
+  return add(w, addr, t);
 }
 
-struct enroll_result *ew_enroll(struct ew *w) {
-  const struct enroll_options o = {
-      .key = w->key.s, .key_len = w->key.len, .token = &w->token};
-  ew_begin(w, &o);
-  return ew_run(w);
+struct enroll_peer *enroll_known(struct enroll_world *w, const char *addr,
+                                 const char *spiffe, int64_t from, int64_t to) {
+  return add(w, addr, tls_of(w, spiffe, from, to, NULL));
 }
 
-struct enroll_result *ew_renew(struct ew *w) {
-  const struct ztna_identity own = {.cert = w->agent.cert.s,
-                                    .cert_len = w->agent.cert.len,
-                                    .key = w->agent.key.s,
-                                    .key_len = w->agent.key.len,
-                                    .ca = w->ca.cert.s,
-                                    .ca_len = w->ca.cert.len};
-  const struct enroll_options o = {
-      .key = own.key, .key_len = own.key_len, .own = &own};
-  ew_begin(w, &o);
-  return ew_run(w);
+bool enroll_dial(struct enroll_peer *p) {
+  struct quic_dial d = {
+      .remote = p->w->addr, .ops = h3_client_ops(), .params = h3_params(false)};
+  p->ended = p->ready = false;
+  p->h3 = d.ud = h3_new(false, "here:4435", &client_ops, p);
+  h3_attach(p->h3, quic_dial(p->q, &d, p->w->now));
+  enroll_world_run(p->w, 200 * MS);
+  return p->ready && !p->ended;
 }
 
-/* --- life */
-
-struct ew *ew_new(void) {
-  static struct seeded tls_rnd;
-  static bool begun;
-  struct ew *w = calloc(1, sizeof(*w));
-  if (!begun) {
-    seeded_init(&tls_rnd, 11);
-    assert_int_equal(tls_global_init(&tls_rnd.rng, test_time), 0);
-    begun = true;
-  }
-  current = w;
-  seeded_init(&w->rnd, 7);
-  w->now = SEC;
-  w->addr = test_addr("203.0.113.1:4435");
-  ew_ca_make(&w->ca, "ztna CA example.org");
-  ew_leaf_make(&w->agent, &w->ca, "spiffe://example.org/agent/laptop-7",
-               EW_NOW - EW_BACK_DATE, EW_NOW + 86400 * 30);
-  rng_fill(&w->rnd.rng, w->token.id, sizeof(w->token.id));
-  rng_fill(&w->rnd.rng, w->token.secret, sizeof(w->token.secret));
-  memcpy(w->token.ca_sha256, w->ca.sha256, 32);
-  assert_int_equal(cert_make_key(&w->key), 0);
-  w->sign_as = "spiffe://example.org/agent/laptop-7";
-  w->sign_by = &w->ca;
-  w->sign_from = EW_NOW - EW_BACK_DATE;
-  w->sign_to = EW_NOW + 86400 * 30;
-  w->answer = ew_sign;
-  ew_serve(w, &w->ca, "spiffe://example.org/enroll/ca", true);
-  return w;
+void enroll_bye(struct enroll_peer *p) {
+  if (p->h3) quic_close(h3_conn(p->h3), REASON_SHUTTING_DOWN, NULL);
+  enroll_world_run(p->w, 100 * MS);
 }
 
-void ew_free(struct ew *w) {
-  enroll_client_free(w->client);
-  quic_free(w->quic);
-  tls_free(w->tls);
-  ew_leaf_done(&w->agent);
-  ew_ca_done(&w->ca);
-  sbuf_done(&w->key);
-  current = NULL;
-  free(w);
+static void on_done(void *ud, struct h3_call *c, int status, const char *body,
+                    size_t len) {
+  struct enroll_peer *p = ud;
+  p->status = status;
+  p->answered = true;
+  json_decref(p->body);
+  p->body = len ? json_loadb(body, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
+  assert(!len || p->body);
+}
+
+int enroll_ask(struct enroll_peer *p, const char *method, const char *path,
+               const char *body, size_t len) {
+  p->answered = false;
+  p->status = 0;
+  if (!p->ready || !h3_call(p->h3, method, path, body, len, on_done, NULL, p))
+    return 0;
+  for (int i = 0; i < 20 && !p->answered; i++) enroll_world_run(p->w, 100 * MS);
+  return p->status;
+}
+
+static int ask_json(struct enroll_peer *p, const char *path, json_t *o) {
+  char *text = json_dumps(o, JSON_COMPACT);
+  int status = enroll_ask(p, "POST", path, text, strlen(text));
+  free(text);
+  json_decref(o);
+  return status;
+}
+
+int enroll_by_token(struct enroll_peer *p) {
+  return ask_json(p, "/v1/enroll",
+                  json_pack("{s:s, s:s}", "token",
+                            "0102030405060708a0a1a2a3a4a5a6a7a8a9aaabacadaeaf",
+                            "csr", p->w->csr.s));
+}
+
+int enroll_renew(struct enroll_peer *p) {
+  return ask_json(p, "/v1/renew", json_pack("{s:s}", "csr", p->w->csr.s));
+}
+
+const char *enroll_text(const struct enroll_peer *p, const char *name) {
+  const char *s = json_string_value(json_object_get(p->body, name));
+  return s ? s : "";
 }

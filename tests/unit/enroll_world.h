@@ -1,88 +1,81 @@
-/* enroll_world.h - a machine that asks, an enrolment service that answers, or a
- * liar in its place, and an in-memory wire of 5 ms between them. */
+/* enroll_world.h - a real enrolment service and HTTP/3 clients in one process,
+ * in virtual time. Without cmocka: a fuzz target uses it as well. */
 #ifndef ZTNA_TEST_ENROLL_WORLD_H
 #define ZTNA_TEST_ENROLL_WORLD_H
 
-#include "unit.h"
+#undef NDEBUG
+#include <assert.h>
+
+#include <jansson.h>
 
 #include "base/time.h"
-#include "role/enroll_client.h"
+#include "role/enroll_server.h"
 #include "sim/seeded.h"
-#include "transport/cert.h"
 #include "transport/h3.h"
 
-enum { EW_NOW = 1700000000, EW_WIRE = 256, EW_BACK_DATE = 300 };
-#define EW_DELAY (5 * MS)
+enum { ENROLL_NOW = 1900000000, ENROLL_CLIENTS = 80, ENROLL_MAX_CONNS = 64 };
 
-/* A CA, and what was signed by it. */
-struct ew_ca {
-  struct sbuf cert, key;
-  uint8_t sha256[32];
-};
-void ew_ca_make(struct ew_ca *ca, const char *common_name);
-void ew_ca_done(struct ew_ca *ca);
+struct enroll_world;
 
-struct ew_leaf {
-  struct sbuf cert, key;
-};
-void ew_leaf_make(struct ew_leaf *l, const struct ew_ca *ca, const char *spiffe,
-                  int64_t from, int64_t to);
-void ew_leaf_done(struct ew_leaf *l);
-
-struct ew_packet {
-  uint64_t at;
-  bool to_server;
-  size_t len;
-  uint8_t data[1500];
-};
-
-struct ew {
-  struct seeded rnd;
-  uint64_t now;
-  struct ew_ca ca;      /* that the token names */
-  struct ew_leaf agent; /* a certificate of it, 30 days */
-  struct token token;
-  /* The service. */
+struct enroll_peer {
+  struct enroll_world *w;
+  struct quic *q;
   struct tls *tls;
-  struct quic *quic;
-  struct ztna_addr addr; /* where it listens */
-  bool silent;           /* packets to it vanish */
-  int n_requests;
-  char method[8], path[64], body[8192]; /* of the last */
-  /* Answers a request, or not. */
-  void (*answer)(struct ew *w, struct h3_req *r);
-  const char *sign_as; /* whom ew_sign signs for */
-  const struct ew_ca *sign_by;
-  int64_t sign_from, sign_to;
-  /* The machine. */
-  struct enroll_client *client;
-  struct sbuf key;          /* its */
-  uint64_t n_dialled_wrong; /* packets to other addresses */
-  struct ew_packet wire[EW_WIRE];
-  size_t n_wire;
+  struct h3 *h3; /* NULL: no connection */
+  struct ztna_addr addr;
+  bool ready, ended;
+  struct quic_end end;
+  int status; /* of the last answer; 0: none yet, or the stream was reset */
+  bool answered;
+  json_t *body;
 };
 
-struct ew *ew_new(void);
-void ew_free(struct ew *w);
-/* Another one in its place, by a certificate of this CA; the CA's certificate
- * is behind it when shown. */
-void ew_serve(struct ew *w, const struct ew_ca *ca, const char *spiffe,
-              bool shown);
-void ew_serve_until(struct ew *w, const struct ew_ca *ca, const char *spiffe,
-                    int64_t from, int64_t to);
+struct enroll_world {
+  struct seeded rnd;
+  struct sbuf ca, ca_key, key, csr; /* a CA; a machine's key and request */
+  struct tls *tls;
+  struct enroll_server *server;
+  struct ztna_addr addr;
+  uint64_t now;
+  struct enroll_peer peers[ENROLL_CLIENTS];
+  size_t n_peers;
+  /* What the store of tokens says, and was asked. */
+  enum reason verdict;
+  const char *detail;
+  enum role role;
+  int64_t lifetime;
+  const char *dns;
+  int n_taken, n_issued;
+  uint8_t id[TOKEN_ID_LEN], secret[TOKEN_SECRET_LEN];
+  uint8_t taken_for[CERT_SPKI_HASH_LEN];
+  char issued[IDENTITY_SPIFFE_MAX + 1], former[65];
+  char log[1 << 16];
+};
 
-/* Asks with the token, or anew as the agent, and runs until there is a result;
- * 60 s at most, else NULL. */
-struct enroll_result *ew_enroll(struct ew *w);
-struct enroll_result *ew_renew(struct ew *w);
-void ew_begin(struct ew *w, const struct enroll_options *o);
-struct enroll_result *ew_run(struct ew *w);
+void enroll_world_begin(struct enroll_world *w);
+void enroll_world_end(struct enroll_world *w);
+/* Until then, or nothing more happens before it. */
+void enroll_world_run(struct enroll_world *w, uint64_t for_ns);
+/* The server's certificate; crl may be NULL. */
+struct tls *enroll_world_tls(struct enroll_world *w, const struct sbuf *crl);
+/* Seconds since 1970. */
+int64_t enroll_world_unix(void);
 
-/* Answers: by the rules, as sign_as says. */
-void ew_sign(struct ew *w, struct h3_req *r);
-/* {"certificate": cert, "ca": ca} */
-void ew_reply(struct h3_req *r, const struct sbuf *cert, const struct sbuf *ca);
-/* The request in the last body. */
-void ew_csr(const struct ew *w, struct sbuf *csr);
+/* No certificate. Not dialled yet. */
+struct enroll_peer *enroll_stranger(struct enroll_world *w, const char *addr);
+/* With a certificate of this CA; spiffe: all of it. */
+struct enroll_peer *enroll_known(struct enroll_world *w, const char *addr,
+                                 const char *spiffe, int64_t from, int64_t to);
+/* False: refused, or ended. */
+bool enroll_dial(struct enroll_peer *p);
+void enroll_bye(struct enroll_peer *p);
+/* The status; 0 without an answer. */
+int enroll_ask(struct enroll_peer *p, const char *method, const char *path,
+               const char *body, size_t len);
+/* {"token": 48 digits, "csr": the world's}. */
+int enroll_by_token(struct enroll_peer *p);
+int enroll_renew(struct enroll_peer *p);
+/* "reason" or another text of the last answer; "" without. */
+const char *enroll_text(const struct enroll_peer *p, const char *name);
 
 #endif
