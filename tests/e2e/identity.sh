@@ -6,64 +6,9 @@
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh
 need ping openssl
-TCP=${TOOL%/*}/tool_tcp CERT=${TOOL%/*}/tool_cert
-DAY=86400
-RELAY_NAMES="relay.test 192.168.1.2 192.168.2.2 fd00:1::2 fd00:2::2"
-CONNECTOR_NAMES="connector.echo.ztna connector.dns.ztna"
+. tests/e2e/identity_lib.sh
 
-# --- what programs say of themselves
-
-HOST_OF() { case $1 in connector) echo conn ;; *) echo "$1" ;; esac; }
-get() { # ROLE PATH
-  on "$(HOST_OF "$1")" bash -c "exec 3<>/dev/tcp/127.0.0.1/9090; printf 'GET $2 HTTP/1.0\r\nHost: localhost\r\n\r\n' >&3; cat <&3"
-}
-value() { get "$1" /metrics | tr -d '\r' | awk -v m="ztna_$2" '$1 == m { print $2 }'; }
-is() { [ "$(value "$1" "$2")" = "$3" ]; }
-status() { ready "$(HOST_OF "$1")" | tr -d '\n' | sed 's/": /":/g; s/, *"/,"/g; s/{ *"/{"/g'; }
-status_has() { status "$1" | grep -qF -- "$2"; }
-words() { on "$(HOST_OF "$1")" "$ZTNA" status --http 127.0.0.1:9090; }
-logged() { grep -qE -- "$2" "$T/$1.log"; }
-n_logged() { grep -cE -- "$2" "$T/$1.log"; }
-pings() { on agent ping -c 1 -W 1 10.100.0.2 >/dev/null; }
-file_of() { case $1 in relay) echo relay-r1 ;; connector) echo connector-c1 ;; *) echo agent-a1 ;; esac; }
-serial() { openssl x509 -noout -serial -in "$1" | cut -d= -f2 | tr A-F a-f | sed 's/^0*//'; }
-
-# --- what is done to their files
-
-# fresh ROLE FROM UNTIL: another certificate and key of the same identity
-fresh() {
-  local names=
-  case $1 in relay) names=$RELAY_NAMES ;; connector) names=$CONNECTOR_NAMES ;; esac
-  # shellcheck disable=SC2046,SC2086
-  "$CERT" leaf "$T" $(file_of "$1" | sed 's/-/ /') "$2" "$3" $names
-}
-with_crl() { # FILE.json: the configuration names crl.pem, too
-  sed -i 's|"ca": "ca.pem"|&, "crl": "crl.pem"|' "$T/$1"
-}
-roles() { local r; for r in relay connector agent; do "$@" $r || { echo "$r"; return 1; }; done; }
-
-# --- the world: certificates that end in six days, an empty list
-
-net_up
-pki || { not_ok pki "$(cat "$T/cert.out")"; exit 1; }
-for r in relay connector agent; do fresh $r -$((300 * DAY)) $((6 * DAY + 60)); done
-"$ZTNA" cert crl --dir "$T" >>"$T/cert.out"
-relay_json
-connector_json
-agent_json a1
-for f in relay connector agent-a1; do with_crl $f.json; done
-cat >"$T/policy.json" <<END
-{"rules": [{"name": "all", "agents": ["spiffe://example.org/agent/a*"], "services": ["echo", "dns"], "protocols": ["udp", "tcp", "icmp"]}]}
-END
-sed -i 's|"backends": \[{"protocol": "udp", "port": 9999|"backends": [{"protocol": "tcp", "port": 7, "to": "127.0.0.1:7"}, {"protocol": "udp", "port": 9999|' "$T/connector.json"
-start_backend
-start tcp conn "$TCP" serve 7=echo
-start_relay
-start_connector
-wait_for 5 is_ready conn
-start_agent
-wait_for 5 is_ready agent && wait_for 5 routes agent 10.100.0.2 && wait_for 3 pings ||
-  not_ok up "the agent has no routes"
+world -$((300 * DAY)) $((6 * DAY + 60))
 
 # --- what runs out
 
@@ -74,7 +19,7 @@ warned() {
     words "$1" | grep -q '^WARNING: the own certificate ends in 6 days' &&
     [ $(($(value "$1" certificate_expires_seconds) - $(date +%s) - 6 * DAY)) -le 60 ] &&
     [ $(($(value "$1" ca_expires_seconds) - $(date +%s))) -gt $((3600 * DAY)) ] &&
-    [ $(($(value "$1" crl_expires_seconds) - $(date +%s))) -gt $((29 * DAY)) ]
+    [ $(($(value "$1" crl_expires_seconds) - $(date +%s))) -gt $((DAY - 60)) ]
 }
 check a_certificate_that_ends_soon_is_told_by_all roles warned
 
@@ -84,7 +29,7 @@ config_warns() {
 }
 config_judges_lists() {
   printf '0\003\002\001\000' >"$T/bad.pem"
-  sed 's/crl.pem/bad.pem/' "$T/agent-a1.json" >"$T/bad.json"
+  sed 's/crl-agent.pem/bad.pem/' "$T/agent-a1.json" >"$T/bad.json"
   "$ZTNA" check-config "$T/bad.json" >"$T/said" 2>&1
   [ $? = 3 ] && grep -q 'bad.json: identity: crl: ' "$T/said" || { cat "$T/said"; return 1; }
 }
@@ -113,7 +58,7 @@ broken() {
 }
 check a_damaged_certificate_changes_nothing broken relay-r1.pem 'cert: holds ' relay
 check a_damaged_ca_changes_nothing broken ca.pem 'ca: holds ' connector agent
-check a_damaged_list_changes_nothing broken crl.pem 'crl: ' agent connector
+check a_damaged_list_changes_nothing broken crl-agent.pem 'crl: ' agent
 
 # --- what fits is taken over, under traffic
 

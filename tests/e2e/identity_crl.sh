@@ -1,0 +1,46 @@
+#!/bin/bash
+# identity_crl.sh - lists of revoked certificates while programs run: each of
+# relay, connector and agent is named by the list of each other, PEM and DER; what
+# they have with each other ends within a second, and they read why.
+cd "$(dirname "$0")/../.." || exit 1
+. tests/e2e/lib.sh
+need ping openssl
+. tests/e2e/identity_lib.sh
+
+world -300 $((365 * DAY))
+start stream agent sh -c "exec $TOOL stream 10.100.0.2:9999 5000 >>$T/udp"
+last() { awk '{ t = $2 } END { print t ? t : 0 }' "$T/udp"; } # echo, when
+silent() { [ $(($(now_ms) - $(last))) -ge 300 ]; }
+came_since() { [ "$(last)" -gt "$1" ]; }
+reaches() {
+  local now
+  now=$(now_ms)
+  wait_for "$1" came_since "$now"
+}
+# ends WHOSE-LIST WHOM: that list names it: the last echo came within a second
+ends() {
+  local began took
+  reaches 3 || { echo "no echo before"; return 1; }
+  list "$1" "$(file_of "$2").pem"
+  began=$(now_ms)
+  wait_for 3 silent || { echo "no end"; return 1; }
+  took=$(($(last) - began))
+  echo "# $1's list names the $2: the last echo came $took ms after it"
+  [ $took -le 1000 ]
+}
+# again WHOSE-LIST: nobody is revoked any more
+again() {
+  local began
+  list "$1"
+  began=$(now_ms)
+  wait_for 12 came_since $((began + 50)) || return
+  echo "# an echo came $(($(last) - began)) ms after it was empty again"
+}
+says_revoked() { status_has "$1" '"reason":"revoked"'; }
+why_says_revoked() { on agent "$ZTNA" why echo --http 127.0.0.1:9090 >"$T/why" 2>&1; grep -q revoked "$T/why" || { cat "$T/why"; return 1; }; }
+
+check an_agents_list_ends_a_connector ends agent connector
+check and_its_status_says_so wait_for 2 says_revoked agent
+check and_why_says_so why_says_revoked
+check and_it_comes_back_when_it_is_not_named again agent
+exit "${FAILED:-0}"
