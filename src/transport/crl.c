@@ -243,7 +243,7 @@ int crl_new(struct crl **c, const char *file, size_t len, const uint8_t *cas,
   struct crl *n = calloc(1, sizeof(*n));
   uint8_t *der = len <= CRL_FILE_MAX ? malloc(len + 1) : NULL;
   *c = NULL;
-  *why = len <= CRL_FILE_MAX ? "no memory" : "crl: is larger than 8 MiB";
+  *why = len <= CRL_FILE_MAX ? "no memory" : "crl: is larger than 16 MiB";
   if (n && der) {
     n->ends = INT64_MAX;
     *why = read_all(n, file, len, der,

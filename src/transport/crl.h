@@ -16,7 +16,7 @@ struct crl; /* all lists of a file; counted, because handshakes outlive the
                struct tls that they began with */
 
 enum {
-  CRL_FILE_MAX = 8 << 20, /* bytes */
+  CRL_FILE_MAX = 16 << 20, /* bytes: 300000 certificates in PEM */
   CRL_LISTS_MAX = 64,
 };
 

@@ -16,6 +16,8 @@ struct quic *quic_new(const struct quic_config *cfg) {
   if (!q) return NULL;
   q->cfg = *cfg;
   q->expiry_at = NEVER;
+  if (cfg->tls)
+    memcpy(q->trust_id, tls_trust_id(cfg->tls), sizeof(q->trust_id));
   map_init(&q->handles, HANDLE_LEN, CONNS_MAX, cfg->rng);
   map_init(&q->half, HALF_KEY_LEN, HALF_OPEN_MAX, cfg->rng);
   rng_fill(cfg->rng, q->hash_key, sizeof(q->hash_key));

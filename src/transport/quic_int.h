@@ -110,6 +110,7 @@ struct quic {
   struct quic_config cfg;
   struct quic_stats stats;
   uint32_t n_exchanged; /* how often quic_set_tls was called */
+  uint8_t trust_id[32]; /* of the CAs by which who is ready was let in */
   uint64_t n_discarded; /* by connections that are gone */
   struct map handles;   /* handle -> slot */
   struct map half;      /* source + DCID -> connection */

@@ -151,6 +151,7 @@ void tls_free(struct tls *t) {
 }
 
 const struct identity *tls_identity(const struct tls *t) { return &t->id; }
+const uint8_t *tls_trust_id(const struct tls *t) { return t->trust_id; }
 int64_t tls_crl_ends(const struct tls *t) { return crl_ends(t->crl); }
 size_t tls_crl_count(const struct tls *t) { return crl_count(t->crl); }
 

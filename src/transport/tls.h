@@ -61,6 +61,11 @@ size_t tls_crl_count(const struct tls *t);
  * bad-certificate, certificate-expired. */
 int tls_check_chain(struct tls *t, const uint8_t *der, size_t len,
                     enum reason *why);
+/* The half of it that costs no signature, for a chain that passed with the same
+ * CAs: does a list name one of them? */
+int tls_check_lists(struct tls *t, const uint8_t *der, size_t len,
+                    enum reason *why);
+const uint8_t *tls_trust_id(const struct tls *t); /* SHA-256 of the CAs */
 const struct identity *tls_identity(const struct tls *t);
 /* Seconds since 1970, by the clock that judges certificates. */
 int64_t tls_now(void);

@@ -141,20 +141,35 @@ static int chain_verify_apart(const struct chain *c, const struct tls *t) {
   return rc;
 }
 
-int tls_check_chain(struct tls *t, const uint8_t *der, size_t len,
-                    enum reason *why) {
+static int look_up_all(const struct chain *c, const struct tls *t,
+                       enum reason *why) {
+  *why = REASON_NONE;
+  for (size_t i = 0; i < c->n && *why == REASON_NONE; i++)
+    *why = look_up(t->crl, c->v[i].at, der_left(&c->v[i]));
+  return *why == REASON_NONE ? 0 : ZTNA_EREFUSED;
+}
+
+static int check(struct tls *t, const uint8_t *der, size_t len, bool again,
+                 enum reason *why) {
   struct chain c;
+  int rc = 0;
   *why = REASON_NONE;
   if (len == 0 && t->admits_nobody) return 0;
   *why = REASON_BAD_CERTIFICATE;
   if (!t->cm || !chain_split(&c, der, len)) return ZTNA_EREFUSED;
-  int rc = c.n > 1 ? chain_verify_apart(&c, t) : chain_verify(&c, t->cm);
-  if (rc != 0) {
-    *why = tls_reason(rc, bad_certificate);
-    return ZTNA_EREFUSED;
-  }
-  *why = REASON_NONE;
-  for (size_t i = 0; i < c.n && *why == REASON_NONE; i++)
-    *why = look_up(t->crl, c.v[i].at, der_left(&c.v[i]));
-  return *why == REASON_NONE ? 0 : ZTNA_EREFUSED;
+  if (!again)
+    rc = c.n > 1 ? chain_verify_apart(&c, t) : chain_verify(&c, t->cm);
+  if (rc == 0) return look_up_all(&c, t, why);
+  *why = tls_reason(rc, bad_certificate);
+  return ZTNA_EREFUSED;
+}
+
+int tls_check_chain(struct tls *t, const uint8_t *der, size_t len,
+                    enum reason *why) {
+  return check(t, der, len, false, why);
+}
+
+int tls_check_lists(struct tls *t, const uint8_t *der, size_t len,
+                    enum reason *why) {
+  return check(t, der, len, true, why);
 }

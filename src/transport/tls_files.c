@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <wolfssl/wolfcrypt/error-crypt.h>
+#include <wolfssl/wolfcrypt/sha256.h>
 
 #include <ztna/err.h>
 
@@ -98,7 +99,11 @@ int tls_read_cas(struct tls *t, const struct tls_files *f) {
   if (rc == 0) rc = drop_revoked(t, f);
   if (rc < 0) return rc;
   t->cm = wolfSSL_CertManagerNew();
-  if (!t->cm || tls_trust(t, t->cm) < 0) return tls_wrong(f, "no memory");
+  if (!t->cm ||
+      wc_Sha256Hash((const byte *)t->ca.s, (word32)t->ca.len, t->trust_id) !=
+          0 ||
+      tls_trust(t, t->cm) < 0)
+    return tls_wrong(f, "no memory");
   return 0;
 }
 

@@ -25,6 +25,7 @@ struct tls {
   WOLFSSL_CTX *server, *client; /* without own certificate: no server */
   WOLFSSL_CERT_MANAGER *cm;     /* the CAs: what handshakes bring stays out */
   struct sbuf ca;               /* the same, DER, one after another */
+  uint8_t trust_id[32];         /* SHA-256 of that */
   struct crl *crl;              /* NULL: nobody is revoked */
   struct tls_pin *pin;          /* NULL: certificates are verified by CAs */
   bool admits_nobody;           /* servers take clients without a certificate */

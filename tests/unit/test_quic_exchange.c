@@ -13,7 +13,8 @@
 static struct pki *old_ca, *new_ca;
 static struct seeded tls_rnd;
 
-static int64_t test_time(void) { return XW_NOW; }
+static int64_t later; /* s */
+static int64_t test_time(void) { return XW_NOW + later; }
 
 static struct tls *server_tls(struct pki *by, struct pki *also) {
   return pki_tls_trusting(by, also, ROLE_CONNECTOR, "dc");
@@ -190,6 +191,28 @@ a_connection_ends_with_the_certificate_that_it_showed(void **state) {
   }
 }
 
+static void who_has_run_out_meanwhile_ends_with_an_exchange(void **state) {
+  struct scene s;
+  struct tls *same[2];
+
+  begin(&s);
+  for (int i = 0; i < 2; i++)
+    same[i] = pki_tls_at(old_ca, ROLE_CONNECTOR, "dc", NULL, XW_NOW - 60,
+                         XW_NOW + 86400);
+  exchange(s.w->server, &s.server, same[0]);
+  exchange(s.w->clients[0], &s.laptop, laptop_until(1000));
+  xw_dial(s.w, 0);
+  xw_run(s.w, 200 * MS);
+  assert_non_null(s.w->at_server[0].conn);
+  later = 1001;
+  exchange(s.w->server, &s.server, same[1]);
+  xw_run(s.w, 100 * MS);
+  later = 0;
+  assert_ended(&s.w->at_server[0], REASON_CERTIFICATE_EXPIRED, false);
+  assert_ended(&s.w->at_client[0], REASON_CERTIFICATE_EXPIRED, true);
+  end(&s);
+}
+
 static void a_change_of_cas_step_by_step_loses_no_packet(void **state) {
   struct scene s;
 
@@ -328,6 +351,7 @@ int main(void) {
       cmocka_unit_test(
           a_client_learns_within_the_handshake_that_its_server_may_not),
       cmocka_unit_test(a_connection_ends_with_the_certificate_that_it_showed),
+      cmocka_unit_test(who_has_run_out_meanwhile_ends_with_an_exchange),
       cmocka_unit_test(a_change_of_cas_step_by_step_loses_no_packet),
       cmocka_unit_test(a_client_on_a_new_list_ends_with_revoked),
       cmocka_unit_test(a_server_on_a_new_list_ends_with_revoked),
