@@ -7,8 +7,12 @@
 
 #include "transport/cert.h"
 
+enum { REVOKED_MAX = 8 };
+
 struct pki {
   char domain[64];
+  char revoked[REVOKED_MAX][2 * IDENTITY_SERIAL_MAX + 1];
+  size_t n_revoked;
   int64_t now;
   struct sbuf ca, ca_key;
 };
@@ -151,15 +155,43 @@ struct tls *pki_tls_trusting(struct pki *p, const struct pki *also,
   return pki_tls_listing(p, also, role, name, NULL);
 }
 
+static void make_crl(struct pki *p, const struct cert_revoked *v, size_t n,
+                     struct sbuf *crl) {
+  if (cert_make_crl(v, n, p->now - 3600, p->now + 86400, 1, p->ca.s, p->ca.len,
+                    p->ca_key.s, p->ca_key.len, crl) < 0)
+    fprintf(stderr, "pki: no list\n");
+}
+
 void pki_list(struct pki *p, const struct tls *const *v, size_t n,
               struct sbuf *crl) {
-  struct cert_revoked r[8];
+  struct cert_revoked r[REVOKED_MAX];
 
-  for (size_t i = 0; i < n && i < 8; i++)
+  if (n > REVOKED_MAX) n = REVOKED_MAX;
+  for (size_t i = 0; i < n; i++)
     r[i] = (struct cert_revoked){tls_identity(v[i])->serial, p->now - 60};
-  if (cert_make_crl(r, n < 8 ? n : 8, p->now - 3600, p->now + 86400, 1, p->ca.s,
-                    p->ca.len, p->ca_key.s, p->ca_key.len, crl) < 0)
-    fprintf(stderr, "pki: no list\n");
+  make_crl(p, r, n, crl);
+}
+
+void pki_revoke(struct pki *p, const struct pki_pem *m) {
+  static uint8_t der[CERT_DER_MAX];
+  int n = cert_pem_to_der(m->cert.s, m->cert.len, der, sizeof(der));
+  struct identity id;
+
+  if (n < 0 || p->n_revoked == REVOKED_MAX ||
+      identity_from_der(&id, der, (size_t)n) < 0) {
+    fprintf(stderr, "pki: not revoked\n");
+    return;
+  }
+  strcpy(p->revoked[p->n_revoked++], id.serial);
+  identity_done(&id);
+}
+
+void pki_crl(struct pki *p, struct sbuf *crl) {
+  struct cert_revoked r[REVOKED_MAX];
+
+  for (size_t i = 0; i < p->n_revoked; i++)
+    r[i] = (struct cert_revoked){p->revoked[i], p->now - 60};
+  make_crl(p, r, p->n_revoked, crl);
 }
 
 struct tls *pki_tls(struct pki *p, enum role role, const char *name,

@@ -45,5 +45,9 @@ void pki_pem_at(struct pki *p, enum role role, const char *name,
 void pki_pem_done(struct pki_pem *m);
 /* Lent. */
 struct ztna_identity pki_identity(const struct pki_pem *m);
+/* The next list names its certificate, too; 8 at most. */
+void pki_revoke(struct pki *p, const struct pki_pem *m);
+/* All that were revoked, PEM; added to crl. */
+void pki_crl(struct pki *p, struct sbuf *crl);
 
 #endif

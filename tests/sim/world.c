@@ -29,7 +29,8 @@ static struct sim *current;
 static struct seeded tls_rnd;
 
 static int64_t unix_now(void) {
-  return SIM_EPOCH + (int64_t)((current ? current->now : 0) / SEC);
+  if (!current) return SIM_EPOCH;
+  return SIM_EPOCH + current->clock_off + (int64_t)(current->now / SEC);
 }
 
 static void on_line(void *ud, enum log_level level, const char *line) {
@@ -57,11 +58,26 @@ static int64_t ends(const struct sim *w) {
   return unix_now() + (w->cfg.life ? w->cfg.life : 86400 * 30);
 }
 
-static struct tls *make_tls(struct sim *w, enum role role, const char *name,
-                            const char *only) {
+static void make_pem(struct sim *w, enum role role, const char *name,
+                     const char *only, struct pki_pem *pem) {
   const char *const names[] = {only, NULL};
 
-  return pki_tls_at(w->pki, role, name, names, unix_now() - 3600, ends(w));
+  pki_pem_done(pem);
+  pki_pem_at(w->pki, role, name, names, unix_now() - 3600, ends(w), pem);
+}
+
+static struct tls *make_tls(struct sim *w, const struct pki_pem *pem) {
+  struct ztna_identity id = pki_identity(pem);
+  struct sbuf crl = {0};
+  struct tls *t;
+  char why[200];
+
+  pki_crl(w->pki, &crl);
+  id.crl = crl.s;
+  id.crl_len = crl.len;
+  need(tls_new(&t, &id, why, sizeof(why)) == 0, why);
+  sbuf_done(&crl);
+  return t;
 }
 
 /* --- the relay --- */
@@ -518,7 +534,8 @@ static void make_relay(struct sim *w, struct sim_relay *r, const char *name,
   struct sim_node *n = &r->node;
 
   r->host = host;
-  r->tls = make_tls(w, relay_role(w), name, host);
+  make_pem(w, relay_role(w), name, host, &r->pem);
+  r->tls = make_tls(w, &r->pem);
   rng_fill(&w->rnd.rng, r->state_key, sizeof(r->state_key));
   *n = (struct sim_node){.name = name,
                          .ud = r,
@@ -536,7 +553,8 @@ static void make_connector(struct sim *w, int i) {
 
   snprintf(c->name, sizeof(c->name), "connector-%d", i);
   c->service = w->cfg.services[i] ? w->cfg.services[i] : "echo";
-  c->tls = make_tls(w, ROLE_CONNECTOR, c->name, "*");
+  make_pem(w, ROLE_CONNECTOR, c->name, "*", &c->pem);
+  c->tls = make_tls(w, &c->pem);
   tcp_skin_init(&c->tcp, w, true, i);
   c->node = (struct sim_node){.name = c->name,
                               .host = place(w, 2, i, w->cfg.connector_class),
@@ -549,29 +567,11 @@ static void make_connector(struct sim *w, int i) {
   sim_connector_start(w, i);
 }
 
-static void make_pem(struct sim *w, struct sim_agent *g) {
-  pki_pem_at(w->pki, ROLE_AGENT, g->name, NULL, unix_now() - 3600, ends(w),
-             &g->pem);
-}
-
-void sim_agent_renew(struct sim *w, int i) {
-  struct sim_agent *g = &w->agents[i];
-  struct ztna_identity id;
-  char why[200];
-
-  pki_pem_done(&g->pem);
-  make_pem(w, g);
-  id = pki_identity(&g->pem);
-  if (!g->core) return;
-  need(ztna_agent_set_identity(g->core, &id, w->now, why, sizeof(why)) == 0,
-       why);
-}
-
 static void make_agent(struct sim *w, int i) {
   struct sim_agent *g = &w->agents[i];
 
   snprintf(g->name, sizeof(g->name), "agent-%d", i);
-  make_pem(w, g);
+  make_pem(w, ROLE_AGENT, g->name, NULL, &g->pem);
   g->app.w = w;
   g->app.agent = i;
   tcp_skin_init(&g->tcp, w, false, i);
@@ -585,6 +585,62 @@ static void make_agent(struct sim *w, int i) {
   sim_add(w, &g->node);
   sim_agent_start(w, i);
 }
+
+/* --- files are read again --- */
+
+void sim_agent_read(struct sim *w, int i) {
+  struct sim_agent *g = &w->agents[i];
+  struct ztna_identity id = pki_identity(&g->pem);
+  struct sbuf crl = {0};
+  char why[200];
+
+  if (!g->core) return;
+  pki_crl(w->pki, &crl);
+  id.crl = crl.s;
+  id.crl_len = crl.len;
+  need(ztna_agent_set_identity(g->core, &id, w->now, why, sizeof(why)) == 0,
+       why);
+  sbuf_done(&crl);
+}
+
+void sim_agent_renew(struct sim *w, int i) {
+  struct sim_agent *g = &w->agents[i];
+
+  make_pem(w, ROLE_AGENT, g->name, NULL, &g->pem);
+  sim_agent_read(w, i);
+}
+
+void sim_connector_read(struct sim *w, int i) {
+  struct sim_connector *c = &w->connectors[i];
+  struct tls *former = c->tls;
+
+  c->tls = make_tls(w, &c->pem);
+  if (c->core) connector_set_tls(c->core, c->tls, w->now);
+  tls_free(former);
+}
+
+void sim_connector_renew(struct sim *w, int i) {
+  struct sim_connector *c = &w->connectors[i];
+
+  make_pem(w, ROLE_CONNECTOR, c->name, "*", &c->pem);
+  sim_connector_read(w, i);
+}
+
+void sim_relay_read(struct sim *w) {
+  struct sim_relay *r = &w->relay;
+  struct tls *former = r->tls;
+
+  r->tls = make_tls(w, &r->pem);
+  if (r->core) relay_set_tls(r->core, r->tls, w->now);
+  tls_free(former);
+}
+
+void sim_relay_renew(struct sim *w) {
+  make_pem(w, relay_role(w), w->relay.node.name, w->relay.host, &w->relay.pem);
+  sim_relay_read(w);
+}
+
+/* --- life --- */
 
 struct sim *sim_new(const struct sim_config *cfg) {
   struct sim *w = calloc(1, sizeof(*w));
@@ -626,11 +682,14 @@ void sim_free(struct sim *w) {
     c->core = NULL;
     for (int k = 0; k < SIM_FLOWS; k++) c->backends[k].open = false;
     tls_free(c->tls);
+    pki_pem_done(&c->pem);
   }
   relay_free(w->relay.core);
   tls_free(w->relay.tls);
   relay_free(w->relay2.core);
   tls_free(w->relay2.tls);
+  pki_pem_done(&w->relay.pem);
+  pki_pem_done(&w->relay2.pem);
   /* Calls that are still to come free what they hold. */
   for (int i = 0; i < SIM_AGENTS; i++) w->agents[i].app.every = 0;
   w->net->now = NEVER;

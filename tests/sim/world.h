@@ -49,6 +49,7 @@ struct sim_node {
 struct sim_relay {
   struct sim_node node;
   const char *host;
+  struct pki_pem pem;
   struct tls *tls;
   struct relay *core; /* NULL: not running */
   uint8_t state_key[32];
@@ -66,6 +67,7 @@ struct sim_connector {
   struct sim_node node;
   char name[24];
   const char *service;
+  struct pki_pem pem;
   struct tls *tls;
   struct connector *core;
   struct sim_backend backends[SIM_FLOWS];
@@ -105,6 +107,7 @@ struct sim_config {
 struct sim {
   struct sim_config cfg;
   uint64_t now;
+  int64_t clock_off; /* s that the wall clocks are wrong by */
   struct seeded rnd;
   struct vnet *net;
   struct pki *pki;
@@ -141,6 +144,12 @@ void sim_agent_start(struct sim *w, int i);
 
 /* A new certificate for who runs, with cfg.life from now on. */
 void sim_agent_renew(struct sim *w, int i);
+void sim_connector_renew(struct sim *w, int i);
+void sim_relay_renew(struct sim *w);
+/* The files are read again: own certificate, CA, and the list of w->pki. */
+void sim_agent_read(struct sim *w, int i);
+void sim_connector_read(struct sim *w, int i);
+void sim_relay_read(struct sim *w);
 
 /* The agent's machine has other addresses than it was told of. */
 void sim_agent_network(struct sim *w, int i);
