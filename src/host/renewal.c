@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <ztna/err.h>
 
@@ -12,12 +11,9 @@
 #include "base/utc.h"
 #include "host/clock.h"
 #include "host/enroll_ask.h"
-#include "host/file_write.h"
-#include "transport/cert.h"
+#include "host/renewal_files.h"
 
 enum {
-  FILE_MAX = 1 << 20, /* of each file */
-  CRL_MAX = 4 << 20,
   WAIT_LEAST = 60,    /* seconds, of certificates that live long enough */
   WAIT_EXPIRED = 600, /* then it takes a person, but clocks are mended, too */
   LOOK_EVERY = 300,   /* a machine that slept has another time now */
@@ -28,32 +24,19 @@ struct counters {
   uint64_t ok, attempts, failures;
 };
 
-/* The certificate on disk. */
-struct present {
-  uint8_t sha256[32];
-  int64_t from, to, got;
-};
-
-/* What an attempt asks with. */
-struct files {
-  char *cert, *key, *ca, *crl;
-  size_t cert_len, key_len, ca_len, crl_len;
-};
-
 struct renewal {
   const struct identity_config *id;
   struct host *host;
   struct host_role *role;
   struct enroll_ask *ask;
-  struct present present;
-  struct files files;
-  struct ztna_identity own; /* of them */
-  int64_t ask_at;           /* seconds since 1970; 0: not known yet */
-  uint64_t look_at;         /* monotonic */
+  struct renewal_present present;
+  struct renewal_files files; /* of the attempt */
+  int64_t ask_at;             /* seconds since 1970; 0: not known yet */
+  uint64_t look_at;           /* monotonic */
   bool told_unreadable;
   struct counters n;
   int64_t last_at; /* of the last attempt; 0: none */
-  char text[ENROLL_TEXT + 200];
+  char text[RENEWAL_TEXT];
 };
 
 static int64_t wall(void) { return (int64_t)(clock_wall() / SEC); }
@@ -80,93 +63,6 @@ int64_t renewal_next_at(int64_t from, int64_t to, int64_t got, int64_t now) {
   return now + (wait > 0 ? wait : 1);
 }
 
-/* --- the files */
-
-static void files_done(struct files *f) {
-  if (f->key) file_wipe(f->key, f->key_len);
-  free(f->cert);
-  free(f->key);
-  free(f->ca);
-  free(f->crl);
-  *f = (struct files){0};
-}
-
-static int read_one(const char *name, size_t max, char **to, size_t *len,
-                    struct enroll_result *r) {
-  char why[FILE_WHY];
-  int rc = file_read(name, max, to, len, why);
-  if (rc < 0)
-    enroll_refuse(r, REASON_INTERNAL, "%s cannot be read: %s", name, why);
-  return rc;
-}
-
-static int files_read(struct files *f, const struct identity_config *id,
-                      struct enroll_result *r) {
-  int rc = read_one(id->cert, FILE_MAX, &f->cert, &f->cert_len, r);
-  if (rc == 0) rc = read_one(id->key, FILE_MAX, &f->key, &f->key_len, r);
-  if (rc == 0) rc = read_one(id->ca, FILE_MAX, &f->ca, &f->ca_len, r);
-  if (rc == 0 && id->crl)
-    rc = read_one(id->crl, CRL_MAX, &f->crl, &f->crl_len, r);
-  return rc;
-}
-
-/* How long it has been there: when it was got, unless somebody copied it. */
-static int64_t file_age_from(const char *name) {
-  struct stat st;
-  int64_t now = wall();
-  if (stat(name, &st) < 0) return 0;
-  return st.st_mtime < now ? (int64_t)st.st_mtime : now;
-}
-
-static int present_read(struct present *p, const char *name) {
-  uint8_t *der = malloc(CERT_DER_MAX);
-  char *pem = NULL, why[FILE_WHY];
-  struct identity id;
-  size_t len;
-  int n = der ? file_read(name, FILE_MAX, &pem, &len, why) : ZTNA_ENOMEM;
-  if (n == 0) n = cert_pem_to_der(pem, len, der, CERT_DER_MAX);
-  if (n > 0 && (n = identity_from_der(&id, der, (size_t)n)) == 0) {
-    *p = (struct present){
-        .from = id.not_before, .to = id.not_after, .got = file_age_from(name)};
-    memcpy(p->sha256, id.sha256, sizeof(p->sha256));
-    identity_done(&id);
-  }
-  free(pem);
-  free(der);
-  return n;
-}
-
-static bool same_certificate(const struct present *a, const struct present *b) {
-  return !memcmp(a->sha256, b->sha256, sizeof(a->sha256));
-}
-
-/* --- CAs: the service's are in force here, too */
-
-/* Is each certificate of a in b? */
-static bool all_in(const char *a, size_t a_len, const char *b, size_t b_len,
-                   uint8_t *der, uint8_t *other) {
-  int n, k;
-  while ((n = cert_pem_next(&a, &a_len, der, CERT_DER_MAX)) > 0) {
-    const char *at = b;
-    size_t left = b_len;
-    do {
-      k = cert_pem_next(&at, &left, other, CERT_DER_MAX);
-    } while (k > 0 && (k != n || memcmp(der, other, (size_t)n) != 0));
-    if (k <= 0) return false;
-  }
-  return true;
-}
-
-static bool ca_changed(const struct files *f, const struct sbuf *ca) {
-  uint8_t *room = malloc(2 * CERT_DER_MAX), *other;
-  if (!room) return false;
-  other = room + CERT_DER_MAX;
-  bool same = all_in(f->ca, f->ca_len, ca->s, ca->len, room, other) &&
-              all_in(ca->s, ca->len, f->ca, f->ca_len, room, other);
-  free(room);
-  return !same;
-}
-
 /* --- what came of it */
 
 static void plan(struct renewal *r, int64_t at) {
@@ -178,7 +74,7 @@ static void plan(struct renewal *r, int64_t at) {
 }
 
 static void failed(struct renewal *r, const char *text) {
-  const struct present *p = &r->present;
+  const struct renewal_present *p = &r->present;
   char again[UTC_STRLEN], end[UTC_STRLEN];
   r->n.failures++;
   r->n.ok = 0;
@@ -190,18 +86,9 @@ static void failed(struct renewal *r, const char *text) {
            utc_print(r->ask_at, again), utc_print(p->to, end), r->text);
 }
 
-static void cannot_write(struct renewal *r, const char *name, const char *why) {
-  char text[sizeof(r->text)];
-  snprintf(text, sizeof(text),
-           "%s cannot be replaced: %s; let the user that this runs as write "
-           "its directory (chown), or renew it by hand: ztna enroll",
-           name, why);
-  failed(r, text);
-}
-
 static void succeeded(struct renewal *r, bool new_ca) {
   char ends[UTC_STRLEN], next[UTC_STRLEN];
-  present_read(&r->present, r->id->cert);
+  renewal_present_read(&r->present, r->id->cert);
   r->n.ok = 1;
   r->last_at = wall();
   snprintf(r->text, sizeof(r->text), "renewed");
@@ -211,26 +98,16 @@ static void succeeded(struct renewal *r, bool new_ca) {
            new_ca ? " and a new list of CAs" : "");
 }
 
-/* CAs first: whoever reads in between finds a certificate that they signed. */
 static void take(struct renewal *r, const struct enroll_result *got) {
-  const struct identity_config *id = r->id;
-  struct present now;
-  char why[FILE_WHY];
-  bool new_ca = ca_changed(&r->files, &got->ca);
-  if (present_read(&now, id->cert) == 0 &&
-      !same_certificate(&now, &r->present)) {
-    failed(r, "the certificate was replaced meanwhile: its successor is not "
-              "used");
-    r->look_at = 0;
-  } else if (new_ca &&
-             file_replace(id->ca, 0644, got->ca.s, got->ca.len, why) < 0) {
-    cannot_write(r, id->ca, why);
-  } else if (file_replace(id->cert, 0644, got->cert.s, got->cert.len, why) <
-             0) {
-    cannot_write(r, id->cert, why);
-  } else {
+  char why[RENEWAL_TEXT];
+  bool new_ca;
+  int rc = renewal_files_take(&r->files, r->id, got, &new_ca, why);
+  if (rc == 0) {
     succeeded(r, new_ca);
+    return;
   }
+  failed(r, why);
+  if (rc == ZTNA_EEXIST) r->look_at = 0;
 }
 
 static void on_result(void *ctx, struct enroll_result *result) {
@@ -239,49 +116,33 @@ static void on_result(void *ctx, struct enroll_result *result) {
     take(r, result);
   else
     failed(r, result->text);
-  files_done(&r->files);
+  renewal_files_done(&r->files);
   host_enter(r->role);
 }
 
 /* --- asking */
 
 static void ask(struct renewal *r) {
-  struct enroll_result result = {0};
-  char why[FILE_WHY];
+  char why[RENEWAL_TEXT];
   r->n.attempts++;
-  /* Else it would be issued again and again for nothing. */
-  if (file_try_replace(r->id->cert, why) < 0) {
-    cannot_write(r, r->id->cert, why);
+  if (renewal_files_read(&r->files, r->id, why) < 0) {
+    failed(r, why);
+    renewal_files_done(&r->files);
     return;
   }
-  if (files_read(&r->files, r->id, &result) < 0) {
-    failed(r, result.text);
-    files_done(&r->files);
-    return;
-  }
-  const struct files *f = &r->files;
-  const struct ztna_identity own = {.cert = f->cert,
-                                    .cert_len = f->cert_len,
-                                    .key = f->key,
-                                    .key_len = f->key_len,
-                                    .ca = f->ca,
-                                    .ca_len = f->ca_len,
-                                    .crl = f->crl,
-                                    .crl_len = f->crl_len};
-  r->own = own;
   const struct enroll_options o = {.server = r->id->enroll,
-                                   .key = f->key,
-                                   .key_len = f->key_len,
-                                   .own = &r->own};
+                                   .key = r->files.key,
+                                   .key_len = r->files.key_len,
+                                   .own = &r->files.own};
   log_info("renewal: asking server=%s", r->id->enroll);
   enroll_ask_start(r->ask, &o);
 }
 
 /* Another certificate, by whomever, has times of its own. */
 static void look(struct renewal *r) {
-  struct present now;
+  struct renewal_present now;
   bool known = r->ask_at != 0;
-  if (present_read(&now, r->id->cert) < 0) {
+  if (renewal_present_read(&now, r->id->cert) < 0) {
     if (!r->told_unreadable)
       log_warn("renewal: %s holds no readable certificate", r->id->cert);
     r->told_unreadable = true;
@@ -289,7 +150,7 @@ static void look(struct renewal *r) {
     return;
   }
   r->told_unreadable = false;
-  if (!known || !same_certificate(&now, &r->present)) {
+  if (!known || !renewal_present_same(&now, &r->present)) {
     r->present = now;
     plan(r, renewal_first_at(now.from, now.to, now.got));
   } else {
@@ -351,7 +212,7 @@ struct renewal *renewal_new(struct host *h, const struct identity_config *id) {
 void renewal_free(struct renewal *r) {
   if (!r) return;
   enroll_ask_free(r->ask);
-  files_done(&r->files);
+  renewal_files_done(&r->files);
   free(r);
 }
 

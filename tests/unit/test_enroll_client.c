@@ -1,7 +1,7 @@
 /* test_enroll_client.c - a certificate is got and renewed; services that lie,
  * keep silent, or are others than they should be get nothing and give nothing.
  */
-#include "enroll_world.h"
+#include "enroll_liar.h"
 
 #include <jansson.h>
 

@@ -1,6 +1,6 @@
 /* test_renewal_run.c - a renewal in a real loop, with files, and a service on
  * loopback that may lie. */
-#include "enroll_world.h"
+#include "enroll_liar.h"
 
 #include <jansson.h>
 #include <dirent.h>
