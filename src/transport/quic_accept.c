@@ -52,7 +52,7 @@ void answer_reset(struct quic *q, const struct ztna_addr *remote,
   ngtcp2_ssize n;
   ngtcp2_cid cid;
 
-  if (len < 22 || !limit_reset(q)) return;
+  if (len < 22 || !limit_reset(q, remote)) return;
   ngtcp2_cid_init(&cid, data + 1, QUIC_CID_LEN);
   if (ngtcp2_crypto_generate_stateless_reset_token(token, q->cfg.secret,
                                                    sizeof(q->cfg.secret), &cid))

@@ -106,6 +106,10 @@ struct stray { /* a packet that belongs to no connection */
   uint8_t data[STRAY_LEN];
 };
 
+struct prefix { /* of source addresses */
+  struct bucket handshakes, resets;
+};
+
 struct quic {
   struct quic_config cfg;
   struct quic_stats stats;
@@ -124,7 +128,7 @@ struct quic {
   uint8_t retry_keys[QUIC_RETRY_KEYS][QUIC_RETRY_KEY_LEN]; /* first: makes */
   size_t n_retry_keys;
   struct bucket resets, retries, handshakes;
-  struct bucket *prefixes; /* handshakes of each */
+  struct prefix *prefixes;
   uint64_t expiry_at;      /* certificates are looked at again; NEVER */
   struct stray *strays;
   size_t stray_head, n_strays;
@@ -152,7 +156,7 @@ void stray_push(struct quic *q, const struct ztna_addr *remote,
                 const struct ztna_addr *local, const uint8_t *data, size_t len);
 
 /* quic_limit.c */
-bool limit_reset(struct quic *q);
+bool limit_reset(struct quic *q, const struct ztna_addr *remote);
 bool limit_retry(struct quic *q);
 /* Does a handshake with this address fit into what its prefix and all together
  * may begin? */

@@ -6,7 +6,8 @@
 #include "transport/quic_int.h"
 
 enum {
-  RESETS_PER_S = 200,
+  RESETS_PER_S = 1000,
+  PREFIX_RESETS_PER_S = 100,
   RETRIES_PER_S = 10000,
   RETRIES_BURST = 2000,
   /* In all: a quarter of a processor. The rest is for who is there. */
@@ -23,20 +24,28 @@ enum {
 
 #define YOUNG (500 * MS) /* more than a round trip and a half */
 
-bool limit_reset(struct quic *q) {
-  return bucket_take(&q->resets, q->now, RESETS_PER_S, RESETS_PER_S, 1, 0);
+/* Prefixes that fall into one bucket share it: strangers get no memory. */
+static struct prefix *prefix_of(struct quic *q,
+                                const struct ztna_addr *remote) {
+  size_t n = remote->family == 4 ? 3 : 7;
+
+  return &q->prefixes[siphash(q->hash_key, remote->ip, n) % PREFIX_BUCKETS];
+}
+
+/* After a restart everybody needs one: who makes noise leaves some to others.
+ */
+bool limit_reset(struct quic *q, const struct ztna_addr *remote) {
+  return bucket_take(&prefix_of(q, remote)->resets, q->now, PREFIX_RESETS_PER_S,
+                     PREFIX_RESETS_PER_S, 1, 0) &&
+         bucket_take(&q->resets, q->now, RESETS_PER_S, RESETS_PER_S, 1, 0);
 }
 
 bool limit_retry(struct quic *q) {
   return bucket_take(&q->retries, q->now, RETRIES_PER_S, RETRIES_BURST, 1, 0);
 }
 
-/* Prefixes that fall into one bucket share it: strangers get no memory. */
 bool limit_handshake(struct quic *q, const struct ztna_addr *remote) {
-  size_t n = remote->family == 4 ? 3 : 7;
-  uint64_t h = siphash(q->hash_key, remote->ip, n);
-
-  return bucket_take(&q->prefixes[h % PREFIX_BUCKETS], q->now, PREFIX_PER_S,
+  return bucket_take(&prefix_of(q, remote)->handshakes, q->now, PREFIX_PER_S,
                      PREFIX_BURST, 1, 0) &&
          bucket_take(&q->handshakes, q->now, HANDSHAKES_PER_S, HANDSHAKES_BURST,
                      1, 0);

@@ -16,6 +16,8 @@ bench_configs() {
   "services": ["echo", "load"], "protocols": ["udp", "icmp"]}]}
 END
   relay_json
+  # Many agents at once from one network, more than a prefix may be.
+  sed -i 's/"policy": "policy.json"/&, "retry": "never"/' "$T/relay.json"
   agent_json a1
   sed -i 's/"agent": {/&"direct": false, /' "$T/agent-a1.json"
   cat >"$T/connector.json" <<END

@@ -40,6 +40,7 @@ int flood_initials(char **argv); /* hostile_flood.c */
 int flood_stun(char **argv);
 int flood_spray(char **argv);
 int manners(int argc, char **argv); /* hostile_h3.c */
+int amplify(char **argv);           /* hostile_amplify.c */
 int visit(char **argv);             /* hostile_visit.c */
 int connects(char **argv);
 

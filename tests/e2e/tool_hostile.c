@@ -12,6 +12,7 @@
  *   mitm, replay              see hostile_mitm.c, hostile_replay.c
  *   initials, stun, spray     see hostile_flood.c
  *   manners                   see hostile_h3.c
+ *   amplify                   see hostile_amplify.c
  *   visit, connects           see hostile_visit.c
  *   garbage, mirror, scan     see hostile_raw.c */
 #include <poll.h>
@@ -294,7 +295,7 @@ static int serve(char **v) {
 /* --- flood --- */
 
 struct quic *hostile_dial(const struct ztna_addr *relay) {
-  static struct end nobody;
+  static struct end nobody = {.quiet = true};
   struct quic_config cfg = {0};
   struct quic_dial d = {
       .remote = *relay, .ops = h3_client_ops(), .params = h3_params(false)};
@@ -348,6 +349,7 @@ int main(int argc, char **argv) {
   if (!strcmp(what, "stun") && argc == 3) return flood_stun(argv);
   if (!strcmp(what, "spray") && argc == 6) return flood_spray(argv);
   if (!strcmp(what, "manners") && argc >= 6) return manners(argc, argv);
+  if (!strcmp(what, "amplify") && argc == 2) return amplify(argv);
   if (!strcmp(what, "visit") && argc == 3) return visit(argv);
   if (!strcmp(what, "connects") && argc == 5) return connects(argv);
   if (!strcmp(what, "scan") && argc >= 2) return raw_scan(argc, argv);

@@ -76,6 +76,7 @@ static struct lab *lab_new(enum quic_retry retry) {
                             .accept_ops = &server_ops,
                             .accept_params = params,
                             .on_accept = on_accept,
+                            .resets = true,
                             .ud = l};
 
   seeded_init(&l->rnd, 5);
@@ -240,6 +241,40 @@ static void a_full_table_takes_in_who_comes(void **state) {
   lab_free(l);
 }
 
+/* --- resets --- */
+
+static uint64_t resets_for(struct lab *l, const char *from, int n) {
+  uint64_t was = quic_stats(l->server)->n_resets_out;
+  struct ztna_addr a = test_addr(from);
+  uint8_t p[100];
+
+  for (int i = 0; i < n; i++) {
+    rng_fill(&l->rnd.rng, p, sizeof(p));
+    p[0] = 0x43;
+    quic_udp_in(l->server, l->now, &a, &l->at_server, 0, p, sizeof(p));
+    hear(l, NULL);
+  }
+  return quic_stats(l->server)->n_resets_out - was;
+}
+
+/* After a restart all who were there need one. */
+static void noise_from_one_prefix_leaves_resets_to_others(void **state) {
+  struct lab *l = lab_new(QUIC_RETRY_AUTO);
+  char from[32];
+
+  assert_int_equal(resets_for(l, "198.51.100.1:2000", 3000), 100);
+  assert_int_equal(resets_for(l, "198.51.100.9:2000", 1), 0);
+  assert_int_equal(resets_for(l, "203.0.113.7:999", 1), 1);
+  for (int i = 0; i < 40; i++) {
+    snprintf(from, sizeof(from), "192.0.%d.1:2000", i);
+    resets_for(l, from, 100);
+  }
+  assert_int_equal(quic_stats(l->server)->n_resets_out, 1000);
+  l->now += SEC;
+  assert_int_equal(resets_for(l, "198.51.100.1:2000", 3000), 100);
+  lab_free(l);
+}
+
 /* --- packets of one connection --- */
 
 /* Four thousand packets a second: what is too many is not even decrypted, and
@@ -306,6 +341,7 @@ int main(void) {
       TEST(a_prefix_begins_fifty_handshakes_a_second),
       TEST(spoofed_addresses_use_up_no_prefix),
       TEST(a_full_table_takes_in_who_comes),
+      TEST(noise_from_one_prefix_leaves_resets_to_others),
       TEST(a_connection_is_heard_a_thousand_times_a_second),
       TEST(garbage_on_a_handle_uses_up_nothing_of_its_owners),
   };
