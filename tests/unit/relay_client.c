@@ -131,10 +131,25 @@ static void on_event(void *ud, struct h3_call *call, const char *line,
   if (!strcmp(text_at(e, "event"), "route-request")) answer_request(c, e);
 }
 
-void client_read_events(struct client *c) {
+static void on_events_over(void *ud, struct h3_call *call, int status,
+                           const char *body, size_t len) {
+  struct client *c = ud;
+  if (status) c->events_over = status;
+}
+
+static void read_events(struct client *c, const char *path) {
   assert_non_null(
-      h3_call(c->s, "GET", "/v1/events", NULL, 0, on_ignored, on_event, c));
+      h3_call(c->s, "GET", path, NULL, 0, on_events_over, on_event, c));
   world_run(c->w, 3 * WORLD_DELAY);
+}
+
+void client_read_events(struct client *c) { read_events(c, "/v1/events"); }
+
+int client_take_over(struct client *c, const char *connection) {
+  char path[64];
+  snprintf(path, sizeof(path), "/v1/events?instead=%s", connection);
+  read_events(c, path);
+  return c->events_over ? c->events_over : 200;
 }
 
 json_t *event_of(const struct client *c, const char *name) {

@@ -25,7 +25,8 @@ struct client {
   bool ready, down; /* down: nothing reaches it or comes from it */
   int n_end;
   struct quic_end end;
-  json_t *events; /* all lines so far */
+  json_t *events;  /* all lines so far */
+  int events_over; /* the status at their end; 0: they go on */
   const char *instance;
   /* What it does with route-requests. */
   enum { ANSWER_OK, ANSWER_REFUSE, ANSWER_NOT } answer;
@@ -105,6 +106,9 @@ int connector_put(struct client *c, const char *services, const char *more);
 struct client *agent_up(struct world *w, const char *name, const char *addr);
 int grant(struct client *agent, const char *service);
 void client_read_events(struct client *c);
+/* Reads them in place of another connection, named by its /v1/self. The status:
+ * 200 when they began. */
+int client_take_over(struct client *c, const char *connection);
 /* The last event of that name, NULL: none came. */
 json_t *event_of(const struct client *c, const char *name);
 size_t count_events(const struct client *c, const char *name);
