@@ -118,8 +118,9 @@ static int take_identity(void *ctx, struct tls *tls,
       judge_services(&f->call->config->connector, tls_identity(tls), why, room);
 
   if (rc < 0) return rc;
-  snprintf(why, room, "other certificates take a restart");
-  return ZTNA_EREFUSED;
+  host_enter(f->host->role);
+  connector_set_tls(f->host->core, tls, clock_now());
+  return 0;
 }
 
 static const struct identity_file_ops identity_ops = {.take = take_identity};

@@ -26,6 +26,7 @@ struct program {
   struct relay_keys keys;
   struct policy *policy; /* until the relay takes it over */
   struct host *host;
+  struct host_role *role;
   struct udp *udp; /* the host's once the role is added */
   struct relay_ports ports;
   struct relay *relay;
@@ -224,8 +225,11 @@ static void tell_start(const struct program *p) {
 static int take_identity(void *ctx, struct tls *tls,
                          const struct ztna_identity *own, char *why,
                          size_t room) {
-  snprintf(why, room, "other certificates take a restart");
-  return ZTNA_EREFUSED;
+  struct program *p = ctx;
+
+  host_enter(p->role);
+  relay_set_tls(p->relay, tls, clock_now());
+  return 0;
 }
 
 static const struct identity_file_ops identity_ops = {.take = take_identity};
@@ -234,12 +238,12 @@ static int run(struct program *p) {
   p->host = host_new();
   if (!p->host) return EXIT_FAILED;
   struct udp *udp = p->udp;
-  struct host_role *role = host_add(p->host, &verbs, p, udp);
-  if (!role) return EXIT_FAILED;
+  p->role = host_add(p->host, &verbs, p, udp);
+  if (!p->role) return EXIT_FAILED;
   identity_file_start(p->identity, host_uv(p->host), &identity_ops, p);
-  relay_policy_start(&p->policy_file, p->call, p->relay, role,
+  relay_policy_start(&p->policy_file, p->call, p->relay, p->role,
                      host_uv(p->host));
-  relay_keys_start(&p->keys, role, host_uv(p->host));
+  relay_keys_start(&p->keys, p->role, host_uv(p->host));
   int code = role_pages(p->call->config, p->host, &pages, p, &p->http);
   if (code) return code;
   tell_start(p);

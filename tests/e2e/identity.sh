@@ -62,33 +62,15 @@ check a_damaged_list_changes_nothing broken crl-agent.pem 'crl: ' agent
 
 # --- what fits is taken over, under traffic
 
-start_load() { # SECONDS: an echo each 5 ms, and a TCP connection that asks each 10 ms
-  : >"$T/udp.log"
-  : >"$T/rr.log"
-  start udp agent "$TOOL" count 10.100.0.2:9999 $(($1 * 200)) 5000
-  start rr agent "$TCP" rr 10.100.0.2:7 seconds="$1" gap_ms=10
-}
-# The load ends: how many of its datagrams may be lost; the connection must live.
-load_ended() {
-  local lost
-  wait "$(pid_of udp)"
-  sed 's/^/# /' "$T/udp.log"
-  lost=$(awk '/^sent/ { print $2 - $4 }' "$T/udp.log")
-  [ "${lost:-99}" -le "$1" ] || return
-  wait "$(pid_of rr)"
-  local code=$?
-  sed 's/^/# /' "$T/rr.log"
-  [ $code = 0 ]
-}
-taken() { # ROLE N: that many were taken over, this certificate is the last
-  wait_for 3 is "$1" identity_reloads_total "$2" &&
-    status_has "$1" "\"serial\":\"$(serial "$T/$(file_of "$1").pem")\"" && is "$1" identity_ok 1
-}
 exchanged() { # ROLE
   fresh "$1" -300 $((365 * DAY)) && taken "$1" 1 && ! status "$1" | grep -q '"warning"'
 }
-start_load 3
+start_load 5
 sleep 0.3
 check another_certificate_of_the_agent exchanged agent
+sleep 0.3
+check another_certificate_of_the_connector exchanged connector
+sleep 0.3
+check another_certificate_of_the_relay exchanged relay
 check that_loses_nothing load_ended 0
 exit "${FAILED:-0}"

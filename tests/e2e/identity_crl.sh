@@ -39,8 +39,16 @@ again() {
 says_revoked() { status_has "$1" '"reason":"revoked"'; }
 why_says_revoked() { on agent "$ZTNA" why echo --http 127.0.0.1:9090 >"$T/why" 2>&1; grep -q revoked "$T/why" || { cat "$T/why"; return 1; }; }
 
-check an_agents_list_ends_a_connector ends agent connector
-check and_its_status_says_so wait_for 2 says_revoked agent
-check and_why_says_so why_says_revoked
-check and_it_comes_back_when_it_is_not_named again agent
+# pair WHOSE-LIST WHOM
+pair() {
+  check "${1}s_list_ends_the_$2" ends "$1" "$2"
+  check "${1}s_list_ends_the_${2}_and_the_status_says_so" wait_for 2 says_revoked "${3:-$1}"
+  check "${1}s_list_ends_the_${2}_and_not_for_ever" again "$1"
+}
+pair agent connector
+DER=1
+pair relay agent agent
+pair connector agent agent
+DER=
+pair relay connector connector
 exit "${FAILED:-0}"
