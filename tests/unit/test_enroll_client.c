@@ -334,7 +334,8 @@ static void bytes_that_are_no_certificate_are_refused(void **state) {
       "{\"certificate\": \"-----BEGIN CERTIFICATE-----\\u0000"
       "-----END CERTIFICATE-----\", \"ca\": \"\"}",
       "{\"certificate\": \"-----BEGIN CERTIFICATE-----\\nrm -rf "
-      "/\\n-----END CERTIFICATE-----\", \"ca\": \"\"}",
+      "/\\n-----END CERTIFICATE-----\", \"ca\": \"-----BEGIN "
+      "CERTIFICATE-----\\nAAAA\\n-----END CERTIFICATE-----\"}",
   };
   struct ew *w = *state;
   w->answer = reply_said;
