@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "applet.h"
+#include "enroll_ca.h"
 #include "host/clock.h"
 #include "host/file.h"
 #include "host/identity_ends.h"
@@ -101,19 +102,40 @@ static bool is_policy(const char *file) {
   return yes;
 }
 
+/* --- enrolment service */
+
+/* Its files fit each other when it can make its own certificate of them. */
+static int check_enroll(const char *file, const struct enroll_config *c) {
+  struct enroll_ca ca;
+  struct sbuf cert = {0}, key = {0};
+  int rc = 0, code = enroll_ca_load(&ca, c, file, true);
+  if (!code) rc = enroll_ca_own(&ca, c, tls_now(), &cert, &key);
+  if (rc < 0)
+    fprintf(stderr, "%s: enroll.ca_dir: %s\n", file,
+            rc == ZTNA_ETLS       ? "ca.key is not the private key of ca.pem"
+            : rc == ZTNA_EREFUSED ? "the CA's certificate has expired"
+                                  : ztna_strerror(rc));
+  cert_forget(&key);
+  sbuf_done(&cert);
+  enroll_ca_done(&ca);
+  return code || rc < 0;
+}
+
 /* --- together */
 
 static void tell_roles(const char *file, unsigned roles) {
-  printf("%s: ok:%s%s%s\n", file, roles & CONFIG_RELAY ? " relay" : "",
+  printf("%s: ok:%s%s%s%s\n", file, roles & CONFIG_RELAY ? " relay" : "",
          roles & CONFIG_CONNECTOR ? " connector" : "",
-         roles & CONFIG_AGENT ? " agent" : "");
+         roles & CONFIG_AGENT ? " agent" : "",
+         roles & CONFIG_ENROLL ? " enroll" : "");
 }
 
 static int check_config(const char *file) {
   struct config c;
   int rc = config_load(&c, file, CONFIG_PRESENT, NULL);
   if (rc < 0) return applet_exit(rc);
-  int n = check_identity(file, &c);
+  int n = c.roles == CONFIG_ENROLL ? 0 : check_identity(file, &c);
+  if (c.roles & CONFIG_ENROLL) n += check_enroll(file, &c.enroll);
   if (c.relay.policy && (c.roles & CONFIG_RELAY))
     n += check_policy(c.relay.policy);
   if (n == 0) tell_roles(file, c.roles);

@@ -19,8 +19,7 @@
 extern const struct applet applet_token;
 
 struct token_opts {
-  int role; /* token_file_roles, and one more: not given */
-  char *name;
+  char *role, *name;
   char **service;
   size_t n_service;
   char **dns;
@@ -31,13 +30,19 @@ struct token_opts {
   bool json;
 };
 
-enum { NO_ROLE = 0 };
+/* The number that token_entry has; -1: none. */
+static int role_number(const char *text) {
+  for (int i = 0; text && token_file_roles[i]; i++)
+    if (!strcmp(text, token_file_roles[i])) return i;
+  return -1;
+}
 
-/* Numbered from 1: 0 is none. */
-static const char *const roles[] = {"", "relay", "connector", "agent", NULL};
+static const char *check_role(const char *text) {
+  return role_number(text) < 0 ? "a role: agent, connector or relay" : NULL;
+}
 
 static const struct field fields[] = {
-    FIELD(token_opts, role, .type = F_ENUM, .names = roles, .meta = "ROLE",
+    FIELD(token_opts, role, .type = F_STR, .meta = "ROLE", .check = check_role,
           .help = "create: agent, connector or relay"),
     FIELD(token_opts, name, .type = F_STR, .meta = "NAME",
           .check = cert_name_check, .help = "create: of the machine"),
@@ -131,7 +136,7 @@ static int make_token(const struct applet_call *c, const struct enroll_ca *ca,
 
 static int token_create(struct applet_call *c) {
   const struct token_opts *o = c->opts;
-  struct token_entry e = {.role = o->role - 1,
+  struct token_entry e = {.role = role_number(o->role),
                           .name = o->name,
                           .services = o->service,
                           .n_services = o->n_service,
@@ -143,7 +148,7 @@ static int token_create(struct applet_call *c) {
                           .made = now(),
                           .expires = now() + (int64_t)(o->expires / SEC)};
   struct enroll_ca ca;
-  if (o->role == NO_ROLE || !o->name)
+  if (!o->role || !o->name)
     return say(EXIT_USAGE, "create", o->name ? "--role" : "--name",
                " is missing");
   const char *wrong = token_entry_wrong(&e);

@@ -27,6 +27,16 @@ static void a_relay_is_no_agent(void **state) {
   world_free(w);
 }
 
+/* It can make any other certificate; its own is good for that alone. */
+static void an_enrolment_service_is_no_agent(void **state) {
+  struct world *w = world_new();
+  struct client *c =
+      client_new(w, ROLE_ENROLL, "ca", "198.51.100.1:2000", NULL);
+  check_turned_away(w, c, REASON_IDENTITY_MISMATCH);
+  assert_true(world_logged(w, "identity=spiffe://example.org/enroll/ca"));
+  world_free(w);
+}
+
 /* Signed by the relay's CA, but of another trust domain. */
 static void another_trust_domain_is_refused(void **state) {
   struct world *w = world_new();
@@ -360,6 +370,7 @@ static void a_reader_that_does_not_read_is_closed(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_relay_is_no_agent),
+      TEST(an_enrolment_service_is_no_agent),
       TEST(another_trust_domain_is_refused),
       TEST(a_certificate_of_another_ca_is_refused),
       TEST(an_expired_certificate_is_refused),
