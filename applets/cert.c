@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/cert_name.h"
 #include "host/clock.h"
-#include "host/config_table.h"
 #include "transport/tls.h"
 
 extern const struct applet applet_cert;
@@ -21,15 +21,6 @@ static const char *check_role(const char *text) {
   return "a role: relay, connector, agent or admin";
 }
 
-static const char *check_name(const char *text) {
-  struct identity id;
-  char uri[IDENTITY_SPIFFE_MAX + 1];
-  int n = snprintf(uri, sizeof(uri), "spiffe://x/agent/%s", text);
-  if (n < (int)sizeof(uri) && identity_parse_spiffe(&id, uri, (size_t)n) == 0)
-    return NULL;
-  return "a name of letters, digits, - _ . (127 at most)";
-}
-
 static const char *check_trust_domain(const char *text) {
   struct identity id;
   char uri[IDENTITY_SPIFFE_MAX + 1];
@@ -42,30 +33,6 @@ static const char *check_trust_domain(const char *text) {
          "55 at most)";
 }
 
-static const char *check_service(const char *text) {
-  return !strcmp(text, "*") ? NULL : config_check_service(text);
-}
-
-static const char *check_dns(const char *text) {
-  struct ztna_addr ip;
-  size_t n = strlen(text), label = 0;
-  if (ztna_addr_parse(&ip, text) == 0) return "a host name; --ip for addresses";
-  if (n > 5 && !strcmp(text + n - 5, ".ztna"))
-    return "a host name; names that end in .ztna stand for services, see "
-           "--service";
-  for (const char *c = text; n <= 253; c++) {
-    if (!*c || *c == '.') {
-      if (label == 0 || label > 63) break;
-      if (!*c) return NULL;
-      label = 0;
-    } else if (++label && !strchr("abcdefghijklmnopqrstuvwxyz"
-                                  "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_",
-                                  *c))
-      break;
-  }
-  return "a whole host name like relay.example.org (no wildcards)";
-}
-
 static const struct field fields[] = {
     FIELD(cert_opts, dir, .type = F_STR, .meta = "DIR",
           .help = "where ca.pem and ca.key are, and new files go"),
@@ -74,14 +41,14 @@ static const struct field fields[] = {
           .help = "init: what all identities begin with, like example.org"),
     FIELD(cert_opts, role, .type = F_STR, .meta = "ROLE", .check = check_role,
           .help = "issue: relay, connector, agent or admin"),
-    FIELD(cert_opts, name, .type = F_STR, .meta = "NAME", .check = check_name,
-          .help = "issue: of the machine or person"),
+    FIELD(cert_opts, name, .type = F_STR, .meta = "NAME",
+          .check = cert_name_check, .help = "issue: of the machine or person"),
     FIELD_LIST(cert_opts, service, .type = F_STRS, .meta = "ID,...",
-               .check = check_service,
+               .check = cert_name_check_service,
                .help = "issue: what a connector may serve, or what an agent "
                        "is limited to; * for any; may be repeated"),
     FIELD_LIST(cert_opts, dns, .type = F_STRS, .meta = "NAME,...",
-               .check = check_dns,
+               .check = cert_name_check_dns,
                .help = "issue: host names of a relay; may be repeated"),
     FIELD_LIST(cert_opts, ip, .type = F_IPS,
                .help = "issue: addresses of a relay; may be repeated"),
