@@ -341,7 +341,7 @@ struct quic_params h3_params(bool server) {
       .handshake_timeout = server ? 3 * SEC : 5 * SEC,
       .streams_bidi = server ? H3_STREAMS_MAX : 0,
       .stream_window = server ? 65536 : 262144,
-      .conn_window = server ? 262144 : 1048576,
+      .conn_window = server ? 131072 : 1048576,
       .lean = server,
   };
 }

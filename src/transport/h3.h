@@ -21,6 +21,7 @@ struct h3_call; /* client: one request, until its last callback */
 
 enum {
   H3_BODY_MAX = 65536,     /* of a request */
+  H3_BODIES_MAX = 262144,  /* of all requests of a connection at a time */
   H3_ANSWER_MAX = 1048576, /* of a whole answer, as the client takes it */
   H3_LINES_MAX = 262144,   /* waiting for one reader, their upkeep included */
   H3_HELD_MAX = 1572864,   /* of all answers and lines of a connection */

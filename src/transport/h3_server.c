@@ -214,6 +214,15 @@ static int on_fields_end(nghttp3_conn *conn, int64_t id, int fin, void *ud,
   return 0;
 }
 
+/* Bytes of requests that are not answered. */
+static size_t bodies(const struct h3 *s) {
+  const struct h3_stream *st;
+  size_t n = 0;
+
+  TAILQ_FOREACH(st, &s->streams, link) n += st->in.len;
+  return n;
+}
+
 static int on_body(nghttp3_conn *conn, int64_t id, const uint8_t *data,
                    size_t len, void *ud, void *stream_ud) {
   struct h3_req *r = req_of(stream_ud);
@@ -223,6 +232,10 @@ static int on_body(nghttp3_conn *conn, int64_t id, const uint8_t *data,
   if (!r || r->state != REQ_READING) return 0;
   if (!r->json) {
     refuse(r, 415, REASON_MALFORMED, "content-type: want application/json");
+    return 0;
+  }
+  if (bodies(ud) + len > H3_BODIES_MAX) {
+    refuse(r, 429, REASON_RATE_LIMITED, "too many bodies at once");
     return 0;
   }
   rc = h3_in_add(&r->st.in, data, len, H3_BODY_MAX);

@@ -145,10 +145,11 @@ manners() {
   # shellcheck disable=SC2046
   phase "many_$1" "$HOSTILE" manners "$1" $R3 32 $LASTS $(certs 5 12)
 }
+limited() { metric "ztna_relay_$1_total.reason=.rate-limited"; }
 manners slow
+[ "$SECONDS_EACH" -lt 10 ] || check requests_that_take_too_long_are_refused test "$(limited requests_refused)" -ge 256
 manners unread
 manners reset
-limited() { metric "ztna_relay_$1_total.reason=.rate-limited"; }
 check streams_that_come_and_go_end_their_connections test "$(limited connections_ended)" -ge 8
 if [ "$SECONDS_EACH" -gt 1 ]; then
   manners ping

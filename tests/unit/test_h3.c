@@ -944,6 +944,29 @@ static void lines_that_nobody_takes_for_half_a_minute_end_it(void **state) {
   assert_int_equal(server.why, REASON_RATE_LIMITED);
 }
 
+/* Bodies that end nowhere, on as many streams as there may be. */
+static void bodies_of_one_connection_are_bounded(void **state) {
+  char *half = filled(8000, ' ');
+  char frame[8004] = {0};
+  size_t before = heap_in_use(), most = 0;
+
+  frame[1] = 0x5f, frame[2] = 0x40; /* DATA, 8000 bytes */
+  memcpy(frame + 3, half, 8000);
+  for (int64_t id = 0; id < 4 * 30; id += 4) {
+    FEED_PART(id, NULL, false, {":method", "PUT"}, {":scheme", "https"},
+              {":authority", "a"}, {":path", "/"},
+              {"content-type", "application/json"});
+    for (int i = 0; i < 7; i++) fake_feed(&server, id, frame, 8003, false);
+    if (heap_in_use() - before > most) most = heap_in_use() - before;
+    fake_run(&server);
+  }
+  assert_in_range(at_server.n_refused, 25, 26);
+  assert_int_equal(at_server.refused, REASON_RATE_LIMITED);
+  assert_true(was_sent("\"status\":429"));
+  assert_in_range(most, H3_BODIES_MAX - 8000, 3 * H3_BODIES_MAX);
+  free(half);
+}
+
 /* --- peers in a hurry --- */
 
 /* Begun and reset at once, with and without a request in it. */
@@ -1018,6 +1041,7 @@ int main(void) {
       ALONE(request_that_is_not_whole_after_ten_seconds_is_refused),
       ALONE(request_that_comes_slowly_but_in_time_is_served),
       WITH(answers_that_nobody_reads_are_bounded),
+      ALONE(bodies_of_one_connection_are_bounded),
       WITH(lines_that_nobody_takes_for_half_a_minute_end_it),
       ALONE(streams_that_come_and_go_too_fast_end_it),
       WITH(fifty_requests_a_second_go_on_for_ever),
