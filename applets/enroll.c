@@ -25,6 +25,9 @@ static const struct field fields[] = {
                        "repeated"),
     FIELD(enroll_opts, dir, .type = F_STR, .min = 1, .dflt = ".", .meta = "DIR",
           .help = "where key, certificate and CA go"),
+    FIELD(enroll_opts, renew, .type = F_STR, .min = 1, .meta = "FILE",
+          .help = "no token: renew the certificate that this configuration "
+                  "names, at its identity.enroll"),
     FIELD_END,
 };
 
@@ -123,44 +126,46 @@ static int exit_for(enum reason why) {
   }
 }
 
-static int ask(struct asking *a, const struct token *t,
-               const struct sbuf *key) {
-  const struct enroll_options o = {
-      .server = t->server, .key = key->s, .key_len = key->len, .token = t};
+int enroll_once(const struct enroll_options *o, struct enroll_result *r) {
+  struct asking a = {0};
   struct enroll_ask *ask;
-  if (tls_global_init(&clock_rng, NULL) < 0 || !(a->host = host_new()))
+  *r = (struct enroll_result){0};
+  if (tls_global_init(&clock_rng, NULL) < 0 || !(a.host = host_new()))
     return enroll_say(EXIT_FAILED, "cannot start");
-  ask = enroll_ask_new(a->host, on_result, a);
+  ask = enroll_ask_new(a.host, on_result, &a);
   if (ask) {
-    enroll_ask_start(ask, &o);
-    host_run(a->host);
+    enroll_ask_start(ask, o);
+    host_run(a.host);
   }
-  host_free(a->host);
+  host_free(a.host);
   enroll_ask_free(ask);
-  if (!a->told) return enroll_say(EXIT_FAILED, "interrupted");
-  if (a->result.why == REASON_NONE) return EXIT_DONE;
-  return enroll_say(exit_for(a->result.why), "%s", a->result.text);
+  *r = a.result;
+  r->asked |= !a.told; /* perhaps */
+  if (!a.told) return enroll_say(EXIT_FAILED, "interrupted");
+  if (r->why == REASON_NONE) return EXIT_DONE;
+  return enroll_say(exit_for(r->why), "%s", r->text);
 }
 
 /* --- together */
 
 static int run(const struct enroll_opts *o, const struct token *t,
                struct enroll_files *f) {
-  struct asking a = {0};
-  int code = ask(&a, t, &f->key_pem);
-  if (a.result.why == REASON_BAD_TOKEN || (code && !a.result.asked))
-    enroll_files_abandon(f);
-  if (!code) code = enroll_files_keep(f, o, t, &a.result);
-  if (!code) enroll_tell(f, o, t, &a.result);
-  enroll_result_done(&a.result);
+  const struct enroll_options ask = {.server = t->server,
+                                     .key = f->key_pem.s,
+                                     .key_len = f->key_pem.len,
+                                     .token = t};
+  struct enroll_result r;
+  int code = enroll_once(&ask, &r);
+  if (r.why == REASON_BAD_TOKEN || (code && !r.asked)) enroll_files_abandon(f);
+  if (!code) code = enroll_files_keep(f, o, t, &r);
+  if (!code) enroll_tell(f, o, t, &r);
+  enroll_result_done(&r);
   return code;
 }
 
-static int enroll_start(struct applet_call *c) {
-  const struct enroll_opts *o = c->opts;
+static int by_token(const struct enroll_opts *o) {
   struct enroll_files f = {0};
   struct token t;
-  confine_begin(); /* token and key are in memory from here on */
   int code = token_get(o, &t);
   if (code) return code;
   code = enroll_files_begin(&f, o->dir, &t);
@@ -170,10 +175,20 @@ static int enroll_start(struct applet_call *c) {
   return code;
 }
 
+static int enroll_start(struct applet_call *c) {
+  const struct enroll_opts *o = c->opts;
+  confine_begin(); /* token and key are in memory from here on */
+  if (!o->renew) return by_token(o);
+  if (o->token || o->n_relay)
+    return enroll_say(EXIT_USAGE, "--renew takes no --token and no --relay");
+  return enroll_renew(o->renew);
+}
+
 const struct applet applet_enroll = {
     .name = "enroll",
     .summary = "get a certificate for this machine, by a one-time token",
-    .usage = "--token TOKEN|-|@FILE [--relay HOST:PORT]... [--dir DIR]",
+    .usage = "--token TOKEN|-|@FILE [--relay HOST:PORT]... [--dir DIR]\n"
+             "       ztna enroll --renew FILE",
     .about =
         "Makes a key on this machine, which never leaves it, and asks the\n"
         "enrolment service that the token names for a certificate. An agent\n"
@@ -184,13 +199,18 @@ const struct applet applet_enroll = {
         "from stdin, a file, or $ZTNA_TOKEN; it is of use once. When no "
         "answer\n"
         "came, call it again with the same token within 10 minutes: the key\n"
-        "that is there is used again.\n",
+        "that is there is used again.\n"
+        "\n"
+        "Agents and connectors renew their certificates by themselves. For a\n"
+        "relay let a timer call --renew often enough: the relay takes the\n"
+        "files over while it runs.\n",
     .example = "  ztna enroll --token @token --relay relay.example.org:4433 "
                "--dir /etc/ztna\n"
                "  ssh ca ztna token create --config enroll.json --role agent "
                "--name laptop-7 |\n    ztna enroll --token - --relay "
-               "relay.example.org:4433\n",
-    .exits = "4 the service does not answer, 5 refused",
+               "relay.example.org:4433\n"
+               "  ztna enroll --renew /etc/ztna/relay.json\n",
+    .exits = "3 wrong configuration, 4 the service does not answer, 5 refused",
     .fields = fields,
     .opts_size = sizeof(struct enroll_opts),
     .config = APPLET_NO_CONFIG,

@@ -4,10 +4,10 @@
 
 #include "applet.h"
 #include "part/token.h"
-#include "role/enroll_answer.h"
+#include "role/enroll_client.h"
 
 struct enroll_opts {
-  char *token, *dir;
+  char *token, *dir, *renew;
   char **relay;
   size_t n_relay;
 };
@@ -17,6 +17,14 @@ enum { ENROLL_NAME = 512 }; /* bytes of a file's name */
 /* To stderr; returns code. */
 int enroll_say(int code, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* One question and its answer, in a loop of its own: an EXIT_ code, a failure
+ * said; r is the caller's in any case. */
+int enroll_once(const struct enroll_options *o, struct enroll_result *r);
+
+/* --- enroll_renew.c: by the certificate that this configuration names; an
+ * EXIT_ code, its failure said. */
+int enroll_renew(const char *file);
 
 /* --- enroll_files.c: what is kept. Each returns an EXIT_ code, its failure
  * said. */

@@ -21,8 +21,7 @@ static json_t *identity_json(const struct token *t, const struct identity *id) {
   json_t *o = json_pack(
       "{s:o, s:o, s:s}", "cert", json_sprintf("%s-%s.pem", role, id->name),
       "key", json_sprintf("%s-%s.key", role, id->name), "ca", "ca.pem");
-  if (renews(id->role))
-    json_object_set_new(o, "enroll", json_string(t->server));
+  json_object_set_new(o, "enroll", json_string(t->server));
   return o;
 }
 
@@ -129,7 +128,7 @@ void enroll_tell(const struct enroll_files *f, const struct enroll_opts *o,
          "  CA           %s\n",
          r->id.spiffe, utc_print(r->id.not_after, ends),
          renews(r->id.role) ? ", renewed in time while it runs"
-                            : "; enrol it again before",
+                            : "; renew it before: ztna enroll --renew",
          f->cert, f->key, f->ca);
   tell_user(o);
   tell_next(f, o, t, &r->id);

@@ -4,7 +4,7 @@
 # services that are others than the token's, are refused in words.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh
-need ip ping
+need ip ping setpriv
 CA=192.168.9.9
 
 # Agent and connector have both a way to the CA's host, none to each other.
@@ -61,7 +61,7 @@ serial() { "$ZTNA" cert show "$1" --json | sed -n 's/.*"serial": "\([^"]*\)".*/\
 relay_enrols() {
   token relay --role relay --name r1 --ip 192.168.1.2 --ip 192.168.2.2 &&
     enroll relay "$T/relay.token" "$T/r" >"$T/enrolled" &&
-    mode "$T/r/relay-r1.key" 600 && grep -q 'enrol it again before' "$T/enrolled" && ! grep -q '"enroll"' "$T/enrolled"
+    mode "$T/r/relay-r1.key" 600 && grep -q 'ztna enroll --renew' "$T/enrolled"
 }
 agent_enrols_and_has_a_configuration() {
   token agent --role agent --name a1 --lifetime "$LIFE" &&
@@ -177,6 +177,34 @@ no_key_in_memory() { # PROGRAM KEY
 the_key_is_in_no_memory() {
   no_key_in_memory agent "$T/a/agent-a1.key" && no_key_in_memory connector "$T/c/connector-c1.key"
 }
+# Relays have it done by a timer of their machine.
+a_relay_is_renewed_by_hand() {
+  local was
+  was=$(serial "$T/r/relay-r1.pem")
+  sed "s#\"r/ca.pem\"#&, \"enroll\": \"$CA:4435\"#" "$T/relay.json" >"$T/renew.json" &&
+    on relay "$ZTNA" enroll --renew "$T/renew.json" >"$T/said" && cat "$T/said" &&
+    grep -q '^Renewed spiffe://example.org/relay/r1 until ' "$T/said" &&
+    [ "$(serial "$T/r/relay-r1.pem")" != "$was" ] && mode "$T/r/relay-r1.key" 600 &&
+    code 3 'identity.enroll is missing' on relay "$ZTNA" enroll --renew "$T/relay.json" &&
+    code 2 'takes no --token' on relay "$ZTNA" enroll --renew "$T/renew.json" --token x
+}
+# Not root, and the directory is root's: it says so, and what would help.
+who_may_not_write_says_so() {
+  wait_for $((LIFE_S + 2)) grep -q 'renewal: failed' "$T/mute.log" &&
+    grep 'renewal: failed' "$T/mute.log" | grep -q 'connector-c2.pem cannot be replaced: Permission denied; let the user that this runs as write' &&
+    ! grep -q 'renews.*c2' "$T/ca.log"
+}
+start_mute() {
+  token mute --role connector --name c2 --service other --lifetime "$LIFE" &&
+    enroll conn "$T/mute.token" "$T/m" >/dev/null && chmod 711 "$T" && chmod 755 "$T/m" &&
+    chown 65534 "$T/m/connector-c2.key" || return
+  cat >"$T/mute.json" <<END
+{"identity": {"cert": "m/connector-c2.pem", "key": "m/connector-c2.key", "ca": "m/ca.pem", "enroll": "$CA:4435"},
+ "connector": {"relays": ["192.168.2.2:4433"], "services": [{"id": "other", "backend": "127.0.0.1:9999", "protocol": "udp"}]}}
+END
+  chmod 644 "$T/mute.json"
+  start mute conn setpriv --reuid=65534 --regid=65534 --clear-groups "$ZTNA" connector --config "$T/mute.json"
+}
 metrics_tell() {
   on agent bash -c 'exec 3<>/dev/tcp/127.0.0.1/9090; printf "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n" >&3; cat <&3' >"$T/metrics" &&
     grep -q '^ztna_renewal_ok 1' "$T/metrics" && grep -q '^ztna_renewal_attempts_total [1-9]' "$T/metrics" &&
@@ -198,6 +226,7 @@ AGENT_WAS=$(serial "$T/a/agent-a1.pem")
 CONN_WAS=$(serial "$T/c/connector-c1.pem")
 cp "$T/a/agent-a1.key" "$T/key.before"
 check what_was_enrolled_runs what_was_enrolled_runs
+start_mute
 watch_pings
 rm "$T/key.before" && check the_service_never_saw_the_key the_service_never_saw_the_key
 cp "$T/a/agent-a1.key" "$T/key.before"
@@ -211,5 +240,7 @@ check another_cas_file_stays another_cas_file_stays
 check another_identitys_certificate_stays another_identitys_certificate_stays
 check both_are_renewed both_are_renewed
 check metrics_tell metrics_tell
+check a_relay_is_renewed_by_hand a_relay_is_renewed_by_hand
+check who_may_not_write_says_so who_may_not_write_says_so
 check the_key_is_in_no_memory the_key_is_in_no_memory
 exit "${FAILED:-0}"
