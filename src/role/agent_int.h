@@ -322,6 +322,8 @@ void agent_route_give_back(struct agent_way *w);
 void agent_routes_tick(struct link *l, uint64_t now);
 /* This relay is gone: paths over it are left before a packet is lost there. */
 void agent_routes_doubt(struct ztna_agent *a, size_t relay);
+/* That relay is revoked: its routes carry nothing more. */
+void agent_routes_end(struct ztna_agent *a, size_t relay, enum reason why);
 /* This relay came back: silence so far was its, not the paths'. */
 void agent_routes_calm(struct ztna_agent *a, size_t relay);
 /* Our address may be another one: nothing over relays before they know it. */

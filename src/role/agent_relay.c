@@ -191,7 +191,10 @@ static void on_down(struct uplink *u, void *ud, enum reason why,
            uplink_name(u), reason_name(why), text, reason_text(why),
            reason_fix(why));
   direct_relay(&a->direct, relay, &none);
-  agent_routes_doubt(a, relay);
+  if (uplink_is_revoked(u))
+    agent_routes_end(a, relay, REASON_ROUTE_UNKNOWN);
+  else
+    agent_routes_doubt(a, relay);
   hold_another(a, relay);
   if (relay == a->current && !a->stopping) find_current(a);
 }

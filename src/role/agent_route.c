@@ -173,6 +173,18 @@ void agent_route_observed(struct ztna_agent *a, size_t relay, json_t *e) {
     }
 }
 
+static void way_closed(struct agent_way *w, enum reason why) {
+  struct link *l = w->link;
+  struct ztna_agent *a = l->owner;
+
+  forget(w); /* nothing to give back */
+  path_close(w->way.path, why);
+  ways_left(&l->ways, &w->way);
+  ways_tick(&l->ways, a->now);
+  if (!ways_work(&l->ways) && !agent_link_has_route(l)) agent_link_lost(l, why);
+  a->sweep_at = a->now;
+}
+
 void agent_route_closed(struct ztna_agent *a, size_t relay, json_t *e) {
   const char *route = json_string_value(json_object_get(e, "route"));
   const char *reason = json_string_value(json_object_get(e, "reason"));
@@ -187,13 +199,16 @@ void agent_route_closed(struct ztna_agent *a, size_t relay, json_t *e) {
       log_info("agent: route closed connector=%s relay=%s reason=%s",
                l->connector, uplink_name(uplink_of(w)),
                reason ? reason : "none");
-      forget(w); /* nothing to give back */
-      path_close(w->way.path, REASON_ROUTE_UNKNOWN);
-      ways_left(&l->ways, &w->way);
-      ways_tick(&l->ways, a->now);
-      if (!ways_work(&l->ways) && !agent_link_has_route(l))
-        agent_link_lost(l, REASON_ROUTE_UNKNOWN);
-      a->sweep_at = a->now;
+      way_closed(w, REASON_ROUTE_UNKNOWN);
+    }
+}
+
+void agent_routes_end(struct ztna_agent *a, size_t relay, enum reason why) {
+  for (int i = 0; i < LINKS_MAX; i++)
+    for (int k = 0; a->links[i] && k < LINK_RELAYED; k++) {
+      struct agent_way *w = &a->links[i]->relayed[k];
+
+      if (w->way.path && w->relay == relay) way_closed(w, why);
     }
 }
 

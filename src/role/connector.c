@@ -111,6 +111,7 @@ static void on_down(struct uplink *u, void *ud, enum reason why,
            "fixed by: %s)",
            uplink_name(u), reason_name(why), text, reason_text(why),
            reason_fix(why));
+  if (uplink_is_revoked(u)) links_by_relay_end(c, u, why);
 }
 
 static const struct uplink_events uplink_events = {on_up, on_event, on_down};

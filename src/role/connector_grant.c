@@ -344,6 +344,15 @@ void grants_leave(struct link_way *w, enum reason why) {
   }
 }
 
+void grants_by_relay_end(struct connector *c, size_t relay, enum reason why) {
+  for (size_t i = 0; i < c->n_links; i++)
+    for (int k = 0; c->links[i] && k < LINK_GRANTS; k++) {
+      struct grant **g = &c->links[i]->grants[k];
+
+      if (*g && (*g)->relay == relay) grant_end(c->links[i], g, why, true);
+    }
+}
+
 /* What a relay forgot it may give again: while the route is not back, flows
  * wait for it as they do when a path is gone. */
 static void lease_ended(struct link *l, struct grant **g) {

@@ -314,6 +314,9 @@ json_t *link_direct_status(const struct link *l);
 void link_request(struct connector *c, struct uplink *u, json_t *e);
 void link_observed(struct connector *c, const struct uplink *u, json_t *e);
 void link_route_closed(struct connector *c, const struct uplink *u, json_t *e);
+/* That relay is revoked: its routes and grants end. */
+void links_by_relay_end(struct connector *c, const struct uplink *u,
+                        enum reason why);
 /* The relay is at this address now: its paths come from there. */
 void link_follow(struct connector *c, const struct uplink *u);
 /* Of this relay, for when it was restarted. */
@@ -348,6 +351,8 @@ void grants_end(struct link *l, const struct service *s, enum reason why,
                 bool back);
 /* Their route was closed, and ends. */
 void grants_leave(struct link_way *w, enum reason why);
+/* All that this relay gave. */
+void grants_by_relay_end(struct connector *c, size_t relay, enum reason why);
 /* The certificate that a path of it came by is not let in any more. Unless
  * another one, or another path of the link, is, all that the agent has here
  * ends. */

@@ -234,6 +234,17 @@ void link_route_closed(struct connector *c, const struct uplink *u, json_t *e) {
   grants_leave(w, why);
 }
 
+void links_by_relay_end(struct connector *c, const struct uplink *u,
+                        enum reason why) {
+  size_t relay = connector_relay_index(c, u);
+
+  for (size_t i = 0; i < c->n_links; i++)
+    for (size_t k = 0; c->links[i] && k < c->links[i]->ways.n; k++)
+      if (is_of(link_way_at(c->links[i], k), relay))
+        link_way_end(link_way_at(c->links[i], k), why);
+  grants_by_relay_end(c, relay, why);
+}
+
 void link_follow(struct connector *c, const struct uplink *u) {
   struct ztna_addr remote = uplink_remote(u);
   size_t relay = connector_relay_index(c, u);

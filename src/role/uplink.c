@@ -68,6 +68,8 @@ enum reason uplink_why(const struct uplink *u, const char **text) {
   return u->state == UP ? REASON_NONE : u->why;
 }
 
+bool uplink_is_revoked(const struct uplink *u) { return u->is_revoked; }
+
 json_t *uplink_status(const struct uplink *u) {
   const char *text;
   enum reason why = uplink_why(u, &text);
@@ -140,6 +142,9 @@ void uplink_talk_ended(struct talk *t, const struct quic_end *why) {
   } else if (t == u->talk) {
     renew_drop(u);
     u->talk = NULL;
+    /* A handshake that was refused proves nothing of the relay. */
+    u->is_revoked =
+        !why->remote && why->authenticated && why->reason == REASON_REVOKED;
     went_down(u, quic_now(u->o.quic), why->reason,
               t->mismatch[0] ? t->mismatch : why->text);
   }
@@ -176,6 +181,7 @@ static void dial(struct uplink *u, uint64_t now) {
   }
   u->state = DIALLING;
   u->retry_at = NEVER;
+  u->is_revoked = false;
 }
 
 bool uplink_request(struct uplink *u, const char *method, const char *path,

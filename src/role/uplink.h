@@ -52,6 +52,9 @@ uint64_t uplink_rtt(const struct uplink *u);               /* ns; 0 unknown */
 const char *uplink_relay_identity(const struct uplink *u); /* SPIFFE or "" */
 /* Why it is down. */
 enum reason uplink_why(const struct uplink *u, const char **text);
+/* In on_down: this side ended a connection that was there, since a list names
+ * the relay's certificate. What such a relay gave holds no longer. */
+bool uplink_is_revoked(const struct uplink *u);
 /* For status pages: relay, connected, reason, why, fix, text, rtt_ms. */
 json_t *uplink_status(const struct uplink *u);
 

@@ -48,6 +48,7 @@ struct uplink {
   uint64_t probe_recv;            /* packets received at that time */
   enum reason why;
   char text[UPLINK_TEXT];
+  bool is_revoked;
   /* renewal */
   struct talk *next;   /* being made; NULL: none is */
   bool next_asked;     /* to take over */

@@ -50,5 +50,7 @@ DER=1
 pair relay agent agent
 pair connector agent agent
 DER=
+pair agent relay
+pair connector relay
 pair relay connector connector
 exit "${FAILED:-0}"
