@@ -7,6 +7,7 @@
 #include <wolfssl/ssl.h>
 #include <wolfssl/openssl/evp.h>
 #include <wolfssl/wolfcrypt/asn.h>
+#include <wolfssl/wolfcrypt/ed25519.h>
 #include <wolfssl/wolfcrypt/sha256.h>
 
 #include <ztna/err.h>
@@ -66,7 +67,7 @@ static bool has_critical(struct der_in extensions) {
         *value.at)
       return true;
   }
-  return false;
+  return extensions.bad; /* who knows what it wants to say */
 }
 
 static const char *split_body(struct list *l, struct der_in in,
@@ -120,20 +121,33 @@ static bool signature_fits(const struct list *l, WOLFSSL_EVP_PKEY *key) {
   return fits;
 }
 
-/* Is that the name of a CA that may sign lists? */
-static bool may_sign(const struct list *l, const struct der_in *ca) {
-  DecodedCert cert;
-  wc_InitDecodedCert(&cert, ca->at, (word32)der_left(ca), NULL);
-  bool may = wc_ParseCert(&cert, CERT_TYPE, NO_VERIFY, NULL) == 0 &&
-             (!cert.extKeyUsageSet || cert.extKeyUsage & KEYUSE_CRL_SIGN) &&
-             (size_t)cert.subjectRawLen == der_left(&l->issuer) &&
-             !memcmp(cert.subjectRaw, l->issuer.at, der_left(&l->issuer));
-  wc_FreeDecodedCert(&cert);
-  return may;
+/* wolfSSL's EVP does not know it. */
+static bool ed25519_fits(const struct list *l, const DecodedCert *ca) {
+  ed25519_key key;
+  int fits = 0;
+  if (ca->keyOID != ED25519k || wc_ed25519_init(&key) != 0) return false;
+  if (wc_ed25519_import_public(ca->publicKey, ca->pubKeySize, &key) == 0)
+    wc_ed25519_verify_msg(l->signature.at, (word32)der_left(&l->signature),
+                          l->signed_part.at, (word32)der_left(&l->signed_part),
+                          &fits, &key);
+  wc_ed25519_free(&key);
+  return fits == 1;
 }
 
-static bool is_signed_by(const struct list *l, const struct der_in *ca) {
-  if (!may_sign(l, ca)) return false;
+static bool is_ed25519(const struct list *l) {
+  static const uint8_t oid[] = {0x2b, 0x65, 0x70}; /* 1.3.101.112 */
+  return der_left(&l->algorithm) == sizeof(oid) &&
+         !memcmp(l->algorithm.at, oid, sizeof(oid));
+}
+
+/* Is that the name of a CA that may sign lists? */
+static bool may_sign(const struct list *l, const DecodedCert *ca) {
+  return (!ca->extKeyUsageSet || ca->extKeyUsage & KEYUSE_CRL_SIGN) &&
+         (size_t)ca->subjectRawLen == der_left(&l->issuer) &&
+         !memcmp(ca->subjectRaw, l->issuer.at, der_left(&l->issuer));
+}
+
+static bool evp_fits(const struct list *l, const struct der_in *ca) {
   WOLFSSL_X509 *x = wolfSSL_X509_d2i(NULL, ca->at, (int)der_left(ca));
   WOLFSSL_EVP_PKEY *key = x ? wolfSSL_X509_get_pubkey(x) : NULL;
   bool is = signature_fits(l, key);
@@ -142,11 +156,21 @@ static bool is_signed_by(const struct list *l, const struct der_in *ca) {
   return is;
 }
 
+static bool is_signed_by(const struct list *l, const struct der_in *ca) {
+  DecodedCert cert;
+  wc_InitDecodedCert(&cert, ca->at, (word32)der_left(ca), NULL);
+  bool is = wc_ParseCert(&cert, CERT_TYPE, NO_VERIFY, NULL) == 0 &&
+            may_sign(l, &cert) &&
+            (is_ed25519(l) ? ed25519_fits(l, &cert) : evp_fits(l, ca));
+  wc_FreeDecodedCert(&cert);
+  return is;
+}
+
 static const char *check_signer(const struct list *l, struct der_in cas) {
   struct der_in value, one;
-  if (!digest_of(&l->algorithm))
+  if (!digest_of(&l->algorithm) && !is_ed25519(l))
     return "crl: holds a list signed by a method that is not supported: want "
-           "ECDSA or RSA with SHA-256, SHA-384 or SHA-512";
+           "ECDSA or RSA with SHA-256, SHA-384 or SHA-512, or Ed25519";
   while (der_next(&cas, &value, &one))
     if (is_signed_by(l, &one)) return NULL;
   return "crl: no certificate in ca has signed it, or it may not sign lists";

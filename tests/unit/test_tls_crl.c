@@ -12,6 +12,7 @@
 #include <ztna/err.h>
 
 #include "transport/der.h"
+#include "unit/crl_samples.h"
 #include "unit/tls_hand.h"
 
 static struct hand_pair ca, next_ca, laptop, phone, relay, next_phone;
@@ -508,6 +509,38 @@ static void who_is_no_ca_signs_nobody(void **state) {
   hand_forget(&forged);
 }
 
+/* OpenSSL's lists: with reasons, without the key's identifier. */
+static void lists_of_cas_of_every_kind_are_read(void **state) {
+  static uint8_t der[4096];
+  for (size_t i = 0; i < sizeof(crl_samples) / sizeof(crl_samples[0]); i++) {
+    struct hand_pair own = {.cert = {.s = (char *)crl_samples[i].cert,
+                                     .len = strlen(crl_samples[i].cert)},
+                            .key = {.s = (char *)crl_samples[i].key,
+                                    .len = strlen(crl_samples[i].key)}};
+    struct hand_pair trust = {.cert = {.s = (char *)crl_samples[i].ca,
+                                       .len = strlen(crl_samples[i].ca)}};
+    struct sbuf crl = {.s = (char *)crl_samples[i].crl,
+                       .len = strlen(crl_samples[i].crl)};
+    struct ztna_identity files = {.cert = own.cert.s,
+                                  .cert_len = own.cert.len,
+                                  .key = own.key.s,
+                                  .key_len = own.key.len,
+                                  .ca = trust.cert.s,
+                                  .ca_len = trust.cert.len};
+    char why[200] = "";
+    struct tls *t = hand_tls(&own, &trust, &crl);
+    assert_int_equal(tls_crl_count(t), 1);
+    assert_int_equal(judge(t, &own), REASON_REVOKED);
+    tls_free(t);
+    files.crl = (char *)der;
+    files.crl_len = list_der(&crl, der, sizeof(der));
+    der[files.crl_len - 3] ^= 1;
+    assert_int_equal(tls_new(&t, &files, why, sizeof(why)), ZTNA_ETLS);
+    if (!strstr(why, "crl: no cert"))
+      fail_msg("%s: %s", crl_samples[i].name, why);
+  }
+}
+
 static void what_is_no_chain_is_refused(void **state) {
   static uint8_t der[10 * CERT_DER_MAX];
   struct tls *t = hand_tls(&relay, &ca, NULL);
@@ -576,6 +609,7 @@ int main(void) {
       cmocka_unit_test(chains_are_judged_by_the_files_of_the_moment),
       cmocka_unit_test(chains_with_intermediates_are_judged_whole),
       cmocka_unit_test(who_is_no_ca_signs_nobody),
+      cmocka_unit_test(lists_of_cas_of_every_kind_are_read),
       cmocka_unit_test(what_is_no_chain_is_refused),
       cmocka_unit_test(a_session_gives_its_peers_chain_once),
   };
