@@ -309,6 +309,17 @@ static json_t *relays_status(const struct ztna_agent *a) {
   return list;
 }
 
+/* Inner packets that came to nothing, by reason. */
+static json_t *drops_status(const struct ztna_agent *a) {
+  json_t *o = json_object();
+
+  for (int r = 0; r < REASON_N; r++)
+    if (a->counters.drops[r])
+      json_object_set_new(o, reason_name((enum reason)r),
+                          json_integer((json_int_t)a->counters.drops[r]));
+  return o;
+}
+
 char *ztna_agent_status(const struct ztna_agent *a) {
   json_t *j = json_object(), *list = json_array(), *links = json_array();
   char *s;
@@ -327,6 +338,7 @@ char *ztna_agent_status(const struct ztna_agent *a) {
   json_object_set_new(j, "relays", relays_status(a));
   json_object_set_new(j, "services", list);
   json_object_set_new(j, "links", links);
+  json_object_set_new(j, "dropped", drops_status(a));
   json_object_set_new(j, "tcp_flows",
                       json_integer((json_int_t)a->counters.n_tcp_flows));
   s = json_dumps(j, JSON_INDENT(2));

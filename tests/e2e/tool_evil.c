@@ -3,7 +3,7 @@
  *
  *   agent DIR NAME RELAY STEP...
  *   connector DIR NAME RELAY SERVICE STEP...
- *   relay DIR NAME LISTEN LIE [REASON]
+ *   relay DIR NAME LISTEN LIE [FILE]
  *   handles DEV TO SECONDS    whose packets go there: "N HANDLE", most first
  *
  * Steps, each of which says what came of it in a line:
@@ -20,7 +20,8 @@
  *
  * Lies: truth, names (the path leads to another than it says), handle, tunnel
  * (addresses), swap (the second agent gets the first one's route), again (every
- * packet four times), refuse (every grant, for REASON). */
+ * packet four times), refuse (every grant, for the
+ * reason that FILE names). */
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -199,6 +200,16 @@ static void swap(struct liar *l, struct lie *what) {
   strcpy(what->to_agent.agent, what->to_connector.agent);
 }
 
+/* The name in a file, which may change. */
+static enum reason reason_in(const char *file) {
+  char name[64] = "internal";
+  FILE *in = fopen(file, "r");
+
+  if (in && fscanf(in, "%63s", name) != 1) name[0] = 0;
+  if (in) fclose(in);
+  return reason_find(name);
+}
+
 static int relay(char **v) {
   static const struct {
     const char *name;
@@ -216,9 +227,9 @@ static int relay(char **v) {
   for (size_t i = 0; i < sizeof(lies) / sizeof(*lies); i++)
     if (!strcmp(v[3], lies[i].name)) l->bend = lies[i].bend;
   if (!strcmp(v[3], "again")) l->n_repeats = 3;
-  if (!strcmp(v[3], "refuse") && v[4]) l->refuse = reason_find(v[4]);
   for (uint64_t said = 0; l; said = l->n_forwarded) {
-    sim_run(w, 200 * MS);
+    if (!strcmp(v[3], "refuse") && v[4]) l->refuse = reason_in(v[4]);
+    sim_run(w, 20 * MS);
     if (l->n_forwarded != said)
       printf("forwarded=%llu repeated=%llu\n",
              (unsigned long long)l->n_forwarded,

@@ -6,7 +6,8 @@
  *                             a client; says how it went in one line
  *   call ADDR CERT KEY METHOD PATH [BODY]
  *                             one request of a good client; the answer
- *   serve ADDR CERT KEY CA    a relay that is whatever its certificate says
+ *   serve ADDR CERT KEY CA [ALPN]
+ *                             a relay that is whatever its certificate says
  *   flood TO FROM N           N first flights, from addresses counted up from
  *                             FROM
  *   mitm, replay              see hostile_mitm.c, hostile_replay.c
@@ -268,15 +269,17 @@ static void *on_accept(void *ud, struct quic_conn *c,
   return s;
 }
 
-static int serve(char **v) {
+static int serve(int argc, char **v) {
+  struct quic_ops ops = *h3_server_ops();
   struct ztna_addr at = hostile_addr(v[0]);
   struct file *cert = file_of(v[1]), *key = file_of(v[2]), *ca = file_of(v[3]);
-  struct quic_config cfg = {.accept_ops = h3_server_ops(),
+  struct quic_config cfg = {.accept_ops = &ops,
                             .accept_params = h3_params(true),
                             .on_accept = on_accept};
   struct end e = {.fd = hostile_socket(&at)};
   char why[256];
 
+  if (argc > 4) ops.alpn = v[4];
   const struct ztna_identity own = {.cert = cert->s,
                                     .cert_len = cert->len,
                                     .key = key->s,
@@ -339,7 +342,7 @@ int main(int argc, char **argv) {
   if (!strcmp(what, "expired") && argc == 3) return make_expired(argv);
   if (!strcmp(what, "dial") && argc >= 3) return dial(argc, argv);
   if (!strcmp(what, "call") && argc >= 5) return call(argc, argv);
-  if (!strcmp(what, "serve") && argc == 4) return serve(argv);
+  if (!strcmp(what, "serve") && argc >= 4) return serve(argc, argv);
   if (!strcmp(what, "flood") && argc == 3) return flood(argv);
   if (!strcmp(what, "garbage") && argc == 3) return raw_garbage(argc, argv);
   if (!strcmp(what, "mirror") && argc == 5) return raw_mirror(argc, argv);
