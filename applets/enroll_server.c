@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "enroll_ca.h"
+#include "host/audit.h"
 #include "host/clock.h"
 #include "host/confine.h"
 #include "host/file.h"
@@ -36,6 +38,7 @@ struct program {
   struct udp *udp; /* the host's once the role is added */
   struct enroll_server *server;
   struct http *http;
+  struct audit *audit;
   struct watch *watch; /* of the list of revoked certificates */
   uv_timer_t timer;
   uint64_t n_own, n_own_failures; /* own certificates made, and not */
@@ -150,7 +153,22 @@ static enum reason take(void *ctx, const uint8_t id[TOKEN_ID_LEN],
   return r;
 }
 
-static const struct enroll_ops ops = {.take = take};
+static void issued(void *ctx, const struct enroll_issued *i) {
+  struct program *p = ctx;
+  char token[2 * TOKEN_ID_LEN + 1];
+  const struct audit_record r = {
+      .event = AUDIT_ISSUED,
+      .at = clock_now(),
+      .agent = i->identity->spiffe,
+      .serial = i->identity->serial,
+      .token = i->token ? hex_print(i->token, TOKEN_ID_LEN, token) : NULL,
+      .renews = i->former,
+      .from = i->from,
+  };
+  audit_write(p->audit, &r);
+}
+
+static const struct enroll_ops ops = {.take = take, .issued = issued};
 
 /* A mistake in it is told at the start, not to the first machine. */
 static int check_tokens(const struct program *p) {
@@ -224,6 +242,7 @@ static void page_metrics(void *ctx, struct sbuf *out) {
   struct program *p = ctx;
   enroll_server_metrics(p->server, out);
   metrics_print(out, own_metrics, p);
+  audit_metrics(p->audit, out);
   metrics_print(out, udp_metrics, udp_counters(p->udp));
 }
 
@@ -245,6 +264,7 @@ static void page_status(void *ctx, struct sbuf *out) {
   enroll_server_status(p->server, o);
   json_object_set_new(o, "revoked",
                       json_integer((json_int_t)tls_crl_count(p->tls)));
+  json_object_set_new(o, "audit", audit_status(p->audit));
   json_object_set_new(o, "sandbox", confine_status());
   role_page_json(out, o);
 }
@@ -279,7 +299,10 @@ static int run(struct program *p) {
   uv_timer_start(&p->timer, on_timer, LOOK_EVERY, LOOK_EVERY);
   tell_start(p);
   confine(p->config, CONFIG_ENROLL, p->call->config_file, false);
-  code = applet_exit(host_run(p->host));
+  int rc = audit_open(&p->audit, &p->config->enroll.audit, "enroll",
+                      tls_identity(p->tls)->spiffe);
+  if (rc == 0) rc = host_run(p->host);
+  code = applet_exit(rc);
   uv_close((uv_handle_t *)&p->timer, NULL);
   http_stop(p->http);
   return code;
@@ -327,6 +350,7 @@ static int enroll_server_start(struct applet_call *c) {
     host_free(p.host);
   else
     udp_free(p.udp);
+  audit_close(p.audit, NULL);
   enroll_server_free(p.server);
   tls_free(p.tls);
   free(p.crl);

@@ -14,6 +14,7 @@ static const char *const names[AUDIT_EVENTS] = {
     [AUDIT_FLOW_END] = "flow-end",
     [AUDIT_FLOW_REFUSED] = "flow-refused",
     [AUDIT_PATH_REFUSED] = "path-refused",
+    [AUDIT_ISSUED] = "issued",
 };
 
 const char *audit_event_name(enum audit_event e) {
@@ -26,7 +27,7 @@ struct audit_item {
   char text[];
 };
 
-enum { TEXTS = 7 };
+enum { TEXTS = 9 };
 
 static void texts_of(struct audit_record *r, const char **v[TEXTS]) {
   v[0] = &r->agent;
@@ -36,6 +37,8 @@ static void texts_of(struct audit_record *r, const char **v[TEXTS]) {
   v[4] = &r->rule;
   v[5] = &r->id;
   v[6] = &r->protocol;
+  v[7] = &r->token;
+  v[8] = &r->renews;
 }
 
 static struct audit_item *copy(const struct audit_record *r) {

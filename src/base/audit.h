@@ -19,6 +19,7 @@ enum audit_event {
   AUDIT_FLOW_END,        /* of TCP; a conversation of UDP or ICMP echo */
   AUDIT_FLOW_REFUSED,    /* by what was granted */
   AUDIT_PATH_REFUSED,    /* somebody else than the relay had announced */
+  AUDIT_ISSUED,          /* enrolment service: a certificate was made */
   AUDIT_EVENTS
 };
 const char *audit_event_name(enum audit_event e); /* "flow-end" */
@@ -30,11 +31,14 @@ struct audit_record {
   enum audit_event event;
   uint64_t at, began_at; /* monotonic ns */
   uint64_t ended_at;     /* 0: at */
-  const char *agent;     /* SPIFFE ID; of a refused connection whoever it is */
+  const char *agent;     /* SPIFFE ID; of a refused connection, and of a
+                            certificate that was made, whoever it is */
   const char *serial;    /* of its certificate, hexadecimal */
   const char *connector, *service, *rule;
   const char *id;               /* of the grant or the flow */
   const char *protocol;         /* "tcp" */
+  const char *token, *renews;   /* what a certificate was made for: the token's
+                                   id, or the serial of the one before */
   uint16_t port;                /* of the service, 0: it has none */
   struct ztna_addr from;        /* tunnel address, or the outer one */
   struct ztna_addr backend;     /* where the flow went */

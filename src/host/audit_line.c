@@ -120,7 +120,7 @@ void audit_text_init(struct audit_text *t, uint64_t wall, const char *event) {
 /* --- records */
 
 static bool has_reason(enum audit_event e) {
-  return e != AUDIT_GRANT_BEGIN && e != AUDIT_FLOW_BEGIN;
+  return e != AUDIT_GRANT_BEGIN && e != AUDIT_FLOW_BEGIN && e != AUDIT_ISSUED;
 }
 
 static const char *path_name(enum audit_path p) {
@@ -133,6 +133,8 @@ static void put_who(struct audit_text *t, const struct audit_record *r) {
   audit_text_string(t, "id", r->id);
   audit_text_string(t, "agent", r->agent);
   audit_text_string(t, "serial", r->serial);
+  audit_text_string(t, "token", r->token);
+  audit_text_string(t, "renews", r->renews);
   audit_text_string(t, "connector", r->connector);
   audit_text_string(t, "service", r->service);
   audit_text_string(t, "protocol", r->protocol);

@@ -161,7 +161,7 @@ static const char help_port_mapping[] =
     "ask the router for a port that leads here, by NAT-PMP and UPnP, which "
     "makes direct paths likelier; it is given back at the end";
 
-/* --- what relay and connector share */
+/* --- what relay, connector and enrolment service share */
 
 static const struct field audit_fields[] = {
     FIELD(audit_config, file, .type = F_FILE, .written = true,
@@ -413,6 +413,8 @@ const struct field config_enroll_fields[] = {
           .help = "of certificates, whatever the token says"),
     FIELD(enroll_config, max_connections, .type = F_INT, .min = 1,
           .max = 100000, .dflt = "1000", .help = "at a time"),
+    FIELD(enroll_config, audit, .type = F_OBJECT, .fields = audit_fields,
+          .help = "which certificates it made, in a file"),
     FIELD_END,
 };
 

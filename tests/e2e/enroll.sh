@@ -9,7 +9,7 @@ CONF=$T/enroll.json
 
 configuration() {
   cat >"$CONF" <<END
-{"enroll": {"ca_dir": "ca", "listen": ["127.0.0.1:4435"], "server": "127.0.0.1:4435", "lifetime": "1h"},
+{"enroll": {"ca_dir": "ca", "listen": ["127.0.0.1:4435"], "server": "127.0.0.1:4435", "lifetime": "1h", "audit": {"file": "issued.log"}},
  "identity": {"crl": "ca/crl.pem"}, "http": {"listen": "127.0.0.1:9090"}, "log": {"level": "info"}, "state_dir": "tokens"}
 END
 }
@@ -187,6 +187,17 @@ guessing_is_slowed_down() {
 it_stops_when_told() {
   kill "$(pid_of service)" && wait "$(pid_of service)"
 }
+# Also what was made before it was killed.
+what_was_issued_is_in_the_record() {
+  code 0 'ok: records' "$ZTNA" audit verify "$T/issued.log" || return
+  local name
+  for name in two lost a1; do
+    grep -q '"event":"issued","agent":"spiffe://example.org/agent/'$name'","serial":"[0-9a-f]*","token":"'"$(id_of $name)"'"' "$T/issued.log" || return
+  done
+  grep -q '"agent":"spiffe://example.org/agent/a1","serial":"[0-9a-f]*","renews":"'"$(serial "$T/a1/agent-a1.pem")"'"' "$T/issued.log" &&
+    [ "$(grep -c '"event":"issued"' "$T/issued.log")" = "$(($(grep -c 'enroll: issued' "$T/service.log") + 2))" ]
+}
+serial() { "$ZTNA" cert show "$1" --json | sed -n 's/.*"serial": "\([^"]*\)".*/\1/p'; }
 
 host ca
 for d in ca other; do "$ZTNA" cert init --dir "$T/$d" --trust-domain example.org >"$T/cert.out" || exit 1; done
@@ -210,4 +221,5 @@ check it_counts it_counts
 check guessing_is_slowed_down guessing_is_slowed_down
 check no_secret_is_logged no_secret_is_logged
 check it_stops_when_told it_stops_when_told
+check what_was_issued_is_in_the_record what_was_issued_is_in_the_record
 exit "${FAILED:-0}"
