@@ -187,6 +187,29 @@ guessing_is_slowed_down() {
 it_stops_when_told() {
   kill "$(pid_of service)" && wait "$(pid_of service)"
 }
+# Root makes tokens, the service has become another: each can change the file.
+# A directory that the other may not write keeps it root, and is named.
+an_ordinary_user_marks_tokens_that_root_makes() {
+  local conf=$T/user/user.json uid
+  mkdir -p "$T/user/tokens" && chmod 711 "$T" && chmod 755 "$T/user" || return
+  cat >"$conf" <<END
+{"enroll": {"ca_dir": "../ca", "listen": ["127.0.0.1:4436"], "server": "127.0.0.1:4436"}, "sandbox": {"user": "nobody"}, "state_dir": "tokens"}
+END
+  start stays ca "$ZTNA" enroll-server --config "$conf"
+  wait_for 5 grep -q "root: nobody may not write .*/tokens, which it would later" "$T/stays.log" || return
+  stop stays
+  chown nobody "$T/user/tokens" && rm "$T/user/tokens"/* || return
+  "$ZTNA" token create --config "$conf" --role agent --name u1 >"$T/u1" 2>/dev/null || return
+  start user ca "$ZTNA" enroll-server --config "$conf"
+  wait_for 5 grep -q 'sandbox: user: nobody' "$T/user.log" || return
+  "$ZTNA" token create --config "$conf" --role agent --name u2 >"$T/u2" 2>/dev/null &&
+    enroll "$T/u1" "$T/u1-d" && enroll "$T/u2" "$T/u2-d" || return
+  "$ZTNA" token create --config "$conf" --role agent --name u3 >"$T/u3" 2>/dev/null &&
+    enroll "$T/u3" "$T/u3-d" || return
+  uid=$(id -u nobody)
+  ls -ln "$T/user/tokens"
+  [ "$(stat -c %u:%a "$T/user/tokens/tokens.json")" = "$uid:600" ]
+}
 # Also what was made before it was killed.
 what_was_issued_is_in_the_record() {
   code 0 'ok: records' "$ZTNA" audit verify "$T/issued.log" || return
@@ -221,5 +244,6 @@ check it_counts it_counts
 check guessing_is_slowed_down guessing_is_slowed_down
 check no_secret_is_logged no_secret_is_logged
 check it_stops_when_told it_stops_when_told
+check an_ordinary_user_marks_tokens_that_root_makes an_ordinary_user_marks_tokens_that_root_makes
 check what_was_issued_is_in_the_record what_was_issued_is_in_the_record
 exit "${FAILED:-0}"
