@@ -73,7 +73,7 @@ revocation_measured() {
   local kind=$1 sums p99
   local ways=(identity="$T/policy.json,$T/identity-out.json,$T/allowed.json"
     rule="$T/policy.json,$T/ruled-out.json,$T/allowed.json"
-)
+    crl="$T/watched.crl,$T/a1.crl,$T/none.crl")
   revocation_lab "$kind" || { not_ok "lab_$kind" "$(tail -3 "$T/cert.out")"; return 1; }
   on agent ping -c 1 -W 2 10.100.0.2 >/dev/null
   if [ "$kind" = direct ]; then direct_trials "$2" "${ways[@]}"; else trials relay "$2" "${ways[@]}"; fi ||
