@@ -4,45 +4,8 @@
 # services that are others than the token's, are refused in words.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh
+. tests/e2e/enroll_lib.sh
 need ip ping setpriv
-CA=192.168.9.9
-
-# Agent and connector have both a way to the CA's host, none to each other.
-hosts_up() {
-  net_up
-  host ca
-  link agent ca 4
-  link conn ca 5
-  on ca ip addr add $CA/32 dev lo
-  on agent ip route add $CA via 192.168.4.2
-  on conn ip route add $CA via 192.168.5.2
-  link relay ca 6
-  on relay ip route add $CA via 192.168.6.2
-}
-
-# service NAME PORT FLAGS...: a CA of its own, and who signs by it.
-service() {
-  local name=$1 port=$2
-  "$ZTNA" cert init --dir "$T/$name" --trust-domain example.org >>"$T/cert.out" 2>&1 || return
-  cat >"$T/$name.json" <<END
-{"log": {"level": "info"}, "state_dir": "$name-state",
- "enroll": {"ca_dir": "$name", "listen": ["0.0.0.0:$port"], "server": "$CA:$port", "max_lifetime": "${3:-720h}"}}
-END
-  start "$name" ca "$ZTNA" enroll-server --config "$T/$name.json"
-}
-# token NAME FLAGS...: into $T/NAME.token
-token() {
-  local name=$1
-  shift
-  "$ZTNA" token create --config "$T/ca.json" "$@" >"$T/$name.out" 2>"$T/$name.err" &&
-    grep -o 'zt1_[^ ]*' "$T/$name.out" >"$T/$name.token" || { cat "$T/$name.err"; false; }
-}
-# enroll HOST TOKEN-FILE DIR FLAGS...
-enroll() {
-  local h=$1 t=$2 d=$3
-  shift 3
-  on "$h" "$ZTNA" enroll --token "@$t" --dir "$d" "$@"
-}
 # code CODE WORDS COMMAND...: ends so, and says that
 code() {
   local want=$1 words=$2 got
@@ -53,9 +16,6 @@ code() {
   [ $got = "$want" ] || { echo "exit code $got, not $want"; return 1; }
   grep -qF -- "$words" "$T/said"
 }
-mode() { [ "$(stat -c %a "$1")" = "$2" ] || { ls -l "$1"; false; }; }
-serial() { "$ZTNA" cert show "$1" --json | sed -n 's/.*"serial": "\([^"]*\)".*/\1/p'; }
-
 # --- from tokens to a tunnel
 
 relay_enrols() {
@@ -76,15 +36,6 @@ connector_enrols_by_stdin() {
   token conn --role connector --name c1 --service echo --service dns --lifetime "$LIFE" &&
     on conn "$ZTNA" enroll --token - --dir "$T/c" <"$T/conn.token" >"$T/enrolled" &&
     grep -q '"id": "echo"' "$T/enrolled" && mode "$T/c/connector-c1.key" 600
-}
-configurations() {
-  relay_json
-  sed -i 's#"\(relay-r1\.[a-z]*\)"#"r/\1"#g; s#"ca.pem"#"r/ca.pem"#' "$T/relay.json"
-  connector_json
-  sed -i "s|\"\(connector-c1\.[a-z]*\)\"|\"c/\1\"|g; s|\"ca.pem\"|\"c/ca.pem\", \"enroll\": \"$CA:4435\"|" \
-    "$T/connector.json"
-  cp "$T/a/agent.json" "$T/agent-made.json"
-  sed -i 's|^{|{"http": {"listen": "127.0.0.1:9090"},|' "$T/a/agent.json"
 }
 what_was_enrolled_runs() {
   configurations
@@ -152,10 +103,6 @@ the_service_never_saw_the_key() {
 
 # --- renewal
 
-watch_pings() { start pings agent sh -c "exec ping -D -n -i 0.05 10.100.0.2 >$T/pings 2>&1"; }
-renewed() { # HOST FILE SERIAL
-  [ "$(serial "$2")" != "$3" ] && ready "$1" | tr -d '\n ' | grep -q '"last":{"ok":true'
-}
 both_are_renewed() {
   wait_for $((LIFE_S + 2)) renewed agent "$T/a/agent-a1.pem" "$AGENT_WAS" &&
     wait_for 3 renewed conn "$T/c/connector-c1.pem" "$CONN_WAS" &&
@@ -192,7 +139,7 @@ a_relay_is_renewed_by_hand() {
 who_may_not_write_says_so() {
   wait_for $((LIFE_S + 2)) grep -q 'renewal: failed' "$T/mute.log" &&
     grep 'renewal: failed' "$T/mute.log" | grep -q 'connector-c2.pem cannot be replaced: Permission denied; let the user that this runs as write' &&
-    ! grep -q 'renews.*c2' "$T/ca.log"
+    ! grep -q 'connector/c2 .*renews=' "$T/ca.log"
 }
 start_mute() {
   token mute --role connector --name c2 --service other --lifetime "$LIFE" &&
@@ -227,7 +174,6 @@ CONN_WAS=$(serial "$T/c/connector-c1.pem")
 cp "$T/a/agent-a1.key" "$T/key.before"
 check what_was_enrolled_runs what_was_enrolled_runs
 start_mute
-watch_pings
 rm "$T/key.before" && check the_service_never_saw_the_key the_service_never_saw_the_key
 cp "$T/a/agent-a1.key" "$T/key.before"
 check a_used_token_is_refused a_used_token_is_refused
