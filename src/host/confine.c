@@ -35,6 +35,7 @@ void confine_begin(void) { sandbox_begin(); }
 struct paths {
   struct sandbox_path v[PATHS_MAX];
   size_t n;
+  bool renews; /* the role rewrites its certificate */
 };
 
 static void add_path(struct paths *p, const char *name, bool write) {
@@ -45,14 +46,10 @@ static void add_path(struct paths *p, const char *name, bool write) {
     p->v[p->n++] = (struct sandbox_path){name, write};
 }
 
-/* Only who renews its certificate writes it. */
-static bool is_written(const struct config *c, const struct field *f,
-                       const void *object) {
-  return f->written && (object != &c->identity || c->identity.enroll);
-}
-
 static void add_fields(struct paths *p, const struct config *c,
                        const struct field *f, const void *base) {
+  bool may_write = base != &c->identity || p->renews;
+
   for (; f->type != F_END; f++) {
     const char *at = (const char *)base + f->offset;
     char *name;
@@ -60,7 +57,7 @@ static void add_fields(struct paths *p, const struct config *c,
     if (f->type == F_OBJECT) add_fields(p, c, f->fields, at);
     if (f->type != F_FILE) continue;
     memcpy(&name, at, sizeof(name));
-    add_path(p, name, is_written(c, f, base));
+    add_path(p, name, f->written && may_write);
   }
 }
 
@@ -94,7 +91,8 @@ static void tell(void) {
 void confine(const struct config *c, unsigned role, const char *file,
              bool has_tun) {
   const struct sandbox_config *s = &c->sandbox;
-  struct paths paths = {.n = 0};
+  /* of relays others do it, from outside */
+  struct paths paths = {.renews = c->identity.enroll && role != CONFIG_RELAY};
   struct sandbox_plan plan = {
       .role = role_of(role),
       .keep_net_admin = has_tun,
