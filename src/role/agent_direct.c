@@ -7,32 +7,12 @@
 
 /* --- what direct.c asks for --- */
 
-/* Over a relay if there is one: the direct path is what may be lost. */
-static struct path *signalling_path(const struct link *l) {
-  for (int i = 0; i < LINK_RELAYED; i++) {
-    const struct way *w = &l->relayed[i].way;
-
-    if (w->path && !w->leaving && way_works(w)) return w->path;
-  }
-  return l->ways.chosen && way_works(l->ways.chosen) ? l->path : NULL;
-}
-
 static bool say(void *ud, json_t *m) {
-  struct path *p = signalling_path(ud);
-
-  if (p)
-    path_say(p, m);
-  else
-    json_decref(m);
-  return p;
+  return ways_say(&((struct link *)ud)->ways, m);
 }
 
 static uint64_t rtt(void *ud) {
-  struct path *p = signalling_path(ud);
-  struct quic_info i = {0};
-
-  if (p) quic_info(path_conn(p), &i);
-  return i.srtt;
+  return ways_rtt(&((const struct link *)ud)->ways);
 }
 
 struct agent_way *agent_direct_place(struct link *l) {

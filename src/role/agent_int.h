@@ -267,23 +267,16 @@ struct uplink *agent_relay(const struct ztna_agent *a);
 size_t agent_relay_index(const struct ztna_agent *a, const struct uplink *u);
 
 /* agent_link.c */
+/* NULL: there is none. */
+struct link *agent_link_named(const struct ztna_agent *a,
+                              const char *connector);
 /* An answer to POST /v1/grants of this relay. */
 struct link *agent_link_take(struct ztna_agent *a, size_t relay,
                              json_t *granted);
-/* Opens the service's context as soon as a path is there. */
-void agent_link_open(struct link *l, struct service *s);
-/* It is open, and another relay or route grants it now, too. */
-void agent_link_rebind(struct link *l, struct service *s);
-/* The same for the context that it left there. */
-void agent_link_rebind_left(struct link *l, const struct service *s,
-                            const struct left *x);
 /* Nothing is known of the other side any more: what is in use is asked for. */
 void agent_link_lost(struct link *l, enum reason why);
-/* A path is live that may be the only one: hello, and contexts anew. */
-void agent_link_greet(struct link *l, struct agent_way *w);
-int agent_link_message(struct link *l, struct agent_way *w, json_t *m);
-void agent_link_packet(struct link *l, uint64_t context, const uint8_t *ip,
-                       size_t len);
+/* Services that have moved on do not come back there. */
+void agent_link_forget_contexts(struct link *l);
 bool agent_link_is_in_use(const struct link *l);
 /* `opened` of a service is still to come. */
 bool agent_link_is_waiting(struct link *l);
@@ -293,6 +286,23 @@ void agent_links_tick(struct ztna_agent *a, uint64_t now);
 void agent_links_free(struct ztna_agent *a);
 void agent_links_close(struct ztna_agent *a, enum reason why);
 void agent_links_status(const struct ztna_agent *a, json_t *into);
+
+/* agent_talk.c */
+/* Opens the service's context as soon as a path is there. */
+void agent_link_open(struct link *l, struct service *s);
+/* It is open, and another relay or route grants it now, too. */
+void agent_link_rebind(struct link *l, struct service *s);
+/* The same for the context that it left there. */
+void agent_link_rebind_left(struct link *l, const struct service *s,
+                            const struct left *x);
+/* On another path what is in use is opened anew: all, or what is not open yet.
+ */
+void agent_link_reopen(struct link *l, struct path *p, bool all);
+/* A path is live that may be the only one: hello, and contexts anew. */
+void agent_link_greet(struct link *l, struct agent_way *w);
+int agent_link_message(struct link *l, struct agent_way *w, json_t *m);
+void agent_link_packet(struct link *l, uint64_t context, const uint8_t *ip,
+                       size_t len);
 
 #define each_service(a, l, s)                     \
   for (size_t i_ = 0; i_ < (a)->n_services; i_++) \

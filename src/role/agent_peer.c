@@ -75,15 +75,11 @@ static void give_back(struct ztna_agent *a, size_t relay, const char *route) {
 enum reason agent_peer_judge(struct ztna_agent *a, size_t relay,
                              json_t *granted) {
   const char *name = json_string_value(json_object_get(granted, "connector"));
+  const struct link *l = name ? agent_link_named(a, name) : NULL;
 
-  for (int i = 0; name && i < LINKS_MAX; i++) {
-    const struct link *l = a->links[i];
-
-    if (!l || strcmp(l->connector, name) || !agent_peer_is_out(l)) continue;
-    give_back(a, relay, json_string_value(json_object_get(granted, "route")));
-    return l->out.why;
-  }
-  return REASON_NONE;
+  if (!l || !agent_peer_is_out(l)) return REASON_NONE;
+  give_back(a, relay, json_string_value(json_object_get(granted, "route")));
+  return l->out.why;
 }
 
 json_t *agent_peers_out(const struct ztna_agent *a) {

@@ -148,16 +148,13 @@ struct asking {
 
 static struct agent_way *way_by_route(const struct asking *q,
                                       const char *route) {
-  struct ztna_agent *a = q->a;
+  struct link *l = agent_link_named(q->a, q->connector);
 
-  for (int i = 0; i < LINKS_MAX; i++)
-    for (int k = 0; a->links[i] && k < LINK_RELAYED; k++) {
-      struct agent_way *w = &a->links[i]->relayed[k];
+  for (int i = 0; l && i < LINK_RELAYED; i++) {
+    struct agent_way *w = &l->relayed[i];
 
-      if (w->way.path && w->relay == q->relay && is_by(route, w) &&
-          !strcmp(a->links[i]->connector, q->connector))
-        return w;
-    }
+    if (w->way.path && w->relay == q->relay && is_by(route, w)) return w;
+  }
   return NULL;
 }
 

@@ -221,10 +221,9 @@ struct asking {
 };
 
 static struct agent_way *asking_way(const struct asking *q) {
-  for (int i = 0; i < LINKS_MAX; i++)
-    if (q->a->links[i] && !strcmp(q->a->links[i]->connector, q->connector))
-      return way_there(q->a->links[i], q->relay);
-  return NULL;
+  struct link *l = agent_link_named(q->a, q->connector);
+
+  return l ? way_there(l, q->relay) : NULL;
 }
 
 static void on_granted(void *ud, int status, json_t *body) {

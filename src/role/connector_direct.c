@@ -13,36 +13,12 @@
 
 /* --- what direct.c asks for --- */
 
-/* Over a relay if there is one: the direct path is what may be lost. */
-static struct path *signalling_path(const struct link *l) {
-  struct way *any = NULL;
-
-  for (size_t i = 0; i < l->ways.n; i++) {
-    struct way *w = l->ways.v[i];
-
-    if (!way_works(w)) continue;
-    if (w->kind == WAY_RELAY) return w->path;
-    any = w;
-  }
-  return any ? any->path : NULL;
-}
-
 static bool say(void *ud, json_t *m) {
-  struct path *p = signalling_path(ud);
-
-  if (p)
-    path_say(p, m);
-  else
-    json_decref(m);
-  return p;
+  return ways_say(&((struct link *)ud)->ways, m);
 }
 
 static uint64_t rtt(void *ud) {
-  struct path *p = signalling_path(ud);
-  struct quic_info i = {0};
-
-  if (p) quic_info(path_conn(p), &i);
-  return i.srtt;
+  return ways_rtt(&((const struct link *)ud)->ways);
 }
 
 /* Nobody dials what a former round gave any more. */

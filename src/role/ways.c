@@ -237,6 +237,37 @@ uint64_t ways_deadline(const struct ways *s, uint64_t now) {
   return at;
 }
 
+/* --- said --- */
+
+static const struct way *to_talk(const struct ways *s) {
+  const struct way *any = NULL;
+
+  for (size_t i = 0; i < s->n; i++) {
+    const struct way *w = s->v[i];
+
+    if (!way_works(w)) continue;
+    if (w->kind == WAY_RELAY && !w->leaving) return w;
+    if (!any || w == s->chosen) any = w;
+  }
+  return any;
+}
+
+bool ways_say(struct ways *s, json_t *m) {
+  const struct way *w = to_talk(s);
+
+  if (w)
+    path_say(w->path, m);
+  else
+    json_decref(m);
+  return w;
+}
+
+uint64_t ways_rtt(const struct ways *s) {
+  const struct way *w = to_talk(s);
+
+  return w ? rtt_of(w) : 0;
+}
+
 /* --- asked --- */
 
 json_t *way_status(const struct ways *s, const struct way *w) {

@@ -72,6 +72,11 @@ bool ways_have_direct(const struct ways *s); /* joined, suspect or not */
 bool ways_work(const struct ways *s);        /* at least one */
 bool ways_work_direct(const struct ways *s); /* at least one of these */
 
+/* What both ends say of the link's paths goes over a relay if one works: the
+ * direct path is what may be lost. Takes the reference; false: none works. */
+bool ways_say(struct ways *s, json_t *m);
+uint64_t ways_rtt(const struct ways *s); /* of that path, ns; 0: none */
+
 /* Watches all of them and chooses. */
 void ways_tick(struct ways *s, uint64_t now);
 uint64_t ways_deadline(const struct ways *s, uint64_t now);

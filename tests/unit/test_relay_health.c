@@ -293,6 +293,46 @@ static void an_agent_that_leaves_in_doubt_leaves_nothing(void **state) {
   world_free(w);
 }
 
+/* --- a connector whose certificate an agent does not take --- */
+
+static int grant_refusing(struct client *agent, const char *connectors) {
+  char body[512];
+  snprintf(body, sizeof(body),
+           "{\"service\": \"web\", \"instance\": \"%s\", \"refused\": [%s]}",
+           agent->instance, connectors);
+  return request(agent, "POST", "/v1/grants", body);
+}
+
+#define ONE "\"spiffe://example.org/connector/one\""
+#define TWO "\"spiffe://example.org/connector/two\""
+
+static void a_connector_that_an_agent_refuses_is_passed_over(void **state) {
+  struct world *w = pair();
+
+  assert_int_equal(grant_refusing(agent, ONE), 201);
+  assert_string_equal(connector_given(), "two");
+  assert_int_equal(grant_refusing(agent, TWO), 201);
+  assert_string_equal(connector_given(), "one");
+  world_free(w);
+}
+
+static void an_agent_that_refuses_all_connectors_gets_none(void **state) {
+  struct world *w = pair();
+
+  assert_int_equal(grant_refusing(agent, ONE ", " TWO), 503);
+  assert_string_equal(text_at(answered(), "reason"), "connector-refused");
+  assert_int_equal(grant(agent, "web"), 201);
+  world_free(w);
+}
+
+static void names_of_nobody_refuse_nobody(void **state) {
+  struct world *w = pair();
+
+  assert_int_equal(grant_refusing(agent, "7, {}, \"who\""), 201);
+  assert_string_equal(connector_given(), "one");
+  world_free(w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_service_that_is_down_is_refused_and_said_at_once),
@@ -309,6 +349,9 @@ int main(void) {
       TEST(the_only_connector_is_kept),
       TEST(a_connector_that_is_heard_again_is_asked_again),
       TEST(an_agent_that_leaves_in_doubt_leaves_nothing),
+      TEST(a_connector_that_an_agent_refuses_is_passed_over),
+      TEST(an_agent_that_refuses_all_connectors_gets_none),
+      TEST(names_of_nobody_refuse_nobody),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
