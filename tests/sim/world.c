@@ -626,8 +626,7 @@ void sim_connector_renew(struct sim *w, int i) {
   sim_connector_read(w, i);
 }
 
-void sim_relay_read(struct sim *w) {
-  struct sim_relay *r = &w->relay;
+static void read_relay(struct sim *w, struct sim_relay *r) {
   struct tls *former = r->tls;
 
   r->tls = make_tls(w, &r->pem);
@@ -635,8 +634,17 @@ void sim_relay_read(struct sim *w) {
   tls_free(former);
 }
 
+void sim_relay_read(struct sim *w) {
+  read_relay(w, &w->relay);
+  if (w->relay2.host) read_relay(w, &w->relay2);
+}
+
 void sim_relay_renew(struct sim *w) {
-  make_pem(w, relay_role(w), w->relay.node.name, w->relay.host, &w->relay.pem);
+  struct sim_relay *const v[] = {&w->relay, &w->relay2};
+
+  for (int i = 0; i < 2; i++)
+    if (v[i]->host)
+      make_pem(w, relay_role(w), v[i]->node.name, v[i]->host, &v[i]->pem);
   sim_relay_read(w);
 }
 

@@ -145,7 +145,7 @@ void sim_agent_start(struct sim *w, int i);
 /* A new certificate for who runs, with cfg.life from now on. */
 void sim_agent_renew(struct sim *w, int i);
 void sim_connector_renew(struct sim *w, int i);
-void sim_relay_renew(struct sim *w);
+void sim_relay_renew(struct sim *w); /* each of them */
 /* The files are read again: own certificate, CA, and the list of w->pki. */
 void sim_agent_read(struct sim *w, int i);
 void sim_connector_read(struct sim *w, int i);
