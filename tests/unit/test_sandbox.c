@@ -34,12 +34,13 @@
 #define RELAXED 0
 #endif
 
-enum { N_ROLES = 3, DIED = 1000, WAIT_S = 10 };
+enum { N_ROLES = SANDBOX_ENROLL + 1, DIED = 1000, WAIT_S = 10 };
 
 static struct {
   char dir[64], config[96], state[96], outside[64];
   const char *user;
   bool keep_net_admin, off;
+  bool no_seccomp, no_landlock;
   struct sandbox_report report; /* of the last entered in this process */
 } t;
 
@@ -51,8 +52,8 @@ static void enter(enum sandbox_role role) {
                                     .keep_net_admin = t.keep_net_admin,
                                     .user = t.user,
                                     .capabilities = !t.off,
-                                    .seccomp = !t.off,
-                                    .landlock = !t.off,
+                                    .seccomp = !t.off && !t.no_seccomp,
+                                    .landlock = !t.off && !t.no_landlock,
                                     .paths = paths,
                                     .n_paths = 2};
 
@@ -271,6 +272,32 @@ static void who_asks_the_kernel_for_more_dies(void **state) {
     each_role(calls[i], DIED + SIGSYS);
 }
 
+/* --- each layer alone: what one has missed the other one stops */
+
+static void without_landlock_system_calls_are_kept(void **state) {
+  t.no_landlock = true;
+  each_role(run_shell, DIED + SIGSYS);
+  each_role(do_mount, DIED + SIGSYS);
+  each_role_fails(open_packet);
+  each_role_fails(open_unix);
+  each_role_fails(open_netfilter);
+  each_role(open_outside, 0); /* files are Landlock's */
+  t.no_landlock = false;
+}
+
+static void without_seccomp_files_are_kept(void **state) {
+  need_landlock();
+  t.no_seccomp = true;
+  each_role_fails(open_shadow);
+  each_role_fails(open_outside);
+  each_role_fails(make_outside);
+  each_role_fails(write_config);
+  each_role_fails(run_shell);
+  each_role_fails(trace_parent);
+  each_role(open_unix, 0); /* sockets are seccomp's */
+  t.no_seccomp = false;
+}
+
 /* --- what a role goes on doing; each step has a number of its own */
 
 static int files(void) {
@@ -472,6 +499,8 @@ int main(void) {
       T(no_port_is_opened),
       T(no_filter_of_packets_is_attached),
       T(who_asks_the_kernel_for_more_dies),
+      T(without_landlock_system_calls_are_kept),
+      T(without_seccomp_files_are_kept),
       T(every_role_reads_its_files_and_writes_its_state),
       T(agent_and_connector_go_on_talking),
       T(no_capability_is_left),
