@@ -132,6 +132,8 @@ static int judge_identity(const struct identity *is, const struct identity *was,
 
 /* --- taking over */
 
+static void on_warning(uv_timer_t *t);
+
 static void took(struct identity_file *f, struct tls *tls,
                  const struct identity_ends *ends,
                  const struct ztna_identity *own) {
@@ -143,6 +145,7 @@ static void took(struct identity_file *f, struct tls *tls,
   f->ends = *ends;
   digest(own, f->digest);
   f->n_reloads++;
+  if (f->warning) uv_timer_start(f->warning, on_warning, 0, 0);
   log_info("%s: identity taken over serial=%s ca=%zu crl=%zu", f->name,
            id->serial, ends->n_ca, ends->n_crl);
 }
@@ -259,8 +262,6 @@ static void tell(void *ctx, bool is_over, const char *words) {
   else
     log_warn("%s: %s", f->name, words);
 }
-
-static void on_warning(uv_timer_t *t);
 
 static void warn(struct identity_file *f) {
   int64_t now = tls_now(), next;

@@ -45,12 +45,32 @@ pair() {
   check "${1}s_list_ends_the_${2}_and_the_status_says_so" wait_for 2 says_revoked "${3:-$1}"
   check "${1}s_list_ends_the_${2}_and_not_for_ever" again "$1"
 }
+# told ROLE WORDS: the one that is named reads it
+told() {
+  check "$1_is_told_so" wait_for 2 logged "$@"
+}
 pair agent connector
+told connector 'path ended .* reason=revoked'
+check "and_why_says_so" eval 'list agent connector-c1.pem && wait_for 3 why_says_revoked && again agent'
 DER=1
 pair relay agent agent
 pair connector agent agent
 DER=
 pair agent relay
 pair connector relay
+told relay 'disconnected identity=spiffe://example.org/agent/a1 .* reason=revoked by=peer'
+told relay 'disconnected identity=spiffe://example.org/connector/c1 .* reason=revoked by=peer'
 pair relay connector connector
+
+# --- a list that ran out
+
+ran_out() {
+  LIST_FROM=-$((9 * DAY)) LIST_ENDS=-5 ends relay agent || return
+  wait_for 2 status_has relay 'ran out at ' && says_revoked agent &&
+    logged relay 'relay: the list of revoked certificates of "ztna CA example.org" ran out at .*: who was revoked since is let in; make it anew: ztna cert crl' &&
+    words relay | grep -q '^WARNING: the list of revoked certificates' &&
+    [ "$(value relay crl_expires_seconds)" -lt "$(date +%s)" ]
+}
+check a_list_that_ran_out_refuses_all_the_same_and_says_so ran_out
+check and_its_successor_lets_the_others_in again relay
 exit "${FAILED:-0}"

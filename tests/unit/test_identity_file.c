@@ -249,6 +249,25 @@ static void another_list_is_taken_over(void **state) {
   sbuf_done(&out);
 }
 
+/* Which ran out: an error at once, not at the next hour. */
+static void what_a_new_list_says_of_its_end_is_told(void **state) {
+  struct fixture *x = *state;
+  struct sbuf crl = {0};
+  int64_t at = tls_now();
+
+  assert_int_equal(cert_make_crl(NULL, 0, at - DAY, at - 5, 2, x->ca.s,
+                                 x->ca.len, x->ca_key.s, x->ca_key.len, &crl),
+                   0);
+  put(x->names[3], crl.s, crl.len, 0644);
+  wait_ms(x, LIMIT);
+  assert_int_equal(x->n_taken, 1);
+  if (!x->n_errors) wait_ms(x, LIMIT);
+  assert_non_null(strstr(x->said, "the list of revoked certificates of \"ztna "
+                                  "CA example.org\" ran out"));
+  expect_status(x, true, NULL);
+  sbuf_done(&crl);
+}
+
 static void a_key_may_come_before_its_certificate(void **state) {
   struct fixture *x = *state;
   struct pair p = make(x, spiffe, -DAY, 80 * DAY);
@@ -371,6 +390,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       CASE(another_certificate_is_taken_over),
       CASE(another_list_is_taken_over),
+      CASE(what_a_new_list_says_of_its_end_is_told),
       CASE(a_key_may_come_before_its_certificate),
       CASE(a_key_that_stays_alone_is_told_after_a_second),
       CASE(another_name_needs_a_restart),
