@@ -46,7 +46,7 @@ struct why {
 void why_walk(struct why *w);
 void why_done(struct why *w);
 
-/* --- what the steps tell; texts may hold what peers said */
+/* --- what the steps tell (why_say.c); texts may hold what peers said */
 
 void why_say(struct why *w, const char *name, enum why_result result,
              const char *fmt, ...) __attribute__((format(printf, 4, 5)));
@@ -62,8 +62,19 @@ const char *why_protocol(unsigned protocol); /* "udp" */
 bool why_look(struct why *w, int *rc);
 /* This member of an object as text; "" when it is none. */
 const char *why_text(const json_t *object, const char *key);
+double why_number(const json_t *object, const char *key); /* 0 when none */
+bool why_is(const json_t *object, const char *key);       /* true */
+/* Among the addresses of a service, or of the agent. */
+bool why_has_address(const json_t *object, const struct ztna_addr *addr);
+/* Texts of a list, with commas. */
+void why_join(const json_t *list, char *text, size_t room);
 
-/* why_try.c: the last step */
+/* --- steps with files of their own: false ends the walk */
+
+bool why_service(struct why *w);
+bool why_address(struct why *w);
+bool why_use(struct why *w);
+bool why_grant(struct why *w);
 bool why_try(struct why *w);
 
 #endif
