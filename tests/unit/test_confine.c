@@ -95,13 +95,13 @@ static void a_relay_never_writes_them(void **unused) {
   assert_int_equal(in_sandbox(CONFIG_RELAY, service), 4);
 }
 
-#define CASE(f) TEST_WITH(f, setup, teardown)
+#define ALONE(f) TEST_WITH(f, setup, teardown)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      CASE(certificates_are_only_read),
-      CASE(who_renews_them_writes_them),
-      CASE(a_relay_never_writes_them),
+      ALONE(certificates_are_only_read),
+      ALONE(who_renews_them_writes_them),
+      ALONE(a_relay_never_writes_them),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -384,23 +384,23 @@ static void a_signal_is_not_patient(void **state) {
   drop(&p);
 }
 
-#define CASE(f) TEST_WITH(f, setup, teardown)
+#define ALONE(f) TEST_WITH(f, setup, teardown)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      CASE(another_certificate_is_taken_over),
-      CASE(another_list_is_taken_over),
-      CASE(what_a_new_list_says_of_its_end_is_told),
-      CASE(a_key_may_come_before_its_certificate),
-      CASE(a_key_that_stays_alone_is_told_after_a_second),
-      CASE(another_name_needs_a_restart),
-      CASE(another_role_needs_a_restart),
-      CASE(a_damaged_file_changes_nothing),
-      CASE(a_damaged_list_changes_nothing),
-      CASE(one_that_has_expired_changes_nothing),
-      CASE(a_key_that_others_can_read_changes_nothing),
-      CASE(what_the_role_refuses_changes_nothing),
-      CASE(a_signal_is_not_patient),
+      ALONE(another_certificate_is_taken_over),
+      ALONE(another_list_is_taken_over),
+      ALONE(what_a_new_list_says_of_its_end_is_told),
+      ALONE(a_key_may_come_before_its_certificate),
+      ALONE(a_key_that_stays_alone_is_told_after_a_second),
+      ALONE(another_name_needs_a_restart),
+      ALONE(another_role_needs_a_restart),
+      ALONE(a_damaged_file_changes_nothing),
+      ALONE(a_damaged_list_changes_nothing),
+      ALONE(one_that_has_expired_changes_nothing),
+      ALONE(a_key_that_others_can_read_changes_nothing),
+      ALONE(what_the_role_refuses_changes_nothing),
+      ALONE(a_signal_is_not_patient),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);
