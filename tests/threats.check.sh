@@ -12,7 +12,7 @@ while IFS= read -r item; do
     # A test that is written and not run is none.
     case $file in
     *.c) grep -qE "(T|TEST|TEST_WITH|WITH|ALONE|unit_test)\($name[,)]" "$file" ;;
-    *) grep -qE "(check|ok|gets|thrown_out|hostile|refused|counted|lives) $name( |\$)" "$file" ;;
+    *) grep -qE "(check|ok|gets|thrown_out|hostile|refused|refused_as|stays|tries|counted|lives) $name( |\$)" "$file" ;;
     esac || missing+="# $file: $name"$'\n'
   done
 done < <(grep '^|' SECURITY.md | grep -oE '`(unit|sim|e2e)/[^`]+`' | tr -d '`')
