@@ -138,6 +138,8 @@ static int check_config(const char *file) {
   if (c.roles & CONFIG_ENROLL) n += check_enroll(file, &c.enroll);
   if (c.relay.policy && (c.roles & CONFIG_RELAY))
     n += check_policy(c.relay.policy);
+  if (c.enroll.policy && (c.roles & CONFIG_ENROLL))
+    n += check_policy(c.enroll.policy);
   if (n == 0) tell_roles(file, c.roles);
   config_free(&c);
   return n ? EXIT_CONFIG : EXIT_DONE;

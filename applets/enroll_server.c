@@ -8,6 +8,7 @@
 
 #include "base/hex.h"
 #include "enroll_ca.h"
+#include "enroll_policy.h"
 #include "host/audit.h"
 #include "host/clock.h"
 #include "host/confine.h"
@@ -39,6 +40,7 @@ struct program {
   struct enroll_server *server;
   struct http *http;
   struct audit *audit;
+  struct enroll_policy policy;
   struct watch *watch; /* of the list of revoked certificates */
   uv_timer_t timer;
   uint64_t n_own, n_own_failures; /* own certificates made, and not */
@@ -168,7 +170,12 @@ static void issued(void *ctx, const struct enroll_issued *i) {
   audit_write(p->audit, &r);
 }
 
-static const struct enroll_ops ops = {.take = take, .issued = issued};
+static bool revoked(void *ctx, const struct identity *peer) {
+  return enroll_policy_revokes(&((struct program *)ctx)->policy, peer);
+}
+
+static const struct enroll_ops ops = {
+    .take = take, .revoked = revoked, .issued = issued};
 
 /* A mistake in it is told at the start, not to the first machine. */
 static int check_tokens(const struct program *p) {
@@ -208,7 +215,11 @@ static bool stopped(const void *ctx) {
 }
 
 /* The rest needs a new start: the CA's key is read once. */
-static void reload(void *ctx, uint64_t now) { reload_crl(ctx); }
+static void reload(void *ctx, uint64_t now) {
+  struct program *p = ctx;
+  reload_crl(p);
+  enroll_policy_reload(&p->policy);
+}
 
 static const struct loop_role verbs = {
     .udp_in = on_udp,
@@ -242,6 +253,7 @@ static void page_metrics(void *ctx, struct sbuf *out) {
   struct program *p = ctx;
   enroll_server_metrics(p->server, out);
   metrics_print(out, own_metrics, p);
+  enroll_policy_metrics(&p->policy, out);
   audit_metrics(p->audit, out);
   metrics_print(out, udp_metrics, udp_counters(p->udp));
 }
@@ -264,6 +276,7 @@ static void page_status(void *ctx, struct sbuf *out) {
   enroll_server_status(p->server, o);
   json_object_set_new(o, "revoked",
                       json_integer((json_int_t)tls_crl_count(p->tls)));
+  json_object_set_new(o, "policy", enroll_policy_status(&p->policy));
   json_object_set_new(o, "audit", audit_status(p->audit));
   json_object_set_new(o, "sandbox", confine_status());
   role_page_json(out, o);
@@ -294,6 +307,7 @@ static int run(struct program *p) {
   if (p->config->identity.crl)
     p->watch =
         watch_new(host_uv(p->host), p->config->identity.crl, on_crl_change, p);
+  enroll_policy_start(&p->policy, host_uv(p->host));
   uv_timer_init(host_uv(p->host), &p->timer);
   p->timer.data = p;
   uv_timer_start(&p->timer, on_timer, LOOK_EVERY, LOOK_EVERY);
@@ -336,6 +350,8 @@ static int prepare(struct program *p) {
     fprintf(stderr, "%s: enroll: %s\n", source, why);
     return EXIT_CONFIG;
   }
+  int rc = enroll_policy_load(&p->policy, c->policy);
+  if (rc < 0) return applet_exit(rc);
   if ((code = check_tokens(p))) return code;
   p->udp = role_bind(c->listen, c->n_listen);
   return p->udp ? make_server(p) : EXIT_FAILED;
@@ -346,6 +362,7 @@ static int enroll_server_start(struct applet_call *c) {
   int code = prepare(&p);
   if (code == EXIT_DONE) code = run(&p);
   watch_free(p.watch);
+  enroll_policy_stop(&p.policy);
   if (p.host)
     host_free(p.host);
   else

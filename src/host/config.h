@@ -189,6 +189,7 @@ struct enroll_config {
   char *server;                    /* host:port that tokens name */
   uint64_t lifetime, max_lifetime; /* of certificates, ns */
   uint32_t max_connections;
+  char *policy; /* file name: the relays', for whom it revokes; or NULL */
   struct audit_config audit;
 };
 

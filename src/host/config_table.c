@@ -413,6 +413,8 @@ const struct field config_enroll_fields[] = {
           .help = "of certificates, whatever the token says"),
     FIELD(enroll_config, max_connections, .type = F_INT, .min = 1,
           .max = 100000, .dflt = "1000", .help = "at a time"),
+    FIELD(enroll_config, policy, .type = F_FILE,
+          .help = "the relays' policy: whom it revokes renews nothing"),
     FIELD(enroll_config, audit, .type = F_OBJECT, .fields = audit_fields,
           .help = "which certificates it made, in a file"),
     FIELD_END,

@@ -83,6 +83,11 @@ static void session_close(struct enroll_session *s, enum reason why) {
   quic_close(h3_conn(s->h3), why, NULL);
 }
 
+bool enroll_server_revokes(const struct enroll_server *e,
+                           const struct identity *peer) {
+  return e->o.ops->revoked && e->o.ops->revoked(e->o.ctx, peer);
+}
+
 /* An admin's certificate is renewed by a person; another enrolment service has
  * the key itself. */
 static enum reason admit(const struct enroll_server *e,
@@ -91,10 +96,10 @@ static enum reason admit(const struct enroll_server *e,
   if (peer->role == ROLE_NONE) return REASON_NONE;
   if (strcmp(peer->trust_domain, tls_identity(e->o.tls)->trust_domain) != 0)
     return REASON_IDENTITY_MISMATCH;
-  return peer->role == ROLE_AGENT || peer->role == ROLE_CONNECTOR ||
-                 peer->role == ROLE_RELAY
-             ? REASON_NONE
-             : REASON_IDENTITY_MISMATCH;
+  if (peer->role != ROLE_AGENT && peer->role != ROLE_CONNECTOR &&
+      peer->role != ROLE_RELAY)
+    return REASON_IDENTITY_MISMATCH;
+  return enroll_server_revokes(e, peer) ? REASON_REVOKED : REASON_NONE;
 }
 
 static int on_ready(struct h3 *h3, void *ud, const struct identity *peer) {

@@ -34,6 +34,9 @@ struct enroll_ops {
                       const uint8_t secret[TOKEN_SECRET_LEN],
                       const uint8_t key_sha256[CERT_SPKI_HASH_LEN],
                       struct token_grant *out, const char **detail);
+  /* Is whoever came with this certificate revoked by more than lists? NULL:
+   * nobody is. */
+  bool (*revoked)(void *ctx, const struct identity *peer);
   /* Before the answer leaves; NULL: nobody wants to know. */
   void (*issued)(void *ctx, const struct enroll_issued *i);
 };

@@ -195,6 +195,10 @@ static void renew(struct question *q) {
     refuse(q->session, q->req, REASON_CERTIFICATE_EXPIRED, NULL);
     return;
   }
+  if (enroll_server_revokes(q->session->server, peer)) { /* since it came */
+    refuse(q->session, q->req, REASON_REVOKED, NULL);
+    return;
+  }
   if (lifetime <= 0) lifetime = peer->not_after - peer->not_before;
   issue(q, &spec, lifetime, &i);
 }

@@ -48,6 +48,8 @@ struct enroll_server {
 };
 
 bool enroll_server_may_log(struct enroll_server *e, struct log_limit *l);
+bool enroll_server_revokes(const struct enroll_server *e,
+                           const struct identity *peer);
 void enroll_server_request(struct enroll_session *s, struct h3_req *req);
 
 #endif

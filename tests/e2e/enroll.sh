@@ -9,7 +9,7 @@ CONF=$T/enroll.json
 
 configuration() {
   cat >"$CONF" <<END
-{"enroll": {"ca_dir": "ca", "listen": ["127.0.0.1:4435"], "server": "127.0.0.1:4435", "lifetime": "1h", "audit": {"file": "issued.log"}},
+{"enroll": {"ca_dir": "ca", "listen": ["127.0.0.1:4435"], "server": "127.0.0.1:4435", "lifetime": "1h", "audit": {"file": "issued.log"}, "policy": "policy.json"},
  "identity": {"crl": "ca/crl.pem"}, "http": {"listen": "127.0.0.1:9090"}, "log": {"level": "info"}, "state_dir": "tokens"}
 END
 }
@@ -135,6 +135,19 @@ a_renewed_certificate_is_for_the_same_one() {
     openssl verify -CAfile "$T/ca/ca.pem" "$T/renewed.pem" &&
     grep -q 'issued identity=spiffe://example.org/agent/a1 .* renews=' "$T/service.log"
 }
+# By the policy, then not: a relay's file says the same to both.
+whom_the_policy_revokes_renews_nothing() {
+  echo '{"rules": [], "revoked": ["spiffe://example.org/agent/a1"]}' >"$T/policy.json.new"
+  mv "$T/policy.json.new" "$T/policy.json"
+  wait_for 3 grep -q 'policy reloaded' "$T/service.log" || return
+  renew "$T/a1/agent-a1" >"$T/said" 2>&1
+  cat "$T/said"
+  grep -q revoked "$T/said" && ! grep -q CERTIFICATE "$T/said" || return
+  echo '{"rules": [], "revoked": "x"}' >"$T/policy.json"
+  wait_for 3 grep -q 'the former policy stays in force' "$T/service.log" || return
+  renew "$T/a1/agent-a1" >"$T/said" 2>&1
+  grep -q revoked "$T/said" && ! grep -q CERTIFICATE "$T/said" && echo '{"rules": []}' >"$T/policy.json"
+}
 a_revoked_certificate_is_not_renewed() {
   "$ZTNA" cert revoke --dir "$T/ca" "$T/a1/agent-a1.pem" || return
   wait_for 3 grep -q 'list of revoked certificates changed.* revoked=1' "$T/service.log" || return
@@ -226,6 +239,7 @@ host ca
 for d in ca other; do "$ZTNA" cert init --dir "$T/$d" --trust-domain example.org >"$T/cert.out" || exit 1; done
 "$ZTNA" cert crl --dir "$T/ca" >>"$T/cert.out" || exit 1
 configuration
+echo '{"rules": []}' >"$T/policy.json"
 
 check the_configuration_is_checked the_configuration_is_checked
 check only_the_service_has_its_role only_the_service_has_its_role
@@ -237,6 +251,7 @@ check a_lost_answer_is_given_again_after_a_restart a_lost_answer_is_given_again_
 check a_token_that_was_taken_back_is_unknown a_token_that_was_taken_back_is_unknown
 check a_renewed_certificate_is_for_the_same_one a_renewed_certificate_is_for_the_same_one
 check a_stolen_file_of_tokens_is_of_no_use a_stolen_file_of_tokens_is_of_no_use
+check whom_the_policy_revokes_renews_nothing whom_the_policy_revokes_renews_nothing
 check a_revoked_certificate_is_not_renewed a_revoked_certificate_is_not_renewed
 check an_admin_is_refused an_admin_is_refused
 check it_gives_up_what_it_does_not_need it_gives_up_what_it_does_not_need

@@ -47,7 +47,13 @@ static void issued(void *ctx, const struct enroll_issued *i) {
   snprintf(w->former, sizeof(w->former), "%s", i->former ? i->former : "");
 }
 
-static const struct enroll_ops ops = {.take = take, .issued = issued};
+static bool revoked(void *ctx, const struct identity *peer) {
+  const struct enroll_world *w = ctx;
+  return w->revoked && !strcmp(w->revoked, peer->spiffe);
+}
+
+static const struct enroll_ops ops = {
+    .take = take, .revoked = revoked, .issued = issued};
 
 /* --- the world */
 

@@ -45,6 +45,7 @@ struct enroll_world {
   enum role role;
   int64_t lifetime;
   const char *dns;
+  const char *revoked; /* identity that the policy revokes; or NULL */
   int n_taken, n_issued;
   uint8_t id[TOKEN_ID_LEN], secret[TOKEN_SECRET_LEN];
   uint8_t taken_for[CERT_SPKI_HASH_LEN];

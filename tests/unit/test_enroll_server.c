@@ -291,6 +291,21 @@ static void a_revoked_certificate_is_not_renewed(void **state) {
   sbuf_done(&crl);
 }
 
+/* Here, too, also who is connected already. */
+static void whom_the_policy_revokes_renews_nothing(void **state) {
+  int64_t now = enroll_world_unix();
+  struct enroll_peer *p =
+      enroll_known(w, "198.51.100.1:1000", AGENT, now - 600, now + 3600);
+  assert_true(enroll_dial(p));
+  w->revoked = AGENT;
+  refused(p, enroll_renew(p), 403, "revoked", NULL);
+  enroll_bye(p);
+  ends_with(p, REASON_REVOKED);
+  w->revoked = NULL;
+  assert_true(enroll_dial(p));
+  assert_int_equal(enroll_renew(p), 200);
+}
+
 /* --- limits */
 
 static int n_answers(struct enroll_peer *p, int n, int want) {
@@ -392,6 +407,7 @@ int main(void) {
       T(an_expired_certificate_is_not_renewed),
       T(other_roles_and_domains_are_refused),
       T(a_revoked_certificate_is_not_renewed),
+      T(whom_the_policy_revokes_renews_nothing),
       T(guessing_is_slow_by_network),
       T(who_has_a_certificate_is_limited_by_its_name),
       T(a_network_has_only_so_many_connections),
