@@ -56,6 +56,14 @@ static void add_certificates(struct sbuf *out, const json_t *c) {
   add_warnings(out, json_object_get(c, "crl"));
 }
 
+static void add_renewal(struct sbuf *out, const json_t *r) {
+  const json_t *last = json_object_get(r, "last");
+
+  if (json_is_false(json_object_get(last, "ok")))
+    add_line(out, "WARNING: the certificate is not renewed: ",
+             json_object_get(last, "text"));
+}
+
 static int print(const struct status_opts *o, const struct sbuf *body,
                  const json_t *root) {
   struct sbuf out;
@@ -66,6 +74,7 @@ static int print(const struct status_opts *o, const struct sbuf *body,
   }
   sbuf_init(&out, 0);
   add_certificates(&out, json_object_get(root, "certificates"));
+  add_renewal(&out, json_object_get(root, "renewal"));
   pretty_print(&out, root);
   if (out.len) fwrite(out.s, 1, out.len, stdout);
   sbuf_done(&out);

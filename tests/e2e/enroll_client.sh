@@ -139,7 +139,8 @@ a_relay_is_renewed_by_hand() {
 who_may_not_write_says_so() {
   wait_for $((LIFE_S + 2)) grep -q 'renewal: failed' "$T/mute.log" &&
     grep 'renewal: failed' "$T/mute.log" | grep -q 'connector-c2.pem cannot be replaced: Permission denied; let the user that this runs as write' &&
-    ! grep -q 'connector/c2 .*renews=' "$T/ca.log"
+    ! grep -q 'connector/c2 .*renews=' "$T/ca.log" &&
+    on conn "$ZTNA" status --http 127.0.0.1:9091 | grep -q '^WARNING: the certificate is not renewed: .* cannot be replaced: Permission denied'
 }
 start_mute() {
   token mute --role connector --name c2 --service other --lifetime "$LIFE" &&
@@ -147,6 +148,7 @@ start_mute() {
     chown 65534 "$T/m/connector-c2.key" || return
   cat >"$T/mute.json" <<END
 {"identity": {"cert": "m/connector-c2.pem", "key": "m/connector-c2.key", "ca": "m/ca.pem", "enroll": "$CA:4435"},
+ "http": {"listen": "127.0.0.1:9091"},
  "connector": {"relays": ["192.168.2.2:4433"], "services": [{"id": "other", "backend": "127.0.0.1:9999", "protocol": "udp"}]}}
 END
   chmod 644 "$T/mute.json"
