@@ -38,8 +38,8 @@ const char *const sandbox_calls_all[] = {
     "newfstatat", "fstatat64", "statx", "fstatfs", "lseek", "_llseek", "access",
     "faccessat", "faccessat2", "readlink", "readlinkat", "getcwd", "getdents64",
     "rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat",
-    "ftruncate", "ftruncate64", "fsync", "fdatasync", "fchmod", "flock",
-    "fcntl", "fcntl64", "dup", "dup3", "umask",
+    "ftruncate", "ftruncate64", "fsync", "fdatasync", "fchmod", "fchown",
+    "fchown32", "flock", "fcntl", "fcntl64", "dup", "dup3", "umask",
     /* the process itself */
     "exit", "exit_group", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
     "sigaltstack", "getpid", "gettid", "getppid", "getuid", "geteuid", "getgid",

@@ -142,17 +142,25 @@ who_may_not_write_says_so() {
     ! grep -q 'connector/c2 .*renews=' "$T/ca.log" &&
     on conn "$ZTNA" status --http 127.0.0.1:9091 | grep -q '^WARNING: the certificate is not renewed: .* cannot be replaced: Permission denied'
 }
-start_mute() {
-  token mute --role connector --name c2 --service other --lifetime "$LIFE" &&
-    enroll conn "$T/mute.token" "$T/m" >/dev/null && chmod 711 "$T" && chmod 755 "$T/m" &&
-    chown 65534 "$T/m/connector-c2.key" || return
-  cat >"$T/mute.json" <<END
-{"identity": {"cert": "m/connector-c2.pem", "key": "m/connector-c2.key", "ca": "m/ca.pem", "enroll": "$CA:4435"},
- "http": {"listen": "127.0.0.1:9091"},
+# as_nobody NAME CONNECTOR PORT: enrols, and runs as an ordinary user of group 12
+as_nobody() {
+  local name=$1 who=$2
+  token "$name" --role connector --name "$who" --service other --lifetime "$LIFE" &&
+    enroll conn "$T/$name.token" "$T/$name.d" >/dev/null && chmod 711 "$T" && chmod 755 "$T/$name.d" &&
+    chown 65534:12 "$T/$name.d"/*.key "$T/$name.d/connector-$who.pem" &&
+    chmod 640 "$T/$name.d/connector-$who.pem" || return
+  cat >"$T/$name.json" <<END
+{"identity": {"cert": "$name.d/connector-$who.pem", "key": "$name.d/connector-$who.key", "ca": "$name.d/ca.pem", "enroll": "$CA:4435"},
+ "http": {"listen": "127.0.0.1:$3"},
  "connector": {"relays": ["192.168.2.2:4433"], "services": [{"id": "other", "backend": "127.0.0.1:9999", "protocol": "udp"}]}}
 END
-  chmod 644 "$T/mute.json"
-  start mute conn setpriv --reuid=65534 --regid=65534 --clear-groups "$ZTNA" connector --config "$T/mute.json"
+  chmod 644 "$T/$name.json"
+  start "$name" conn setpriv --reuid=65534 --regid=65534 --groups=12 "$ZTNA" connector --config "$T/$name.json"
+}
+an_ordinary_user_keeps_mode_and_group() {
+  wait_for $((LIFE_S + 2)) grep -q 'renewal: new certificate' "$T/own.log" &&
+    [ "$(stat -c '%u %g %a' "$T/own.d/connector-c3.pem")" = '65534 12 640' ] ||
+    { ls -ln "$T/own.d"; false; }
 }
 metrics_tell() {
   on agent bash -c 'exec 3<>/dev/tcp/127.0.0.1/9090; printf "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n" >&3; cat <&3' >"$T/metrics" &&
@@ -175,7 +183,9 @@ AGENT_WAS=$(serial "$T/a/agent-a1.pem")
 CONN_WAS=$(serial "$T/c/connector-c1.pem")
 cp "$T/a/agent-a1.key" "$T/key.before"
 check what_was_enrolled_runs what_was_enrolled_runs
-start_mute
+as_nobody mute c2 9091
+as_nobody own c3 9092
+chown 65534 "$T/own.d"
 rm "$T/key.before" && check the_service_never_saw_the_key the_service_never_saw_the_key
 cp "$T/a/agent-a1.key" "$T/key.before"
 check a_used_token_is_refused a_used_token_is_refused
@@ -190,5 +200,6 @@ check both_are_renewed both_are_renewed
 check metrics_tell metrics_tell
 check a_relay_is_renewed_by_hand a_relay_is_renewed_by_hand
 check who_may_not_write_says_so who_may_not_write_says_so
+check an_ordinary_user_keeps_mode_and_group an_ordinary_user_keeps_mode_and_group
 check the_key_is_in_no_memory the_key_is_in_no_memory
 exit "${FAILED:-0}"
