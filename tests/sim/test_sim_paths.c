@@ -452,6 +452,34 @@ static void the_relay_sees_only_keep_alives_of_a_direct_link(void **state) {
   done(w);
 }
 
+/* No word of the relay's comes to either end: the agent may not any more, and
+ * nobody says so. */
+static void
+who_is_cut_off_when_it_is_revoked_ends_with_the_lease(void **state) {
+  struct sim *w = direct("port-restricted", "port-restricted", 10);
+  struct vnet_host *a = w->agents[0].node.host, *r = w->relay.node.host;
+  struct app *app = app_of(w);
+  uint64_t cut_at, last = 0;
+  struct policy *nobody;
+  char why[200];
+
+  app_steady(app, "echo", false, 500 * MS);
+  sim_run(w, SEC);
+  part(w, false, true);
+  a->blocked[r->number] = r->blocked[a->number] = true;
+  cut_at = w->now;
+  assert_int_equal(
+      policy_new(&nobody, &(struct policy_config){0}, why, sizeof(why)), 0);
+  relay_set_policy(w->relay.core, nobody, w->now);
+  sim_run(w, 330 * SEC);
+  assert_true(sim_logged(w, "relay: grant ended"));
+  for (uint32_t i = 0; i < app->n_asks; i++)
+    if (app->asks[i].got_at > last) last = app->asks[i].got_at;
+  assert_in_range((last - cut_at) / SEC, 60, 300);
+  assert_true(sim_logged(w, "reason=expired"));
+  done(w);
+}
+
 /* --- many events, from a seed --- */
 
 enum { EVENTS = 12, EVENT_EVERY = 10 };
@@ -567,6 +595,7 @@ int main(void) {
       TEST(tcp_survives_a_short_interruption),
       TEST(an_agent_that_moves_is_direct_again_at_once),
       TEST(the_relay_sees_only_keep_alives_of_a_direct_link),
+      TEST(who_is_cut_off_when_it_is_revoked_ends_with_the_lease),
       TEST(random_events_lose_no_flow),
   };
 
