@@ -67,6 +67,8 @@ static void what_is_made_is_read_again(void **unused) {
   assert_int_equal(crl.next_update, NOW + 30 * DAY);
   assert_int_equal(crl.number, 7);
   assert_int_equal(crl.n, N_OF(v));
+  /* as a number that is not negative (RFC 5280, 4.1.2.2) */
+  assert_non_null(memmem(der, pem.len, "\x02\x03\x00\x80\xff", 5));
   for (size_t i = 0; i < N_OF(v); i++) {
     assert_int_equal(cert_crl_next(&crl, serial, &at), 1);
     assert_string_equal(serial, v[i].serial);
