@@ -237,6 +237,12 @@ static void a_relay_makes_no_socket_at_all(void **state) {
   assert_int_equal(in_sandbox(SANDBOX_RELAY, open_tcp), EPERM);
 }
 
+static void an_enrolment_service_makes_no_socket_either(void **state) {
+  assert_int_equal(in_sandbox(SANDBOX_ENROLL, open_udp), EPERM);
+  assert_int_equal(in_sandbox(SANDBOX_ENROLL, open_tcp), EPERM);
+  assert_int_equal(in_sandbox(SANDBOX_ENROLL, open_ping), EPERM);
+}
+
 static void only_a_connector_pings(void **state) {
   assert_int_equal(in_sandbox(SANDBOX_RELAY, open_ping), EPERM);
   assert_int_equal(in_sandbox(SANDBOX_AGENT, open_ping), EPERM);
@@ -419,6 +425,16 @@ static void root_stays_when_the_user_may_not_read_the_files(void **state) {
   each_role(why_user, 0);
 }
 
+/* Else an enrolment service could use no token. */
+static void root_stays_when_the_user_may_not_mark_tokens(void **state) {
+  if (geteuid() != 0) skip();
+  t.user = "nobody";
+  assert_int_equal(chmod(t.state, 0700), 0);
+  assert_int_equal(in_sandbox(SANDBOX_ENROLL, uid_of), 0);
+  assert_int_equal(in_sandbox(SANDBOX_ENROLL, why_user), 0);
+  assert_int_equal(in_sandbox(SANDBOX_RELAY, uid_of), 1);
+}
+
 static void a_user_that_is_missing_is_told(void **state) {
   if (geteuid() != 0) skip();
   t.user = "no-such-user";
@@ -495,6 +511,7 @@ int main(void) {
       T(nothing_that_was_written_is_run),
       T(no_new_kind_of_socket_is_made),
       T(a_relay_makes_no_socket_at_all),
+      T(an_enrolment_service_makes_no_socket_either),
       T(only_a_connector_pings),
       T(no_port_is_opened),
       T(no_filter_of_packets_is_attached),
@@ -507,6 +524,7 @@ int main(void) {
       T(an_agent_with_a_tun_keeps_one),
       T(root_becomes_the_user),
       T(root_stays_when_the_user_may_not_read_the_files),
+      T(root_stays_when_the_user_may_not_mark_tokens),
       T(a_user_that_is_missing_is_told),
       T(new_files_are_private),
       T(another_user_may_keep_capabilities),
