@@ -179,6 +179,23 @@ static void find_current(struct ztna_agent *a) {
   while (!a->held[a->current]);
 }
 
+static bool is_any_up(const struct ztna_agent *a) {
+  for (size_t i = 0; i < a->n_uplinks; i++)
+    if (uplink_is_up(a->uplinks[i])) return true;
+  return false;
+}
+
+/* Another relay may see it otherwise; without one nothing of this agent goes
+ * over relays, and people should read why at once. */
+static void revoked_by(struct ztna_agent *a, size_t relay) {
+  bool other = is_any_up(a);
+
+  agent_routes_end(a, relay, other ? REASON_ROUTE_UNKNOWN : REASON_REVOKED);
+  for (size_t i = 0; !other && i < a->n_services; i++)
+    if (a->services[i]->use == USE_ASKING)
+      agent_service_refuse(a, a->services[i], REASON_REVOKED);
+}
+
 static void on_down(struct uplink *u, void *ud, enum reason why,
                     const char *text) {
   struct ztna_agent *a = ud;
@@ -193,6 +210,8 @@ static void on_down(struct uplink *u, void *ud, enum reason why,
   direct_relay(&a->direct, relay, &none);
   if (uplink_is_revoked(u))
     agent_routes_end(a, relay, REASON_ROUTE_UNKNOWN);
+  else if (uplink_revokes_us(u))
+    revoked_by(a, relay);
   else
     agent_routes_doubt(a, relay);
   hold_another(a, relay);

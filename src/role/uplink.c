@@ -69,6 +69,7 @@ enum reason uplink_why(const struct uplink *u, const char **text) {
 }
 
 bool uplink_is_revoked(const struct uplink *u) { return u->is_revoked; }
+bool uplink_revokes_us(const struct uplink *u) { return u->revokes_us; }
 
 json_t *uplink_status(const struct uplink *u) {
   const char *text;
@@ -143,8 +144,9 @@ void uplink_talk_ended(struct talk *t, const struct quic_end *why) {
     renew_drop(u);
     u->talk = NULL;
     /* A handshake that was refused proves nothing of the relay. */
-    u->is_revoked =
-        !why->remote && why->authenticated && why->reason == REASON_REVOKED;
+    u->is_revoked = u->revokes_us = false;
+    if (why->authenticated && why->reason == REASON_REVOKED)
+      *(why->remote ? &u->revokes_us : &u->is_revoked) = true;
     went_down(u, quic_now(u->o.quic), why->reason,
               t->mismatch[0] ? t->mismatch : why->text);
   }
@@ -181,7 +183,7 @@ static void dial(struct uplink *u, uint64_t now) {
   }
   u->state = DIALLING;
   u->retry_at = NEVER;
-  u->is_revoked = false;
+  u->is_revoked = u->revokes_us = false;
 }
 
 bool uplink_request(struct uplink *u, const char *method, const char *path,

@@ -55,6 +55,8 @@ enum reason uplink_why(const struct uplink *u, const char **text);
 /* In on_down: this side ended a connection that was there, since a list names
  * the relay's certificate. What such a relay gave holds no longer. */
 bool uplink_is_revoked(const struct uplink *u);
+/* In on_down: the relay ended one, saying that this side is revoked. */
+bool uplink_revokes_us(const struct uplink *u);
 /* For status pages: relay, connected, reason, why, fix, text, rtt_ms. */
 json_t *uplink_status(const struct uplink *u);
 

@@ -48,7 +48,7 @@ struct uplink {
   uint64_t probe_recv;            /* packets received at that time */
   enum reason why;
   char text[UPLINK_TEXT];
-  bool is_revoked;
+  bool is_revoked, revokes_us;
   /* renewal */
   struct talk *next;   /* being made; NULL: none is */
   bool next_asked;     /* to take over */

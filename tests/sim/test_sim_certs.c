@@ -354,6 +354,49 @@ static void the_only_connector_s_revocation_is_told(void **state) {
   sim_free(w);
 }
 
+/* Everybody reads a list that names the agent. */
+static void revoke_agent(struct sim *w) {
+  pki_revoke(w->pki, &w->agents[0].pem);
+  sim_relay_read(w);
+  sim_connector_read(w, 0);
+}
+
+static bool is_not_ready(struct sim *w, void *ud) {
+  const char *why;
+
+  return !ztna_agent_ready(w->agents[0].core, &why) && !strcmp(why, ud);
+}
+
+static void an_agent_that_is_revoked_is_told(const struct sim_config *cfg) {
+  struct sim *w = steady(cfg, 10 * MS);
+  struct tcp_app *down = open_to(w, TCP_PORT, TCP_TRICKLE, 0, 60);
+  uint64_t before;
+
+  sim_run(w, SEC);
+  revoke_agent(w);
+  assert_true(sim_until(w, is_not_ready, "revoked", SEC));
+  sim_run(w, SEC);
+  assert_true(down->end.got_reset);
+  assert_string_equal(down->why, "revoked");
+  assert_int_equal(n_paths(w, NULL), 0);
+  before = w->connectors[0].n_asked;
+  sim_log_clear(w);
+  sim_run(w, 300 * SEC);
+  assert_int_equal(w->connectors[0].n_asked, before);
+  assert_true(is_not_ready(w, "revoked"));
+  assert_in_range(count(w->log, "agent: relay lost"), 5, 40);
+  assert_in_range(count(w->log, "agent: path"), 0, 10);
+  sim_free(w);
+}
+
+static void an_agent_that_is_revoked_is_told_relayed(void **state) {
+  an_agent_that_is_revoked_is_told(&relayed);
+}
+
+static void an_agent_that_is_revoked_is_told_direct(void **state) {
+  an_agent_that_is_revoked_is_told(&direct);
+}
+
 /* --- without a relay --- */
 
 /* Both ends' certificates run out and are exchanged meanwhile. */
@@ -523,6 +566,8 @@ int main(void) {
       TEST(a_revoked_connector_s_services_go_on_elsewhere_at_once),
       TEST(a_revoked_connector_is_left_on_direct_paths_too),
       TEST(the_only_connector_s_revocation_is_told),
+      TEST(an_agent_that_is_revoked_is_told_relayed),
+      TEST(an_agent_that_is_revoked_is_told_direct),
       TEST(a_direct_path_is_made_anew_without_a_relay),
       TEST(what_runs_out_ends_relayed),
       TEST(what_runs_out_ends_direct),
