@@ -18,7 +18,7 @@ INITIALS=${INITIALS:-2000} SPRAY=${SPRAY:-10000} STUNS=${STUNS:-10000}
 # KB more than before: 256 handshakes of 97 KB; sixteen connections with what is
 # kept for them are less.
 GROWTH=32768
-case $ZTNA in *san-*) GROWTH=262144 ;; esac
+case $ZTNA in *san-*) GROWTH=524288 ;; esac
 
 page() { on relay bash -c 'exec 3<>/dev/tcp/127.0.0.1/9090; printf "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n" >&3; cat <&3'; }
 metric() { page | awk -v p="^($1)" '$1 ~ p { n += $2 } END { print n + 0 }'; }

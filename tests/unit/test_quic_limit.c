@@ -220,6 +220,31 @@ static void spoofed_addresses_use_up_no_prefix(void **state) {
   lab_free(l);
 }
 
+/* What a flood may have of the processor. */
+static void retries_have_a_bound_in_all(void **state) {
+  struct lab *l = lab_new(QUIC_RETRY_ALWAYS);
+  struct caller a;
+  struct dgram v[4];
+  uint8_t first[1500];
+  uint32_t len;
+
+  call(&a, l, "198.51.100.1:2000");
+  assert_in_range(quic_next(a.q, l->now, v, 4), 1, 4);
+  len = v[0].seg;
+  memcpy(first, v[0].data, len);
+  for (int i = 0; i < 3000; i++) {
+    quic_udp_in(l->server, l->now, &a.addr, &l->at_server, 0, first, len);
+    hear(l, NULL);
+  }
+  assert_int_equal(quic_stats(l->server)->n_retries, 2000);
+  assert_int_equal(limited(l), 1000);
+  assert_int_equal(l->n_accepted, 0);
+  l->now += 10 * MS;
+  assert_true(gets_in(l, "203.0.113.7:999"));
+  quic_free(a.q);
+  lab_free(l);
+}
+
 /* Many prefixes that never finish: the oldest gives way. */
 static void a_full_table_takes_in_who_comes(void **state) {
   struct lab *l = lab_new(QUIC_RETRY_NEVER);
@@ -340,6 +365,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_prefix_begins_fifty_handshakes_a_second),
       TEST(spoofed_addresses_use_up_no_prefix),
+      TEST(retries_have_a_bound_in_all),
       TEST(a_full_table_takes_in_who_comes),
       TEST(noise_from_one_prefix_leaves_resets_to_others),
       TEST(a_connection_is_heard_a_thousand_times_a_second),
