@@ -56,3 +56,12 @@ watch_pings() { start pings agent sh -c "exec ping -D -n -i 0.05 10.100.0.2 >$T/
 renewed() { # HOST FILE SERIAL
   [ "$(serial "$2")" != "$3" ] && ready "$1" | tr -d '\n ' | grep -q '"last":{"ok":true'
 }
+# pings_lost AT-MOST OF-AT-LEAST
+pings_lost() {
+  local sent got
+  stop pings INT
+  echo "# $(grep transmitted "$T/pings")"
+  sent=$(sed -n 's/^\([0-9]*\) packets transmitted.*/\1/p' "$T/pings")
+  got=$(sed -n 's/.* \([0-9]*\) received.*/\1/p' "$T/pings")
+  [ "$got" -ge "$2" ] && [ $((sent - got)) -le "$1" ]
+}

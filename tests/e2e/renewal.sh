@@ -9,7 +9,6 @@ cd "$(dirname "$0")/../.." || exit 1
 need ip ping
 TCP=${TOOL%/*}/tool_tcp
 LIFE=${LIFE:-30} MINUTES=${MINUTES:-2}
-LOST_AT_MOST=$((MINUTES * 4)) # of 20 a second
 
 everybody_is_enrolled() {
   token relay --role relay --name r1 --ip 192.168.1.2 --ip 192.168.2.2 &&
@@ -41,14 +40,7 @@ certificates_were_renewed() { # each at two thirds of its life
   done
   ! grep 'renewal: failed' "$T/agent.log" "$T/connector.log"
 }
-pings_went_on() {
-  local sent got
-  stop pings INT
-  echo "# $(grep transmitted "$T/pings")"
-  sent=$(sed -n 's/^\([0-9]*\) packets transmitted.*/\1/p' "$T/pings")
-  got=$(sed -n 's/.* \([0-9]*\) received.*/\1/p' "$T/pings")
-  [ "$got" -ge $((MINUTES * 500)) ] && [ $((sent - got)) -le $LOST_AT_MOST ]
-}
+pings_went_on() { pings_lost $((MINUTES * 4)) $((MINUTES * 500)); } # of 20 a second
 one_tcp_connection_went_on() { # a question each 100 ms
   local code
   wait "$(pid_of rr)"
