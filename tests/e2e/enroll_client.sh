@@ -131,7 +131,7 @@ the_key_is_in_no_memory() {
 # second's worth at most. With a life of ten seconds a path may just have been
 # made anew by them when the next ones come; see renewal.sh for longer ones.
 pings_went_on() {
-  wait_for $LIFE_S first_ones_ended && pings_lost 20 100
+  wait_for $LIFE_S first_ones_ended && pings_lost 20 60
 }
 first_ones_ended() { [ "$(date +%s)" -gt $((ENROLLED_AT + LIFE_S + 1)) ]; }
 # Relays have it done by a timer of their machine.
