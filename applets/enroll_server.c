@@ -40,6 +40,7 @@ struct program {
   struct enroll_server *server;
   struct http *http;
   struct audit *audit;
+  char spiffe[IDENTITY_SPIFFE_MAX + 1]; /* lent to it: contexts come and go */
   struct enroll_policy policy;
   struct watch *watch; /* of the list of revoked certificates */
   uv_timer_t timer;
@@ -313,8 +314,8 @@ static int run(struct program *p) {
   uv_timer_start(&p->timer, on_timer, LOOK_EVERY, LOOK_EVERY);
   tell_start(p);
   confine(p->config, CONFIG_ENROLL, p->call->config_file, false);
-  int rc = audit_open(&p->audit, &p->config->enroll.audit, "enroll",
-                      tls_identity(p->tls)->spiffe);
+  snprintf(p->spiffe, sizeof(p->spiffe), "%s", tls_identity(p->tls)->spiffe);
+  int rc = audit_open(&p->audit, &p->config->enroll.audit, "enroll", p->spiffe);
   if (rc == 0) rc = host_run(p->host);
   code = applet_exit(rc);
   uv_close((uv_handle_t *)&p->timer, NULL);

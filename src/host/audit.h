@@ -25,7 +25,7 @@ struct audit;
 
 /* *to NULL and 0 when the configuration names no file. An error is logged: who
  * was told to keep a log must not start without. role and identity: for the
- * first record of each file. */
+ * first record of each file; lent until audit_close. */
 int audit_open(struct audit **to, const struct audit_config *c,
                const char *role, const char *identity);
 /* The same with so many bytes of room; for tests. */

@@ -344,6 +344,15 @@ void field_from_json(struct field_load *l, const struct field *fields,
 
 /* --- what is missing */
 
+static void need_flag(struct field_load *l, const struct field *f,
+                      const void *m) {
+  char flag[PATH_ROOM];
+  snprintf(flag, sizeof(flag), "%s", f->name);
+  for (char *c = flag; *c; c++)
+    if (*c == '_') *c = '-';
+  field_wrong(l, m, 0, "needs --%s: %s; or --config FILE", flag, f->help);
+}
+
 static void tell_need(struct field_load *l, const struct field *f,
                       const void *m) {
   if (l->file)
@@ -352,7 +361,7 @@ static void tell_need(struct field_load *l, const struct field *f,
     field_wrong(l, m, 0, "needs a file with \"%s\": %s; --config FILE", f->name,
                 f->help);
   else
-    field_wrong(l, m, 0, "needs --%s: %s; or --config FILE", f->name, f->help);
+    need_flag(l, f, m);
 }
 
 static void need_items(struct field_load *l, const struct field *f,

@@ -271,6 +271,13 @@ static void a_role_needs_no_file(void **state) {
                       "configuration: needs --relays: host:port to reach "
                       "services by; or --config FILE\n");
   sbuf_done(&out);
+  sbuf_init(&out, 0);
+  f.n_groups = config_groups(f.groups, CONFIG_ENROLL);
+  assert_int_equal(config_parse(&c, NULL, NULL, 0,
+                                CONFIG_ENROLL | CONFIG_NO_FILES, &f, &out),
+                   ZTNA_ECONFIG);
+  assert_non_null(strstr(out.s, "needs --ca-dir: "));
+  sbuf_done(&out);
 }
 
 /* --- mistakes, one by one */
