@@ -255,7 +255,8 @@ a_damaged_book_loses_nobody() {
 show_tells_whom_a_list_names() {
   cert show rev/crl.pem >s && cat s && grep -q 'list of      ztna CA example.org' s &&
     grep -q 'revoked      3 certificates' s && grep -qi "$(serial rev/agent-c.pem) since" s &&
-    openssl crl -in rev/crl.pem -outform DER -out der && cert show der >u && cmp s u &&
+    openssl crl -in rev/crl.pem -outform DER -out der && cert show der >u &&
+    sed -i 's/ (.*left)//' s u && cmp s u &&
     cert show der --json >s && cat s && grep -q '"kind": "crl"' s && grep -q '"number": 4' s &&
     head -c 100 der >cut && says damaged code 1 cert show cut
 }
