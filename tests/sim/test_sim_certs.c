@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "role/connector_int.h"
 #include "sim/tcp_world.h"
 #include "unit/unit.h"
 
@@ -149,8 +150,22 @@ an_agent_s_new_certificate_moves_a_direct_path_without_loss(void **state) {
   exchange_under_load(&direct, renew_agent, 3 * SEC);
 }
 
+/* As one that does not say that its certificate was exchanged. */
+static void exchange_silently(struct sim *w) {
+  struct sim_connector *c = &w->connectors[0];
+  struct tls *former = c->tls;
+  static const char *const any[] = {"*", NULL};
+  int64_t now = tls_now();
+
+  c->tls = pki_tls_at(w->pki, ROLE_CONNECTOR, c->name, any, now - 60,
+                      now + w->cfg.life);
+  c->core->o.tls = c->tls;
+  quic_set_tls(c->core->quic, c->tls);
+  tls_free(former);
+}
+
 /* The agent cannot know before: it tries in time. */
-static void a_connector_s_new_certificate_is_met_in_time(void **state) {
+static void check_met_in_time(void (*exchange)(struct sim *w)) {
   struct sim_config cfg = direct;
   struct sim *w;
 
@@ -159,12 +174,23 @@ static void a_connector_s_new_certificate_is_met_in_time(void **state) {
   cfg.life = w->cfg.life = 86400;
   sim_agent_renew(w, 0);
   sim_relay_renew(w);
-  sim_connector_renew(w, 0);
+  sim_run(w, SEC);
+  exchange(w);
   sim_run(w, 700 * SEC);
   assert_int_equal(failovers(w), 0);
   assert_false(sim_logged(w, "certificate-expired"));
   assert_nothing_lost(w);
   sim_free(w);
+}
+
+static void renew_connector(struct sim *w) { sim_connector_renew(w, 0); }
+
+static void a_connector_s_new_certificate_is_met_when_it_says_so(void **state) {
+  check_met_in_time(renew_connector);
+}
+
+static void a_connector_s_new_certificate_is_met_in_time(void **state) {
+  check_met_in_time(exchange_silently);
 }
 
 /* --- certificates of a short life --- */
@@ -558,6 +584,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(an_agent_s_new_certificate_moves_a_relayed_path_without_loss),
       TEST(an_agent_s_new_certificate_moves_a_direct_path_without_loss),
+      TEST(a_connector_s_new_certificate_is_met_when_it_says_so),
       TEST(a_connector_s_new_certificate_is_met_in_time),
       TEST(an_hour_s_life_is_enough_for_a_day_relayed),
       TEST(an_hour_s_life_is_enough_for_a_day_direct),
