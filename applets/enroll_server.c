@@ -24,6 +24,7 @@ extern const struct applet applet_enroll_server;
 enum {
   CRL_MAX = 4 << 20,
   LOOK_EVERY = 60 * 1000, /* ms: is the own certificate half over? */
+  RECORD_MS = 1000,       /* that an answer waits for its record */
 };
 
 struct program {
@@ -169,6 +170,8 @@ static void issued(void *ctx, const struct enroll_issued *i) {
       .from = i->from,
   };
   audit_write(p->audit, &r);
+  if (!audit_flush(p->audit, RECORD_MS))
+    log_warn("enroll: the answer goes out before its record is written");
 }
 
 static bool revoked(void *ctx, const struct identity *peer) {

@@ -38,12 +38,12 @@ struct audit_counters {
 struct audit {
   pthread_t thread;
   pthread_mutex_t lock;
-  pthread_cond_t more;
+  pthread_cond_t more, idle;
   size_t room;
   char *path;
   /* under the lock */
   struct waiting in;
-  bool stop;
+  bool stop, busy; /* busy: the thread has what is not written yet */
   struct audit_counters n;
   int error; /* of the last write, errno; 0: it went well */
   uint64_t seq;
@@ -56,6 +56,19 @@ struct audit {
   struct audit_file file;
   bool dirty;
 };
+
+static struct timespec in_ms(unsigned ms) {
+  struct timespec t;
+
+  clock_gettime(CLOCK_REALTIME, &t);
+  t.tv_sec += ms / 1000;
+  t.tv_nsec += (long)(ms % 1000) * 1000000;
+  if (t.tv_nsec >= 1000000000) {
+    t.tv_sec++;
+    t.tv_nsec -= 1000000000;
+  }
+  return t;
+}
 
 /* --- the loop's side */
 
@@ -100,6 +113,20 @@ void audit_lose(struct audit *a, uint64_t n) {
   lose(a, n);
   pthread_cond_signal(&a->more);
   pthread_mutex_unlock(&a->lock);
+}
+
+bool audit_flush(struct audit *a, unsigned ms) {
+  struct timespec t = in_ms(ms);
+  bool done;
+
+  if (!a) return true;
+  pthread_mutex_lock(&a->lock);
+  while ((a->busy || a->in.len || a->in.n_lost) &&
+         pthread_cond_timedwait(&a->idle, &a->lock, &t) == 0)
+    ;
+  done = !a->busy && !a->in.len && !a->in.n_lost;
+  pthread_mutex_unlock(&a->lock);
+  return done;
 }
 
 static bool has_room(struct audit *a) {
@@ -157,19 +184,6 @@ static void tell(struct audit *a, int rc, size_t n) {
             a->path, strerror(-rc));
   else if (rc == 0 && was)
     log_warn("audit: writing again file=%s", a->path);
-}
-
-static struct timespec in_ms(unsigned ms) {
-  struct timespec t;
-
-  clock_gettime(CLOCK_REALTIME, &t);
-  t.tv_sec += ms / 1000;
-  t.tv_nsec += (long)(ms % 1000) * 1000000;
-  if (t.tv_nsec >= 1000000000) {
-    t.tv_sec++;
-    t.tv_nsec -= 1000000000;
-  }
-  return t;
 }
 
 /* False: the program ends. */
@@ -294,10 +308,13 @@ static bool exchange(struct audit *a) {
 
   was.len = was.n_lost = 0;
   pthread_mutex_lock(&a->lock);
+  a->busy = false;
+  pthread_cond_signal(&a->idle);
   wait_more(a);
   if (!a->stop) gather(a);
   a->out = a->in;
   a->in = was;
+  a->busy = true;
   more = !a->stop || a->out.len || a->out.n_lost;
   pthread_mutex_unlock(&a->lock);
   return more;
@@ -330,6 +347,7 @@ static void audit_free(struct audit *a) {
   free(a->path);
   pthread_mutex_destroy(&a->lock);
   pthread_cond_destroy(&a->more);
+  pthread_cond_destroy(&a->idle);
   free(a);
 }
 
@@ -351,6 +369,8 @@ static struct audit *make(const struct audit_config *c, size_t room) {
   a->file.fd = a->file.dir = -1;
   pthread_mutex_init(&a->lock, NULL);
   pthread_cond_init(&a->more, NULL);
+  pthread_cond_init(&a->idle, NULL);
+  a->busy = true; /* until the thread has written that it began */
   a->room = room;
   a->n.ok = 1;
   a->path = strdup(c->file);

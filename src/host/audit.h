@@ -42,6 +42,10 @@ void audit_lose(struct audit *a, uint64_t n);
 /* What a core has, as far as there is room: the rest stays in its queue. */
 void audit_drain(struct audit *a, struct audit_queue *q);
 
+/* Waits until all that was handed over is in the file, so long at most; false:
+ * it is not. For who does little and must not do what is not recorded. */
+bool audit_flush(struct audit *a, unsigned ms);
+
 /* For `ztna status`; null without a log. */
 json_t *audit_status(struct audit *a);
 void audit_metrics(struct audit *a, struct sbuf *out);

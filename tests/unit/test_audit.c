@@ -225,6 +225,19 @@ static void exchanged_records_are_named(void **state) {
   expect_broken("4", "reordered: record 4 is at");
 }
 
+static void what_was_waited_for_is_in_the_file(void **state) {
+  struct audit *a = opened(1 << 20);
+  for (int i = 0; i < 20; i++) {
+    write_some(a, 1);
+    assert_true(audit_flush(a, 5000));
+    char *at = slurp(path);
+    int n = 0;
+    while ((at = strstr(at, "spiffe://x/agent/a0"))) at++, n++;
+    assert_int_equal(n, i + 1);
+  }
+  audit_close(a, NULL);
+}
+
 static void a_repeated_record_is_named(void **state) {
   static char out[1 << 20];
   log_of(5);
@@ -552,6 +565,7 @@ int main(void) {
       T(a_missing_record_is_named),
       T(missing_records_at_the_begin_are_named),
       T(exchanged_records_are_named),
+      T(what_was_waited_for_is_in_the_file),
       T(a_repeated_record_is_named),
       T(an_end_cut_off_is_found_by_a_hash_noted_earlier),
       T(a_half_line_is_closed_by_a_note),
