@@ -13,8 +13,8 @@
 #
 #   N passed, N failed[, N skipped]
 #
-# Two at a time (ZTNA_JOBS), since most of them wait; long ones one by one, since
-# they measure.
+# One more at a time than there are processors (ZTNA_JOBS), since most of them
+# wait; long ones one by one, since they measure.
 #
 #   ZTNA_ONLY=WORD      only what has WORD in its path
 #   ZTNA_LONG=1         only the long ones, `make check-long`
@@ -31,7 +31,7 @@ export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
 limit=${ZTNA_TIMEOUT:-${ZTNA_LONG:+900}}
 limit=${limit:-120}
 jobs=${ZTNA_JOBS:-${ZTNA_LONG:+1}}
-jobs=${jobs:-2}
+jobs=${jobs:-$(($(nproc) + 1))}
 
 # Results of the log of one program that ended with code $1, as shell
 # assignments: p passed, f failed, s skipped, why it failed beside that.
