@@ -76,8 +76,10 @@ static void mark_tried(struct ask *a, const struct party *connector) {
     memcpy(a->tried[a->n_tried++], connector->key, RELAY_ID_LEN);
 }
 
+/* Beside those that were asked: they take nobody's turn. */
 void relay_ask_pass_over(struct ask *a, const struct party *connector) {
-  mark_tried(a, connector);
+  if (a->n_refused < RELAY_REFUSED)
+    memcpy(a->refused[a->n_refused++], connector->key, RELAY_ID_LEN);
 }
 
 void relay_asks_take(struct relay *r, struct meeting *m, struct ask_queue *to) {
@@ -147,6 +149,8 @@ static void succeed(struct relay *r, struct ask *a, struct grant *g) {
 static bool was_tried(const struct ask *a, const struct party *connector) {
   for (unsigned i = 0; i < a->n_tried; i++)
     if (!memcmp(a->tried[i], connector->key, RELAY_ID_LEN)) return true;
+  for (unsigned i = 0; i < a->n_refused; i++)
+    if (!memcmp(a->refused[i], connector->key, RELAY_ID_LEN)) return true;
   return false;
 }
 
@@ -188,7 +192,8 @@ static struct party *choose(const struct ask *a) {
 
 /* Nobody is left to be asked. */
 static enum reason obstacle(const struct ask *a) {
-  enum reason why = a->n_tried ? REASON_CONNECTOR_REFUSED : REASON_NO_CONNECTOR;
+  enum reason why = a->n_tried || a->n_refused ? REASON_CONNECTOR_REFUSED
+                                               : REASON_NO_CONNECTOR;
   const struct offer *o;
   if (!a->service->known) return REASON_NO_SUCH_SERVICE;
   if (a->declined == REASON_BACKEND_DOWN || a->declined == REASON_DRAINING)

@@ -232,8 +232,6 @@ void relay_grant_respond(struct relay *r, struct h3_req *req, struct grant *g) {
   relay_json_respond(req, 201, o);
 }
 
-enum { REFUSED_MAX = 8 };
-
 struct wish { /* a request's members */
   const char *service, *connector, *resume;
   const char *avoid;     /* a connector that the agent does not reach */
@@ -254,7 +252,7 @@ static const char *wish_read(struct wish *w, const json_t *body) {
   w->resume = json_string_value(resume);
   w->avoid = json_string_value(json_object_get(body, "avoid"));
   w->refused = json_object_get(body, "refused");
-  if (json_array_size(w->refused) > REFUSED_MAX) w->refused = NULL;
+  if (json_array_size(w->refused) > RELAY_REFUSED) w->refused = NULL;
   if (!w->service) return "service: want a service id";
   if (!hex_parse(w->instance, RELAY_ID_LEN, hex))
     return "instance: want 32 hex digits";
@@ -311,8 +309,8 @@ static bool is_refused(const struct wish *w, const struct party *connector) {
   return false;
 }
 
-/* As if they had refused: an agent that does not take a connector's certificate
- * will not take it a moment later. */
+/* An agent that does not take a connector's certificate will not take it a
+ * moment later. */
 static void pass_over_refused(struct relay *r, struct ask *a,
                               const json_t *refused) {
   const json_t *j;
@@ -321,7 +319,7 @@ static void pass_over_refused(struct relay *r, struct ask *a,
     const char *spiffe = json_string_value(j);
     const struct party *c =
         spiffe ? relay_party_find(r, ROLE_CONNECTOR, spiffe) : NULL;
-    if (c) relay_ask_pass_over(a, c);
+    if (c && relay_service_offer(a->service, c)) relay_ask_pass_over(a, c);
   }
 }
 

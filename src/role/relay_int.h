@@ -42,6 +42,7 @@ enum {
   RELAY_PORTS = 64,      /* of one offer */
   RELAY_SERVICES = 4096, /* known to a relay */
   RELAY_TRIES = 3,       /* connectors asked for one grant */
+  RELAY_REFUSED = 8,     /* connectors that a request may pass over */
   RELAY_DOUBTS = 2,      /* unanswered probes of a doubted connector */
   RELAY_TICKETS = 1024,  /* in one registration */
   RELAY_REQUESTS = 50,   /* per second and identity */
@@ -185,6 +186,8 @@ struct ask {
   uint8_t former[RELAY_ID_LEN];
   uint8_t tried[RELAY_TRIES][RELAY_ID_LEN]; /* keys of connectors */
   unsigned n_tried;
+  uint8_t refused[RELAY_REFUSED][RELAY_ID_LEN]; /* by the agent */
+  unsigned n_refused;
   enum reason declined;        /* why the last one did; NONE */
   uint8_t avoid[RELAY_ID_LEN]; /* key of the connector in doubt */
   unsigned n_doubts;           /* probes of it so far; 0: none is */

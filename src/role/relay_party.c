@@ -291,6 +291,14 @@ static struct session *another(const struct party *p) {
   return NULL;
 }
 
+/* Those that were left for the one that is gone: with it nobody is who they
+ * could be answered as. */
+static void retired_end(struct party *p) {
+  struct session *s;
+  LIST_FOREACH(s, &p->sessions, of_party)
+  if (s->retired) relay_session_close(s, REASON_REPLACED);
+}
+
 /* Who waits for this connector's answer asks the next one. */
 static void asks_move(struct relay *r, struct party *connector) {
   struct meeting *m, *next;
@@ -320,6 +328,7 @@ void relay_party_leave(struct session *s, const struct quic_end *why) {
     meetings_end(r, p, why->reason);
   }
   struct session *next = another(p);
+  if (!next) retired_end(p);
   if (next)
     speak(r, p, next);
   else if (LIST_EMPTY(&p->meetings) || r->stopping)

@@ -134,6 +134,36 @@ static void requests_of_the_former_take_nothing_back(void **state) {
   world_free(c.w);
 }
 
+/* Nobody speaks for its party any more: what it asks for would be answered for
+ * nobody. */
+static void the_former_ends_with_the_one_that_took_over(void **state) {
+  for (int i = 0; i < 2; i++) {
+    struct world *w = world_new();
+    struct client *c = i ? connector_up(w, "dc", "192.0.2.1:1000", "web")
+                         : agent_up(w, "laptop", "198.51.100.1:2000");
+    struct client *next = i ? another_dc(w) : another_laptop(w);
+    assert_int_equal(client_take_over(next, name_of(c)), 200);
+    quic_close(h3_conn(next->s), REASON_INTERNAL, NULL);
+    world_run(w, 100 * MS);
+    if (!c->n_end) request(c, "GET", "/v1/self", NULL);
+    assert_int_equal(c->n_end, 1);
+    assert_int_equal(c->end.reason, REASON_REPLACED);
+    world_free(w);
+  }
+}
+
+/* The route is kept for it all the same. */
+static void the_former_does_not_speak_again(void **state) {
+  struct cast c = granted();
+  struct client *next = another_laptop(c.w);
+  assert_int_equal(client_take_over(next, name_of(c.agent)), 200);
+  quic_close(h3_conn(next->s), REASON_INTERNAL, NULL);
+  world_run(c.w, 100 * MS);
+  assert_int_equal(c.agent->n_end, 1);
+  assert_true(passes(c.w, &next->addr, to_connector));
+  world_free(c.w);
+}
+
 static void the_former_is_closed_when_nobody_does(void **state) {
   struct cast c = granted();
   struct client *next = another_laptop(c.w);
@@ -325,6 +355,8 @@ int main(void) {
       cmocka_unit_test(a_connector_stays_registered),
       cmocka_unit_test(what_was_asked_on_one_is_answered_on_either),
       cmocka_unit_test(requests_of_the_former_take_nothing_back),
+      cmocka_unit_test(the_former_ends_with_the_one_that_took_over),
+      cmocka_unit_test(the_former_does_not_speak_again),
       cmocka_unit_test(the_former_is_closed_when_nobody_does),
       cmocka_unit_test(only_the_own_connection_is_taken_over),
       cmocka_unit_test(a_narrower_certificate_has_to_register_anew),

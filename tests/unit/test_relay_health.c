@@ -325,6 +325,22 @@ static void an_agent_that_refuses_all_connectors_gets_none(void **state) {
   world_free(w);
 }
 
+/* Nor do those that it refuses for another service's sake. */
+static void a_good_connector_is_found_behind_many_refused_ones(void **state) {
+  struct world *w = pair();
+
+  connector_up(w, "three", "192.0.2.3:1000", "web");
+  connector_up(w, "four", "192.0.2.4:1000", "db");
+  connector_up(w, "five", "192.0.2.5:1000", "web");
+  assert_int_equal(grant_refusing(agent, ONE
+                                  ", " TWO
+                                  ", \"spiffe://example.org/connector/three\""
+                                  ", \"spiffe://example.org/connector/four\""),
+                   201);
+  assert_string_equal(connector_given(), "five");
+  world_free(w);
+}
+
 static void names_of_nobody_refuse_nobody(void **state) {
   struct world *w = pair();
 
@@ -351,6 +367,7 @@ int main(void) {
       TEST(an_agent_that_leaves_in_doubt_leaves_nothing),
       TEST(a_connector_that_an_agent_refuses_is_passed_over),
       TEST(an_agent_that_refuses_all_connectors_gets_none),
+      TEST(a_good_connector_is_found_behind_many_refused_ones),
       TEST(names_of_nobody_refuse_nobody),
   };
 
