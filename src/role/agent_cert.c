@@ -16,8 +16,13 @@
 #define TOO_LATE (2 * SEC)
 /* The own certificate was exchanged, and the last attempt failed. */
 #define AGAIN_AFTER (30 * SEC)
-/* However often a connector says that its own was. */
-#define TOLD_APART (30 * SEC)
+/* However often a connector says that its own was: a life of seconds has more
+ * than one of these. */
+#define TOLD_APART (5 * SEC)
+/* What is under way on a path arrives, though its heir is in a hurry. */
+#define ARRIVES_AFTER SEC
+/* An heir's own heir is made in less. */
+#define HURRY (3 * SEC)
 
 /* --- when --- */
 
@@ -60,14 +65,24 @@ void agent_cert_plan(struct agent_way *w, bool failed) {
 }
 
 void agent_cert_told(struct link *l) {
-  uint64_t now = l->owner->now, at = l->told_at + TOLD_APART;
+  uint64_t now = l->owner->now, at = l->told_at;
   struct agent_way *w;
 
-  if (!l->told_at || at < now) at = now;
-  l->told_at = at;
+  if (at <= now) at = !at || at + TOLD_APART < now ? now : at + TOLD_APART;
+  l->told_at = at; /* when it is acted upon, which may be still to come */
   for (size_t i = 0; (w = agent_way_at(l, i)); i++)
     if (w->way.path && path_is_live(w->way.path))
       renew_by(w, time_min(w->renew_at, at));
+}
+
+/* An heir is not renewed while its predecessor is there, but may be as good as
+ * over itself: it was made shortly before the certificates were exchanged. */
+bool agent_cert_hurries(const struct agent_way *w, uint64_t since, bool empty) {
+  uint64_t now = w->link->owner->now;
+
+  if (now < w->renew_at || now < since + ARRIVES_AFTER) return false;
+  return empty || (path_is_live(w->way.path) &&
+                   quic_expires_at(path_conn(w->way.path)) < now + HURRY);
 }
 
 /* --- the own ones are others --- */

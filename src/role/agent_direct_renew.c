@@ -124,7 +124,9 @@ static void leave(struct agent_way *w, uint64_t now) {
     succeed(w);
   } else if (w->heir->over) {
     give_up(w);
-  } else if (now >= w->leave_by || (now >= w->leave_at && is_empty(w))) {
+  } else if (now >= w->leave_by || (now >= w->leave_at && is_empty(w)) ||
+             agent_cert_hurries(w->heir, w->leave_at - LEAVE_AFTER,
+                                is_empty(w))) {
     if (l->path == w->way.path) l->path = w->heir->way.path;
     drop(w);
   } else {

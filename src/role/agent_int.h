@@ -361,6 +361,9 @@ bool agent_renew_is_heir(const struct agent_way *w);
 void agent_cert_plan(struct agent_way *w, bool failed);
 /* The connector says that its certificate was exchanged. */
 void agent_cert_told(struct link *l);
+/* w, which has taken another's place at `since`, is due itself: the other one,
+ * on which nothing is left if it is empty, should go now. */
+bool agent_cert_hurries(const struct agent_way *w, uint64_t since, bool empty);
 
 /* agent_peer.c: connectors whose certificate is not taken */
 /* A certificate is the matter: to ask again changes nothing soon. */

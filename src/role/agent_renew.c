@@ -336,7 +336,8 @@ static void leave(struct agent_way *w, uint64_t now) {
     n->fresh = true;
     give_up(w);
   } else if (over || now >= w->leave_by ||
-             (now >= w->leave_at && is_empty(w))) {
+             (now >= w->leave_at && is_empty(w)) ||
+             agent_cert_hurries(n, w->leave_at - LEAVE_AFTER, is_empty(w))) {
     drop(w, n);
   } else {
     ask_next(w, next_service(w), now);

@@ -8,6 +8,7 @@
 
 #define EARLY_LEAST (5 * SEC)
 #define EARLY_MOST (3600 * SEC)
+#define LOOK_LEAST SEC   /* a life of seconds is exchanged late in it */
 #define BETTER (2 * SEC) /* the clock of certificates has whole seconds */
 #define NEXT_FOR (10 * SEC)
 #define FORMER_FOR (10 * SEC)
@@ -56,7 +57,7 @@ static void look_again(struct uplink *u) {
   uint64_t now = quic_now(u->o.quic), end = ends_at(u);
   uint64_t left = end > now ? end - now : 0;
 
-  u->renew_at = now + between(left / 2, EARLY_LEAST, EARLY_MOST);
+  u->renew_at = now + between(left / 2, LOOK_LEAST, EARLY_MOST);
 }
 
 static void try_again(struct uplink *u) {

@@ -195,7 +195,11 @@ static void a_connector_s_new_certificate_is_met_in_time(void **state) {
 
 /* --- certificates of a short life --- */
 
-/* Each at two thirds of its life, one after the other. */
+static uint64_t draw(struct sim *w, uint64_t from, uint64_t to) {
+  return from + seeded_u64(&w->rnd) % (to - from);
+}
+
+/* Each at two thirds of its life or a little before (host/renewal.h). */
 static void live(struct sim *w, uint64_t for_ns) {
   uint64_t every = (uint64_t)w->cfg.life * SEC * 2 / 3, until = w->now + for_ns;
   uint64_t at[3] = {w->now + every / 3, w->now + every / 2, w->now + every};
@@ -205,7 +209,7 @@ static void live(struct sim *w, uint64_t for_ns) {
 
     sim_run(w, (at[k] < until ? at[k] : until) - w->now);
     if (w->now >= until) break;
-    at[k] += every;
+    at[k] += every - draw(w, 0, every * 3 / 20);
     if (k == 0)
       sim_agent_renew(w, 0);
     else if (k == 1)
@@ -249,6 +253,53 @@ static void a_minute_s_life_is_enough_for_ten_relayed(void **state) {
 
 static void a_minute_s_life_is_enough_for_ten_direct(void **state) {
   short_lived(&direct, 60, 600 * SEC, 50 * MS);
+}
+
+/* Paths are made anew by what is about to end, and again a moment later. */
+static void ten_seconds_life_is_enough_for_five_minutes_relayed(void **state) {
+  short_lived(&relayed, 10, 300 * SEC, 50 * MS);
+}
+
+static void ten_seconds_life_is_enough_for_five_minutes_direct(void **state) {
+  short_lived(&direct, 10, 300 * SEC, 50 * MS);
+}
+
+/* A path that is not on its way out showed what the connector has no more. */
+static bool shows_a_former_one(struct sim *w) {
+  const struct connector *c = w->connectors[0].core;
+
+  for (size_t i = 0; i < c->n_links; i++)
+    for (size_t k = 0; c->links[i] && k < c->links[i]->ways.n; k++) {
+      const struct quic_conn *q = path_conn(c->links[i]->ways.v[k]->path);
+
+      if (c->links[i]->ways.v[k] == c->links[i]->ways.chosen && q &&
+          quic_is_outdated(q))
+        return true;
+    }
+  return false;
+}
+
+/* One that is at fault, or wants to keep its agents busy. Its last word counts.
+ */
+static void
+a_connector_that_renews_without_end_is_not_followed_each_time(void **state) {
+  struct sim *w = steady(&direct, 50 * MS);
+  uint64_t n;
+
+  for (int i = 0; i < 300; i++) {
+    sim_connector_renew(w, 0);
+    sim_run(w, 100 * MS);
+  }
+  assert_in_range(agent_counts(w, RENEWED), 4, 7);
+  assert_in_range(agent_counts(w, DIRECT_RENEWED), 4, 7);
+  n = agent_counts(w, RENEWED);
+  sim_run(w, 6 * SEC);
+  assert_int_equal(agent_counts(w, RENEWED), n + 1);
+  assert_false(shows_a_former_one(w));
+  sim_run(w, 60 * SEC);
+  assert_int_equal(agent_counts(w, RENEWED), n + 1);
+  assert_nothing_lost(w);
+  sim_free(w);
 }
 
 /* --- not let in any more --- */
@@ -479,10 +530,6 @@ static void what_runs_out_ends_direct(void **state) {
 
 /* --- any world --- */
 
-static uint64_t draw(struct sim *w, uint64_t from, uint64_t to) {
-  return from + seeded_u64(&w->rnd) % (to - from);
-}
-
 /* Each role's turn: between a third and two thirds of a life. */
 static uint64_t turn(struct sim *w) {
   uint64_t life = (uint64_t)w->cfg.life * SEC;
@@ -590,6 +637,9 @@ int main(void) {
       TEST(an_hour_s_life_is_enough_for_a_day_direct),
       TEST(a_minute_s_life_is_enough_for_ten_relayed),
       TEST(a_minute_s_life_is_enough_for_ten_direct),
+      TEST(ten_seconds_life_is_enough_for_five_minutes_relayed),
+      TEST(ten_seconds_life_is_enough_for_five_minutes_direct),
+      TEST(a_connector_that_renews_without_end_is_not_followed_each_time),
       TEST(a_revoked_connector_s_services_go_on_elsewhere_at_once),
       TEST(a_revoked_connector_is_left_on_direct_paths_too),
       TEST(the_only_connector_s_revocation_is_told),
