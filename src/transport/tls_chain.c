@@ -17,6 +17,11 @@
 struct tls_seen *tls_seen_new(const struct tls *t, bool server) {
   struct tls_seen *s = calloc(1, sizeof(*s));
   if (!s) return NULL;
+  if (t->cm && wolfSSL_CertManager_up_ref(t->cm) != WOLFSSL_SUCCESS) {
+    free(s);
+    return NULL;
+  }
+  s->cm = t->cm;
   s->crl = crl_hold(t->crl);
   s->pin = tls_pin_hold(t->pin);
   s->admits_nobody = server && t->admits_nobody;
@@ -27,6 +32,7 @@ void tls_seen_free(struct tls_seen *s) {
   if (!s) return;
   crl_drop(s->crl);
   tls_pin_drop(s->pin);
+  if (s->cm) wolfSSL_CertManagerFree(s->cm);
   free(s->chain);
   free(s);
 }
@@ -55,6 +61,41 @@ static enum reason look_up(const struct crl *crl, const uint8_t *der,
   return rc ? REASON_REVOKED : REASON_NONE;
 }
 
+static bool cm_vouches(WOLFSSL_CERT_MANAGER *cm, const WOLFSSL_BUFFER_INFO *b) {
+  return wolfSSL_CertManagerVerifyBuffer(cm, b->buffer, (long)b->length,
+                                         WOLFSSL_FILETYPE_ASN1) ==
+         WOLFSSL_SUCCESS;
+}
+
+static bool vouches(const WOLFSSL_BUFFER_INFO *ca,
+                    const WOLFSSL_BUFFER_INFO *b) {
+  WOLFSSL_CERT_MANAGER *cm;
+  if (!cert_is_ca(ca->buffer, ca->length)) return false;
+  if (!(cm = wolfSSL_CertManagerNew())) return false;
+  bool is = wolfSSL_CertManagerLoadCABuffer(cm, ca->buffer, (long)ca->length,
+                                            WOLFSSL_FILETYPE_ASN1) ==
+                WOLFSSL_SUCCESS &&
+            cm_vouches(cm, b);
+  wolfSSL_CertManagerFree(cm);
+  return is;
+}
+
+/* wolfSSL adds the intermediates of every handshake to the context's CAs. Who
+ * leaves out one that somebody else has shown would pass, and neither a list
+ * nor a date would ever be asked of it. So each certificate must have been
+ * signed by an own CA, or by one that is shown behind it. */
+static bool chain_is_whole(WOLFSSL_CERT_MANAGER *cm,
+                           const WOLFSSL_X509_STORE_CTX *store) {
+  if (store->totalCerts > CHAIN_MAX + 1) return false;
+  for (int i = 0; i < store->totalCerts; i++) {
+    bool is = cm_vouches(cm, &store->certs[i]);
+    for (int k = i + 1; k < store->totalCerts && !is; k++)
+      is = vouches(&store->certs[k], &store->certs[i]);
+    if (!is) return false;
+  }
+  return true;
+}
+
 /* Nothing is verified here, so nothing passes. */
 static int look_for_pin(struct tls_pin *pin,
                         const WOLFSSL_X509_STORE_CTX *store) {
@@ -76,7 +117,8 @@ int tls_on_verify(int is_good, WOLFSSL_X509_STORE_CTX *store) {
   if (!is_good || !s || i < 0 || i >= store->totalCerts) return 0;
   s->refused = look_up(s->crl, store->certs[i].buffer, store->certs[i].length);
   if (s->refused != REASON_NONE) return 0;
-  return i > 0 || keep_chain(s, store);
+  if (i > 0 || s->chain) return 1;
+  return chain_is_whole(s->cm, store) && keep_chain(s, store);
 }
 
 bool tls_is_nobody(WOLFSSL *ssl) {

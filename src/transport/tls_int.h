@@ -57,6 +57,7 @@ int tls_trust(const struct tls *t, WOLFSSL_CERT_MANAGER *cm);
 /* What a handshake shows; it lives as long as its session. */
 struct tls_seen {
   struct crl *crl;
+  WOLFSSL_CERT_MANAGER *cm; /* of struct tls, counted; NULL with a pin */
   struct tls_pin *pin;
   bool admits_nobody;
   bool shown; /* the peer has a certificate */

@@ -251,6 +251,35 @@ static void a_revoked_intermediate_in_ca_is_no_ca_any_more(void **state) {
   tree_done(&t);
 }
 
+/* wolfSSL would keep what the first chain brought: who then leaves it out would
+ * get in whatever becomes of the intermediate, since no list and no date is
+ * asked of what nobody showed. */
+static void
+an_intermediate_that_another_client_showed_vouches_for_nobody(void **state) {
+  static struct hand_end c, s;
+  struct hand_pair bare, both = {0};
+  struct tree t;
+  tree_make(&t);
+  make(&bare, &t.middle, "spiffe://example.org/agent/phone");
+  sbuf_add(&both.cert, t.root.cert.s, t.root.cert.len);
+  sbuf_add(&both.cert, t.middle.cert.s, t.middle.cert.len);
+  struct tls *server = hand_tls(&t.server, &t.root, NULL);
+  for (int i = 0; i < 4; i++) {
+    bool whole = i == 1 || i == 3;
+    struct tls *client = hand_tls(whole ? &t.leaf : &bare, &both, NULL);
+    hand_end_init(&c, tls_session(client, false, "h3", NULL));
+    hand_end_init(&s, tls_session(server, true, "h3", NULL));
+    assert_int_equal(hand_shake(&c, &s) == 0, whole);
+    assert_int_equal(!!wolfSSL_is_init_finished(s.ssl), whole);
+    hand_ends_free(&c, &s);
+    tls_free(client);
+  }
+  tls_free(server);
+  hand_forget(&bare);
+  hand_forget(&both);
+  tree_done(&t);
+}
+
 /* --- what is wrong with a list --- */
 
 static void assert_crl_refused(const char *crl, size_t len, const char *says) {
@@ -599,6 +628,8 @@ int main(void) {
       cmocka_unit_test(a_revoked_intermediate_takes_those_below_along),
       cmocka_unit_test(an_intermediate_revokes_its_own_when_ca_has_it),
       cmocka_unit_test(a_revoked_intermediate_in_ca_is_no_ca_any_more),
+      cmocka_unit_test(
+          an_intermediate_that_another_client_showed_vouches_for_nobody),
       cmocka_unit_test(a_list_of_another_ca_is_an_error),
       cmocka_unit_test(a_list_of_a_ca_that_may_sign_none_is_an_error),
       cmocka_unit_test(what_is_no_list_is_an_error),
