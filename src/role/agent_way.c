@@ -11,6 +11,8 @@
 /* Between attempts while another way carries the link. */
 #define REDIAL_FIRST SEC
 #define REDIAL_MAX (30 * SEC) /* connectors accept for 60 s (path.c) */
+/* Between CAs that go, and take along paths that worked. */
+#define OUTDONE_APART (10 * SEC)
 
 struct agent_way *agent_way_at(struct link *l, size_t i) {
   if (i < LINK_RELAYED) return &l->relayed[i];
@@ -60,7 +62,7 @@ static void on_live(struct path *p, void *ud) {
   char room[ZTNA_ADDR_STRLEN];
 
   l->owner->now = quic_now(l->owner->quic);
-  w->calm_at = l->owner->now;
+  w->calm_at = w->live_at = l->owner->now;
   w->n_failed = 0;
   ways_left(&l->ways, &w->way);
   log_info("agent: path live connector=%s %s=%s group=%s", l->connector,
@@ -123,11 +125,36 @@ static void ended(struct agent_way *w, enum reason why) {
   if (!agent_link_has_route(l)) agent_link_lost(l, why);
 }
 
-/* A path that worked ran out with either certificate: there may be a new one by
- * now, else the next handshake says so. */
+/* All paths of a link that ended by one event; and events not too often, for
+ * the other end could go on like that. */
+static bool may_be_asked_at_once(const struct agent_way *w) {
+  struct link *l = w->link;
+
+  if (w->live_at <= l->outdone_at) return true;
+  if (l->outdone_at && l->owner->now < l->outdone_at + OUTDONE_APART)
+    return false;
+  l->outdone_at = l->owner->now;
+  return true;
+}
+
+/* What a path that worked had shown ran out, or its CA went: there may be a new
+ * certificate by now, else the next handshake says so. Who is revoked is. */
 static enum reason reason_now(const struct agent_way *w, enum reason why) {
-  return w->way.joined && why == REASON_CERTIFICATE_EXPIRED ? REASON_EXPIRED
-                                                            : why;
+  if (!w->way.joined) return why;
+  if (why == REASON_CERTIFICATE_EXPIRED) return REASON_EXPIRED;
+  if (why == REASON_BAD_CERTIFICATE && may_be_asked_at_once(w))
+    return REASON_EXPIRED;
+  return why;
+}
+
+/* A handshake that was refused proves nothing of the connector: any box on the
+ * way of one path may have answered it. So what works elsewhere goes on. */
+static bool is_put_out(const struct agent_way *w, const struct quic_end *why,
+                       enum reason now) {
+  bool proven = why->authenticated && why->reason != REASON_IDENTITY_MISMATCH;
+
+  return !why->remote && agent_peer_is_final(now) &&
+         (proven || !ways_work(&w->link->ways));
 }
 
 static void on_end(struct path *p, void *ud, const struct quic_end *why) {
@@ -146,7 +173,7 @@ static void on_end(struct path *p, void *ud, const struct quic_end *why) {
   if (why->remote && why->authenticated && why->reason == REASON_SHUTTING_DOWN)
     agent_flows_abandon(a, l, why->reason);
   now = reason_now(w, why->reason);
-  if (!why->remote && agent_peer_is_final(now)) agent_peer_put_out(l, now);
+  if (is_put_out(w, why, now)) agent_peer_put_out(l, now);
   ended(w, now);
 }
 

@@ -575,6 +575,38 @@ static void random_events_lose_no_flow(void **state) {
   assert_int_equal(n_bad, 0);
 }
 
+/* Who is on the way of one path, as its relay is, may answer its handshakes
+ * with any certificate that he has seen or made: that proves nothing of the
+ * connector, with which all goes on where it was. */
+static void a_bad_certificate_on_one_path_ends_nothing_on_another(void **s) {
+  struct sim_config cfg = {
+      .seed = 12, .n_agents = 1, .n_connectors = 1, .tcp = true};
+  struct sim *w = ready(&cfg);
+  struct sim_connector *c = &w->connectors[0];
+  struct pki *other = pki_new("example.org", tls_now());
+  struct app *a = &w->agents[0].app;
+  struct tls *former = c->tls;
+  struct tcp_app *keys = tcp_keys(w, 0, "echo", 100 * MS);
+
+  app_steady(a, "echo", false, 100 * MS);
+  sim_run(w, 2 * SEC);
+  c->tls = pki_tls_trusting(other, w->pki, ROLE_CONNECTOR, c->name);
+  connector_set_tls(c->core, c->tls, w->now);
+  tls_free(former);
+  sim_run(w, 5 * SEC);
+  assert_true(sim_logged(w, "reason=bad-certificate"));
+  ztna_agent_network_changed(w->agents[0].core, w->now);
+  sim_run(w, 60 * SEC);
+  tcp_keys_end(keys);
+  assert_completes(w, keys, 5 * SEC);
+  app_steady(a, "echo", false, 0);
+  sim_run(w, SEC);
+  assert_int_equal(a->n_got, a->n_asks);
+  assert_false(sim_logged(w, "service refused"));
+  sim_free(w);
+  pki_free(other);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_link_in_use_has_a_path_over_each_relay),
@@ -596,6 +628,7 @@ int main(void) {
       TEST(an_agent_that_moves_is_direct_again_at_once),
       TEST(the_relay_sees_only_keep_alives_of_a_direct_link),
       TEST(who_is_cut_off_when_it_is_revoked_ends_with_the_lease),
+      TEST(a_bad_certificate_on_one_path_ends_nothing_on_another),
       TEST(random_events_lose_no_flow),
   };
 
