@@ -54,6 +54,7 @@ struct uplink {
   bool next_asked;     /* to take over */
   struct talk *former; /* what it was asked is still answered; NULL */
   json_t *held;        /* events, until the former's are all here; NULL */
+  size_t held_bytes;   /* of their lines */
   uint64_t next_by, former_by, held_by; /* their patience */
   uint64_t early;                       /* before its end it is made anew */
   uint64_t renew_at;                    /* not before */
@@ -94,8 +95,9 @@ void renew_former_read(struct uplink *u);
 void renew_failed(struct uplink *u, const struct quic_end *why);
 /* The present connection is gone: neither of the others counts. */
 void renew_drop(struct uplink *u);
-/* An event of the present connection: it waits for the former's. */
-bool renew_hold(struct uplink *u, json_t *event);
+/* An event of the present connection, a line of so many bytes: it waits for the
+ * former's. */
+bool renew_hold(struct uplink *u, json_t *event, size_t len);
 
 /* uplink_probe.c */
 void probe_tick(struct uplink *u, uint64_t now);

@@ -108,6 +108,7 @@ void renew_begin_events(struct uplink *u) {
   u->next = NULL;
   uplink_know(u);
   u->held = json_array();
+  u->held_bytes = 0;
   u->held_by = now + HELD_FOR;
   u->former_by = now + FORMER_FOR;
   u->probe_since = NEVER;
@@ -145,9 +146,11 @@ static void release_held(struct uplink *u) {
   json_decref(held);
 }
 
-bool renew_hold(struct uplink *u, json_t *event) {
+/* No relay has more for one reader. */
+bool renew_hold(struct uplink *u, json_t *event, size_t len) {
   if (!u->held) return false;
-  if (json_array_size(u->held) >= HELD_MAX) {
+  u->held_bytes += len;
+  if (json_array_size(u->held) >= HELD_MAX || u->held_bytes > H3_LINES_MAX) {
     release_held(u);
     return false;
   }

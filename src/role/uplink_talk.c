@@ -71,7 +71,7 @@ static void on_line(void *ud, struct h3_call *call, const char *line,
   if (is_left(t) || u->state != UP) return;
   if (t == u->next) renew_begin_events(u);
   e = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
-  if (!(t == u->talk && renew_hold(u, e))) uplink_tell(u, e);
+  if (!(t == u->talk && renew_hold(u, e, len))) uplink_tell(u, e);
   json_decref(e);
 }
 

@@ -324,6 +324,26 @@ static void the_next_one_takes_over(void **state) {
   down(w);
 }
 
+/* A relay that never ends the former's has no more of our memory than one
+ * that does. */
+static void what_waits_for_the_former_is_bounded(void **state) {
+  static char text[100 << 10];
+  struct world *w = up();
+
+  memset(text, ' ', sizeof(text));
+  memcpy(text, "{\"event\": \"big\"}", 16);
+  exchange(w);
+  run(w, 200 * MS);
+  w->n_said = 0;
+  for (int i = 0; i < 4; i++) {
+    assert_int_equal(h3_line(w->v[1].events, text, sizeof(text)), 0);
+    run(w, 200 * MS);
+  }
+  assert_said(w, "snapshot big big big big");
+  assert_unnoticed(w);
+  down(w);
+}
+
 static void events_of_the_former_come_first(void **state) {
   struct world *w = up();
 
@@ -503,6 +523,7 @@ int main(void) {
   static struct seeded rnd;
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_next_one_takes_over),
+      cmocka_unit_test(what_waits_for_the_former_is_bounded),
       cmocka_unit_test(events_of_the_former_come_first),
       cmocka_unit_test(the_former_may_end_before_the_next_begins),
       cmocka_unit_test(a_silent_former_holds_nothing_up_for_long),
