@@ -194,8 +194,9 @@ void grant_unknown(struct link *l, const char *id) {
   uint8_t raw[ID_LEN];
   uint32_t hidden;
 
-  if (!hex_parse(raw, ID_LEN, id) || is_anybodys(c, id) ||
-      !log_allow(&c->give_backs, c->now, GIVE_BACKS, SEC, &hidden))
+  if (!hex_parse(raw, ID_LEN, id) ||
+      !log_allow(&c->give_backs, c->now, GIVE_BACKS, SEC, &hidden) ||
+      is_anybodys(c, id)) /* last: it looks through all */
     return;
   for (size_t i = 0; i < l->ways.n; i++)
     if (link_way_at(l, i)->way.kind == WAY_RELAY)
