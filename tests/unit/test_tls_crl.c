@@ -254,8 +254,7 @@ static void a_revoked_intermediate_in_ca_is_no_ca_any_more(void **state) {
 /* wolfSSL would keep what the first chain brought: who then leaves it out would
  * get in whatever becomes of the intermediate, since no list and no date is
  * asked of what nobody showed. */
-static void
-an_intermediate_that_another_client_showed_vouches_for_nobody(void **state) {
+static void an_intermediate_another_client_showed_counts_not(void **state) {
   static struct hand_end c, s;
   struct hand_pair bare, both = {0};
   struct tree t;
@@ -628,8 +627,7 @@ int main(void) {
       cmocka_unit_test(a_revoked_intermediate_takes_those_below_along),
       cmocka_unit_test(an_intermediate_revokes_its_own_when_ca_has_it),
       cmocka_unit_test(a_revoked_intermediate_in_ca_is_no_ca_any_more),
-      cmocka_unit_test(
-          an_intermediate_that_another_client_showed_vouches_for_nobody),
+      cmocka_unit_test(an_intermediate_another_client_showed_counts_not),
       cmocka_unit_test(a_list_of_another_ca_is_an_error),
       cmocka_unit_test(a_list_of_a_ca_that_may_sign_none_is_an_error),
       cmocka_unit_test(what_is_no_list_is_an_error),
