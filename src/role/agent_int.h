@@ -94,6 +94,7 @@ struct agent_way {
   uint8_t handle[HANDLE_LEN], peer_handle[HANDLE_LEN];
   uint64_t rtt;     /* relayed: connector to relay; direct: of the check; ns */
   uint64_t calm_at; /* silence counts from here at the earliest */
+  uint64_t live_at; /* since then, when it is */
   bool dial_due;
   uint64_t dial_at; /* not before */
   unsigned n_failed;
@@ -136,8 +137,10 @@ struct link {
   struct path *path; /* the one in use, or to be; never NULL */
   struct direct *search;
   uint16_t next_context;
-  uint64_t told_at; /* that the connector's certificate was exchanged */
-  struct {          /* its certificate is not taken: agent_peer.c */
+  uint64_t told_at;    /* that the connector's certificate was exchanged */
+  uint64_t outdone_at; /* last time that paths ended with a CA, and were made
+                          anew at once */
+  struct {             /* its certificate is not taken: agent_peer.c */
     enum reason why;
     uint64_t until;
     unsigned n; /* in a row */

@@ -129,7 +129,9 @@ static void on_grant_closed(struct ztna_agent *a, json_t *e) {
   enum reason why = reason ? reason_find(reason) : REASON_EXPIRED;
   struct service *s = by_grant(a, e);
 
-  if (s && why == REASON_EXPIRED)
+  /* Idle: its connector has given it back, as after the end of all paths. */
+  if (s &&
+      (why == REASON_EXPIRED || (why == REASON_IDLE && s->use == USE_OPEN)))
     agent_service_lost(a, s);
   else if (s)
     agent_service_refuse(a, s, why);

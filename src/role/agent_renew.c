@@ -158,12 +158,20 @@ static struct agent_way *way_by_route(const struct asking *q,
   return NULL;
 }
 
+/* The relay's answer to that may name the same route. */
+static bool is_any_asked_for(const struct ztna_agent *a) {
+  for (size_t i = 0; i < a->n_services; i++)
+    if (a->services[i]->asked) return true;
+  return false;
+}
+
 /* It came too late. */
 static void give_back_unwanted(const struct asking *q, const char *route) {
   uint8_t id[ID_LEN];
   char path[64];
 
   if (!hex_parse(id, ID_LEN, route) || way_by_route(q, route)) return;
+  if (is_any_asked_for(q->a)) return; /* else the relay lets it go when idle */
   snprintf(path, sizeof(path), "/v1/routes/%s", route);
   uplink_request(q->a->uplinks[q->relay], "DELETE", path, NULL, NULL, NULL);
 }

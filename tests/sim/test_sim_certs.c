@@ -349,6 +349,10 @@ static bool says(struct sim *w, const char *object, const char *key,
   return yes;
 }
 
+static bool is_open(struct sim *w, void *ud) {
+  return says(w, NULL, "use", "open");
+}
+
 static bool is_refused(struct sim *w, void *ud) {
   return says(w, NULL, "reason", ud);
 }
@@ -472,6 +476,244 @@ static void an_agent_that_is_revoked_is_told_relayed(void **state) {
 
 static void an_agent_that_is_revoked_is_told_direct(void **state) {
   an_agent_that_is_revoked_is_told(&direct);
+}
+
+/* --- another CA --- */
+
+enum { OLD = 1, NEW = 2 };
+
+/* The certificate may be by either, these are trusted. */
+static void trust(struct pki_pem *m, const struct sbuf ca[3], int which) {
+  sbuf_done(&m->ca);
+  if (which & OLD) sbuf_add(&m->ca, ca[OLD].s, ca[OLD].len);
+  if (which & NEW) sbuf_add(&m->ca, ca[NEW].s, ca[NEW].len);
+}
+
+struct turn_over {
+  struct sim *w;
+  struct pki *old, *new;
+  struct sbuf ca[3];
+};
+
+static void read_ca(struct pki *p, struct sbuf *to) {
+  struct pki_pem m;
+
+  pki_pem(p, ROLE_AGENT, "nobody", NULL, &m);
+  sbuf_add(to, m.ca.s, m.ca.len);
+  pki_pem_done(&m);
+}
+
+static void agent_trusts(struct turn_over *t, int which) {
+  trust(&t->w->agents[0].pem, t->ca, which);
+  sim_agent_read(t->w, 0);
+}
+
+static void connector_trusts(struct turn_over *t, int which) {
+  trust(&t->w->connectors[0].pem, t->ca, which);
+  sim_connector_read(t->w, 0);
+}
+
+static void relay_trusts(struct turn_over *t, int which) {
+  trust(&t->w->relay.pem, t->ca, which);
+  sim_relay_read(t->w);
+}
+
+static void all_trust(struct turn_over *t, int which) {
+  relay_trusts(t, which);
+  connector_trusts(t, which);
+  agent_trusts(t, which);
+}
+
+/* Everybody trusts both; whoever is certified anew is so by the new one. */
+static void turn_over_begin(struct turn_over *t, const struct sim_config *cfg) {
+  memset(t, 0, sizeof(*t));
+  t->w = steady(cfg, 10 * MS);
+  t->old = t->w->pki;
+  t->new = pki_new("example.org", SIM_EPOCH);
+  read_ca(t->old, &t->ca[OLD]);
+  read_ca(t->new, &t->ca[NEW]);
+  all_trust(t, OLD | NEW);
+  sim_run(t->w, 10 * SEC);
+  t->w->pki = t->new;
+}
+
+static void turn_over_end(struct turn_over *t) {
+  sim_free(t->w);
+  pki_free(t->old);
+  sbuf_done(&t->ca[OLD]);
+  sbuf_done(&t->ca[NEW]);
+}
+
+/* Without a word to those who have paths to it. */
+static void certify(struct turn_over *t, enum role role, const char *name,
+                    struct pki_pem *m) {
+  const char *const names[] = {role == ROLE_RELAY ? t->w->relay.host : "*",
+                               NULL};
+
+  pki_pem_done(m);
+  pki_pem(t->new, role, name, role == ROLE_AGENT ? NULL : names, m);
+  trust(m, t->ca, OLD | NEW);
+}
+
+static void certify_relay(struct turn_over *t) {
+  certify(t, ROLE_RELAY, t->w->relay.node.name, &t->w->relay.pem);
+  sim_relay_read(t->w);
+}
+
+static void certify_connector(struct turn_over *t) {
+  certify(t, ROLE_CONNECTOR, t->w->connectors[0].name,
+          &t->w->connectors[0].pem);
+  sim_connector_read(t->w, 0);
+}
+
+static void certify_agent(struct turn_over *t) {
+  certify(t, ROLE_AGENT, t->w->agents[0].name, &t->w->agents[0].pem);
+  sim_agent_read(t->w, 0);
+}
+
+/* The connector's new certificate is there, the agent does not know it yet. */
+static void agent_takes_ca_away_early(const struct sim_config *cfg) {
+  struct turn_over t;
+  uint64_t at;
+
+  turn_over_begin(&t, cfg);
+  certify_relay(&t);
+  certify_agent(&t);
+  sim_run(t.w, 20 * SEC);
+  certify_connector(&t);
+  at = t.w->now;
+  agent_trusts(&t, NEW);
+  sim_run(t.w, 3 * SEC);
+  assert_true(sim_logged(t.w, "reason=bad-certificate"));
+  assert_false(sim_logged(t.w, "connector not let in"));
+  assert_in_range(gap_after(t.w, at), 1, 500);
+  assert_true(says(t.w, NULL, "use", "open"));
+  turn_over_end(&t);
+}
+
+static void
+a_ca_taken_away_early_at_the_agent_costs_round_trips_relayed(void **state) {
+  agent_takes_ca_away_early(&relayed);
+}
+
+static void
+a_ca_taken_away_early_at_the_agent_costs_round_trips_direct(void **state) {
+  agent_takes_ca_away_early(&direct);
+}
+
+/* The other way round. */
+static void connector_takes_ca_away_early(const struct sim_config *cfg) {
+  struct turn_over t;
+  uint64_t at;
+
+  turn_over_begin(&t, cfg);
+  certify_relay(&t);
+  certify_connector(&t);
+  sim_run(t.w, 20 * SEC);
+  certify_agent(&t);
+  at = t.w->now;
+  connector_trusts(&t, NEW);
+  sim_run(t.w, 3 * SEC);
+  assert_true(sim_logged(t.w, "reason=bad-certificate"));
+  assert_in_range(gap_after(t.w, at), 1, 500);
+  assert_false(sim_logged(t.w, "agent: service refused"));
+  turn_over_end(&t);
+}
+
+static void
+a_ca_taken_away_early_at_the_connector_costs_round_trips_relayed(void **state) {
+  connector_takes_ca_away_early(&relayed);
+}
+
+static void
+a_ca_taken_away_early_at_the_connector_costs_round_trips_direct(void **state) {
+  connector_takes_ca_away_early(&direct);
+}
+
+/* Everybody at once, in the moment of the last certificate. */
+static void all_take_ca_away_early(const struct sim_config *cfg) {
+  struct turn_over t;
+  uint64_t at;
+
+  turn_over_begin(&t, cfg);
+  certify_relay(&t);
+  certify_agent(&t);
+  sim_run(t.w, SEC);
+  certify_connector(&t);
+  sim_run(t.w, 20 * MS);
+  at = t.w->now;
+  all_trust(&t, NEW);
+  sim_run(t.w, 5 * SEC);
+  assert_in_range(gap_after(t.w, at), 1, 1000);
+  assert_true(says(t.w, NULL, "use", "open"));
+  turn_over_end(&t);
+}
+
+static void
+a_ca_taken_away_early_everywhere_costs_round_trips_relayed(void **state) {
+  all_take_ca_away_early(&relayed);
+}
+
+static void
+a_ca_taken_away_early_everywhere_costs_round_trips_direct(void **state) {
+  all_take_ca_away_early(&direct);
+}
+
+/* It has nothing else to show: asked once more, and out then. */
+static void who_is_of_a_ca_that_went_is_out(const struct sim_config *cfg) {
+  struct turn_over t;
+  struct tcp_app *down;
+
+  turn_over_begin(&t, cfg);
+  certify_relay(&t);
+  certify_agent(&t);
+  sim_run(t.w, 20 * SEC);
+  down = open_to(t.w, TCP_PORT, TCP_TRICKLE, 0, 60);
+  sim_run(t.w, SEC);
+  sim_log_clear(t.w);
+  agent_trusts(&t, NEW);
+  sim_run(t.w, SEC);
+  assert_true(is_refused(t.w, "bad-certificate"));
+  assert_true(says(t.w, "not_let_in", "reason", "bad-certificate"));
+  assert_true(down->end.got_reset);
+  assert_string_equal(down->why, "bad-certificate");
+  sim_run(t.w, 60 * SEC);
+  assert_in_range(count(t.w->log, "connector not let in"), 1, 8);
+  certify_connector(&t);
+  assert_true(sim_until(t.w, is_open, NULL, 35 * SEC));
+  turn_over_end(&t);
+}
+
+static void who_is_of_a_ca_that_went_is_out_relayed(void **state) {
+  who_is_of_a_ca_that_went_is_out(&relayed);
+}
+
+static void who_is_of_a_ca_that_went_is_out_direct(void **state) {
+  who_is_of_a_ca_that_went_is_out(&direct);
+}
+
+static void end_joined_paths(struct sim *w) {
+  struct connector *c = w->connectors[0].core;
+
+  for (size_t i = 0; i < c->n_links; i++)
+    for (size_t k = 0; c->links[i] && k < c->links[i]->ways.n; k++)
+      if (way_is_there(c->links[i]->ways.v[k]))
+        path_close(c->links[i]->ways.v[k]->path, REASON_BAD_CERTIFICATE);
+}
+
+/* It lets the agent in, and then does not. */
+static void
+a_connector_that_ends_all_paths_so_is_asked_ever_less(void **state) {
+  struct sim *w = steady(&relayed, 10 * MS);
+
+  sim_log_clear(w);
+  for (int i = 0; i < 500; i++) {
+    sim_run(w, 10 * MS);
+    end_joined_paths(w);
+  }
+  assert_in_range(count(w->log, "agent: path ended"), 3, 12);
+  assert_true(sim_until(w, is_open, NULL, 35 * SEC));
+  sim_free(w);
 }
 
 /* --- without a relay --- */
@@ -645,6 +887,15 @@ int main(void) {
       TEST(the_only_connector_s_revocation_is_told),
       TEST(an_agent_that_is_revoked_is_told_relayed),
       TEST(an_agent_that_is_revoked_is_told_direct),
+      TEST(a_ca_taken_away_early_at_the_agent_costs_round_trips_relayed),
+      TEST(a_ca_taken_away_early_at_the_agent_costs_round_trips_direct),
+      TEST(a_ca_taken_away_early_at_the_connector_costs_round_trips_relayed),
+      TEST(a_ca_taken_away_early_at_the_connector_costs_round_trips_direct),
+      TEST(a_ca_taken_away_early_everywhere_costs_round_trips_relayed),
+      TEST(a_ca_taken_away_early_everywhere_costs_round_trips_direct),
+      TEST(who_is_of_a_ca_that_went_is_out_relayed),
+      TEST(who_is_of_a_ca_that_went_is_out_direct),
+      TEST(a_connector_that_ends_all_paths_so_is_asked_ever_less),
       TEST(a_direct_path_is_made_anew_without_a_relay),
       TEST(what_runs_out_ends_relayed),
       TEST(what_runs_out_ends_direct),
