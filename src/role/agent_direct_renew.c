@@ -22,8 +22,13 @@ static void look_at(const struct link *l, uint64_t at) {
   l->owner->sweep_at = time_min(l->owner->sweep_at, at);
 }
 
-static void drop(struct agent_way *w) {
+/* An heir, too, may be what the link is at: it was greeted while nothing else
+ * worked. */
+static void drop(struct agent_way *w, const struct agent_way *other) {
+  struct link *l = w->link;
+
   if (path_is_live(w->way.path)) path_close(w->way.path, REASON_IDLE);
+  if (l->path == w->way.path) l->path = other->way.path;
   agent_way_free(w);
 }
 
@@ -73,7 +78,7 @@ int agent_direct_another(struct link *l, struct agent_way *w, json_t *m) {
 static void give_up(struct agent_way *w) {
   log_info("agent: direct path not renewed connector=%s", w->link->connector);
   w->renewing = w->way.leaving = false;
-  if (w->heir) drop(w->heir);
+  if (w->heir) drop(w->heir, w);
   w->heir = NULL;
   agent_cert_plan(w, true);
 }
@@ -127,8 +132,7 @@ static void leave(struct agent_way *w, uint64_t now) {
   } else if (now >= w->leave_by || (now >= w->leave_at && is_empty(w)) ||
              agent_cert_hurries(w->heir, w->leave_at - LEAVE_AFTER,
                                 is_empty(w))) {
-    if (l->path == w->way.path) l->path = w->heir->way.path;
-    drop(w);
+    drop(w, w->heir);
   } else {
     look_at(l, now + LEAVE_LOOK);
   }

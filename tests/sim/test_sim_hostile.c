@@ -927,6 +927,55 @@ static void a_scan_of_connector_and_agent_gets_no_answer(void **state) {
   sim_free(w);
 }
 
+/* --- a direct path's heir --- */
+
+static struct agent_way *heir_in(struct link *l) {
+  for (int i = 0; i < LINK_DIRECT; i++)
+    if (l->direct[i].heir) return l->direct[i].heir;
+  return NULL;
+}
+
+static bool is_direct(struct sim *w, void *ud) {
+  return ways_work_direct(&w->agents[0].core->links[0]->ways);
+}
+
+/* A connector that falls silent on all paths while the next one is made, and
+ * leaves it without a word of what it was made for. */
+static void an_heir_that_fails_while_all_is_silent_is_forgotten(void **state) {
+  struct sim_config cfg = {.seed = 42,
+                           .n_agents = 1,
+                           .n_connectors = 1,
+                           .direct = true,
+                           .agent_class = "port-restricted",
+                           .connector_class = "port-restricted"};
+  struct sim *w = sim_new(&cfg);
+  struct app *a = &w->agents[0].app;
+  struct agent_way *heir = NULL;
+  struct link *l;
+
+  assert_true(sim_until(w, have_routes, NULL, 5 * SEC));
+  sim_run(w, 100 * MS);
+  app_steady(a, "echo", false, 50 * MS);
+  sim_run(w, SEC);
+  assert_true(sim_until(w, is_direct, NULL, 10 * SEC));
+  sim_run(w, SEC);
+  l = w->agents[0].core->links[0];
+  sim_agent_renew(w, 0);
+  for (int i = 0; i < 2000 && !(heir && path_is_live(heir->way.path)); i++) {
+    sim_run(w, MS);
+    heir = heir_in(l);
+    for (size_t k = 0; heir && k < l->ways.n; k++)
+      ways_suspect(&l->ways, l->ways.v[k], w->now);
+  }
+  assert_non_null(heir);
+  assert_ptr_equal(l->path, heir->way.path);
+  quic_close(path_conn(heir->way.path), REASON_IDLE, NULL);
+  sim_run(w, 5 * SEC);
+  assert_non_null(agent_way_of(l, l->path));
+  assert_true(app_is_clean(a));
+  sim_free(w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_source_id_of_another_route_gets_no_packet),
@@ -950,6 +999,7 @@ int main(void) {
       TEST(an_agent_sent_into_anothers_route_is_refused),
       TEST(a_connector_of_another_name_is_refused),
       TEST(a_tunnel_address_that_differs_on_both_sides_opens_nothing),
+      TEST(an_heir_that_fails_while_all_is_silent_is_forgotten),
       TEST(noise_on_all_ports_is_counted_and_changes_nothing),
       TEST(a_scan_of_connector_and_agent_gets_no_answer),
   };
