@@ -215,7 +215,10 @@ void relay_party_declare(struct session *s, const uint8_t *instance) {
   struct session *former = p->session;
   bool other = p->has_instance && memcmp(p->instance, instance, RELAY_ID_LEN);
 
-  if (s->retired) return; /* said before its program left it */
+  if (s->retired) { /* said before its program left it */
+    if (other || former->declared) return;
+    s = former;
+  }
   s->declared = true;
   p->has_instance = true;
   memcpy(p->instance, instance, RELAY_ID_LEN);
@@ -247,7 +250,7 @@ enum reason relay_party_hand_over(struct session *s, struct h3_req *req,
   struct party *p = s->party;
   struct session *former = session_of(p, handle);
 
-  if (!former || former == s || former != p->session)
+  if (!former || former == s || former != p->session || s->retired)
     return REASON_ROUTE_UNKNOWN;
   if (p->role == ROLE_CONNECTOR &&
       !relay_registry_fits(p, relay_session_peer(s)))
@@ -327,8 +330,8 @@ void relay_party_leave(struct session *s, const struct quic_end *why) {
     if (takes_back(why)) grants_close(r, p, why->reason);
     meetings_end(r, p, why->reason);
   }
+  retired_end(p);
   struct session *next = another(p);
-  if (!next) retired_end(p);
   if (next)
     speak(r, p, next);
   else if (LIST_EMPTY(&p->meetings) || r->stopping)

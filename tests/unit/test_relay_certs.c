@@ -134,6 +134,34 @@ static void requests_of_the_former_take_nothing_back(void **state) {
   world_free(c.w);
 }
 
+/* Its registration was lost on the way, and sent again after the next one had
+ * taken over. */
+static void who_registers_late_on_the_former_is_registered(void **state) {
+  struct world *w = world_new();
+  struct client *c = beside(w, ROLE_CONNECTOR, "dc", "192.0.2.1:1000", any);
+  struct client *next = another_dc(w), *agent;
+  client_read_events(c);
+  assert_int_equal(client_take_over(next, name_of(c)), 200);
+  c->instance = next->instance;
+  assert_int_equal(connector_put(c, "web", ""), 200);
+  client_bye(c);
+  agent = agent_up(w, "laptop", "198.51.100.1:2000");
+  assert_int_equal(grant(agent, "web"), 201);
+  assert_int_equal(next->n_end, 0);
+  world_free(w);
+}
+
+/* Nor does it take over again. */
+static void who_was_left_does_not_come_back(void **state) {
+  struct cast c = granted();
+  struct client *next = another_laptop(c.w);
+  assert_int_equal(client_take_over(next, name_of(c.agent)), 200);
+  assert_int_equal(client_take_over(c.agent, name_of(next)), 404);
+  world_run(c.w, 60 * SEC);
+  assert_int_equal(next->n_end, 0);
+  world_free(c.w);
+}
+
 /* Nobody speaks for its party any more: what it asks for would be answered for
  * nobody. */
 static void the_former_ends_with_the_one_that_took_over(void **state) {
@@ -355,6 +383,8 @@ int main(void) {
       cmocka_unit_test(a_connector_stays_registered),
       cmocka_unit_test(what_was_asked_on_one_is_answered_on_either),
       cmocka_unit_test(requests_of_the_former_take_nothing_back),
+      cmocka_unit_test(who_registers_late_on_the_former_is_registered),
+      cmocka_unit_test(who_was_left_does_not_come_back),
       cmocka_unit_test(the_former_ends_with_the_one_that_took_over),
       cmocka_unit_test(the_former_does_not_speak_again),
       cmocka_unit_test(the_former_is_closed_when_nobody_does),
