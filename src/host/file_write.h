@@ -16,10 +16,15 @@ int file_create(const char *name, mode_t mode, const void *bytes, size_t len,
                 char *why);
 /* In place of the one that is there, whose mode stays, and its owner and group
  * as far as this process may give files away; mode is for when there is none. A
- * symbolic link stays, what it leads to is replaced. */
+ * symbolic link stays, what it leads to is replaced; root follows only links of
+ * its own (ZTNA_EPERM). */
 int file_replace(const char *name, mode_t mode, const void *bytes, size_t len,
                  char *why);
-/* Would that work? Tries it with an empty file, which does not stay. */
+/* As file_replace, but with this mode in any case, and what root writes is for
+ * the owner of its directory. */
+int file_replace_for(const char *name, mode_t mode, const void *bytes,
+                     size_t len, char *why);
+/* Would file_replace work? Tries it with an empty file, which does not stay. */
 int file_try_replace(const char *name, char *why);
 
 #endif

@@ -48,13 +48,15 @@ static int lock(int fd) {
   return ZTNA_EAGAIN;
 }
 
-/* What root makes here is for the user that the service becomes. */
-static void give_away(const struct tokens *t, const char *name) {
+/* What root makes here is for the user that the service becomes, who owns the
+ * directory; and who could have put another's file there. */
+static void give_away(const struct tokens *t) {
   struct stat dir, file;
-  if (geteuid() != 0 || stat(t->dir, &dir) < 0 || lstat(name, &file) < 0)
+  if (geteuid() != 0 || stat(t->dir, &dir) < 0 || fstat(t->lock, &file) < 0)
     return;
-  if (!S_ISREG(file.st_mode) || file.st_uid == dir.st_uid) return;
-  if (lchown(name, dir.st_uid, dir.st_gid) < 0) return;
+  if (!S_ISREG(file.st_mode) || file.st_nlink != 1 || file.st_size != 0) return;
+  if (file.st_uid == dir.st_uid) return;
+  if (fchown(t->lock, dir.st_uid, dir.st_gid) < 0) return;
 }
 
 static int open_lock(struct tokens *t, const char *state_dir,
@@ -73,7 +75,7 @@ static int open_lock(struct tokens *t, const char *state_dir,
                 ? open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)
                 : -1;
   if (t->lock >= 0) {
-    give_away(t, name);
+    give_away(t);
     return 0;
   }
   sbuf_printf(why, "%s: %s\n", name, strerror(errno));
@@ -162,9 +164,8 @@ static int save(struct tokens *t, int64_t now, struct sbuf *why) {
     sbuf_printf(why, "%s: it would be larger than %d bytes\n", t->file,
                 JSON_FILE_MAX);
   if (rc == 0) {
-    rc = file_replace(t->file, 0600, text.s, text.len, reason);
+    rc = file_replace_for(t->file, 0600, text.s, text.len, reason);
     if (rc < 0) sbuf_printf(why, "%s: %s\n", t->file, reason);
-    if (rc == 0) give_away(t, t->file);
   }
   sbuf_done(&text);
   return rc;

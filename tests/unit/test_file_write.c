@@ -24,8 +24,8 @@ static int begin(void **state) {
 }
 
 static int end(void **state) {
-  static const char *const names[] = {"a", "a.new", "link", "sub/a",
-                                      "sub/a.new"};
+  static const char *const names[] = {"a",     "a.new",     "link",
+                                      "sub/a", "sub/a.new", "sub/link"};
   for (size_t i = 0; i < N_OF(names); i++) unlink(at(names[i]));
   rmdir(at("sub"));
   return rmdir(dir);
@@ -92,6 +92,51 @@ static void link_stays_and_what_it_leads_to_is_replaced(void **state) {
   assert_true(holds("sub/a", "two"));
 }
 
+/* As root among files of a service that runs as another user, and that may have
+ * been taken over. */
+static void root_follows_no_link_of_another_user(void **state) {
+  if (geteuid() != 0) skip();
+  mkdir(at("sub"), 0700);
+  file_create(at("a"), 0600, "root's", 6, why);
+  assert_int_equal(symlink("../a", at("sub/link")), 0);
+  assert_int_equal(chown(at("sub"), 1, 1), 0);
+  assert_int_equal(lchown(at("sub/link"), 1, 1), 0);
+  assert_int_equal(file_try_replace(at("sub/link"), why), ZTNA_EPERM);
+  assert_int_equal(file_replace(at("sub/link"), 0600, "x", 1, why), ZTNA_EPERM);
+  assert_int_equal(file_replace_for(at("sub/link"), 0600, "x", 1, why),
+                   ZTNA_EPERM);
+  assert_true(holds("a", "root's"));
+  assert_int_equal(symlink("sub/link", at("link")), 0); /* by one of its own */
+  assert_int_equal(file_replace(at("link"), 0600, "x", 1, why), ZTNA_EPERM);
+  assert_true(holds("a", "root's"));
+}
+
+static void links_to_links_are_followed_but_not_for_ever(void **state) {
+  mkdir(at("sub"), 0700);
+  file_create(at("a"), 0644, "one", 3, why);
+  assert_int_equal(symlink("../a", at("sub/link")), 0);
+  assert_int_equal(symlink("sub/link", at("link")), 0);
+  assert_int_equal(file_replace(at("link"), 0600, "two", 3, why), 0);
+  assert_true(holds("a", "two"));
+  unlink(at("sub/link"));
+  assert_int_equal(symlink("../link", at("sub/link")), 0);
+  assert_true(file_replace(at("link"), 0600, "two", 3, why) < 0);
+}
+
+static void what_root_writes_for_a_directory_is_its_owners(void **state) {
+  struct stat st;
+  if (geteuid() != 0) skip();
+  mkdir(at("sub"), 0700);
+  assert_int_equal(chown(at("sub"), 1, 12), 0);
+  for (int i = 0; i < 2; i++) { /* there or not */
+    assert_int_equal(file_replace_for(at("sub/a"), 0600, "x", 1, why), 0);
+    assert_int_equal(stat(at("sub/a"), &st), 0);
+    assert_int_equal(st.st_uid, 1);
+    assert_int_equal(st.st_gid, 12);
+    assert_int_equal(chown(at("sub/a"), 0, 0), 0);
+  }
+}
+
 static void what_an_earlier_attempt_left_is_no_hindrance(void **state) {
   file_create(at("a"), 0644, "one", 3, why);
   file_create(at("a.new"), 0644, "ha", 2, why);
@@ -127,6 +172,9 @@ int main(void) {
       T(replaced_file_keeps_its_mode),
       T(who_has_it_open_goes_on_with_the_former_one),
       T(link_stays_and_what_it_leads_to_is_replaced),
+      T(root_follows_no_link_of_another_user),
+      T(links_to_links_are_followed_but_not_for_ever),
+      T(what_root_writes_for_a_directory_is_its_owners),
       T(what_an_earlier_attempt_left_is_no_hindrance),
       T(failure_leaves_the_former_file_and_says_why),
       T(trying_changes_nothing),

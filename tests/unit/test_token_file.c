@@ -379,6 +379,35 @@ static void a_kill_at_any_moment_leaves_a_whole_file(void **state) {
   print_message("killed: used %d, unused %d\n", n_used, n_unused);
 }
 
+/* --- root and the service's user */
+
+static uid_t owner_of(const char *name) {
+  char path[128];
+  struct stat st;
+  snprintf(path, sizeof(path), "%s/%s", dir, name);
+  return stat(path, &st) == 0 ? st.st_uid : (uid_t)-1;
+}
+
+static void what_root_makes_is_the_directorys_owners(void **state) {
+  if (geteuid() != 0) skip();
+  assert_int_equal(chown(dir, 1, 1), 0);
+  assert_int_equal(add(1), 0);
+  assert_int_equal(owner_of("tokens.lock"), 1);
+  assert_int_equal(owner_of("tokens.json"), 1);
+}
+
+static void root_gives_away_no_file_that_is_elsewhere_too(void **state) {
+  char other[128], lock[128];
+  if (geteuid() != 0) skip();
+  snprintf(other, sizeof(other), "%s/roots", dir);
+  snprintf(lock, sizeof(lock), "%s/tokens.lock", dir);
+  close(open(other, O_CREAT | O_WRONLY, 0600));
+  assert_int_equal(link(other, lock), 0);
+  assert_int_equal(chown(dir, 1, 1), 0);
+  assert_int_equal(add(1), 0);
+  assert_int_equal(owner_of("roots"), 0);
+}
+
 int main(void) {
 #define T(f) TEST_WITH(f, set_up, tear_down)
   const struct CMUnitTest tests[] = {
@@ -397,6 +426,8 @@ int main(void) {
       T(one_that_holds_the_lock_for_ever_is_not_waited_for),
       T(of_many_at_once_one_has_it),
       T(a_kill_at_any_moment_leaves_a_whole_file),
+      T(what_root_makes_is_the_directorys_owners),
+      T(root_gives_away_no_file_that_is_elsewhere_too),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
