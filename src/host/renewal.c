@@ -47,9 +47,10 @@ static int64_t life_begins(int64_t from, int64_t to, int64_t got) {
   return got > from && got < to ? got : from;
 }
 
-int64_t renewal_first_at(int64_t from, int64_t to, int64_t got) {
-  int64_t begins = life_begins(from, to, got);
-  return begins + (to - begins) / 3 * 2 + (to - begins) % 3 * 2 / 3;
+int64_t renewal_first_at(int64_t from, int64_t to, int64_t got, uint64_t draw) {
+  int64_t begins = life_begins(from, to, got), life = to - begins;
+  int64_t early = life > 0 ? (int64_t)(draw % (uint64_t)(life / 10 + 1)) : 0;
+  return begins + life / 3 * 2 + life % 3 * 2 / 3 - early;
 }
 
 /* A tenth of what is left, so that many attempts fit into it; of a short life a
@@ -73,6 +74,11 @@ static void plan(struct renewal *r, int64_t at) {
   r->look_at = clock_now() + (uint64_t)left * SEC;
 }
 
+static void plan_first(struct renewal *r) {
+  const struct renewal_present *p = &r->present;
+  plan(r, renewal_first_at(p->from, p->to, p->got, rng_u64(&clock_rng)));
+}
+
 static void failed(struct renewal *r, const char *text) {
   const struct renewal_present *p = &r->present;
   char again[UTC_STRLEN], end[UTC_STRLEN];
@@ -92,7 +98,7 @@ static void succeeded(struct renewal *r, bool new_ca) {
   r->n.ok = 1;
   r->last_at = wall();
   snprintf(r->text, sizeof(r->text), "renewed");
-  plan(r, renewal_first_at(r->present.from, r->present.to, r->present.got));
+  plan_first(r);
   log_info("renewal: new certificate ends=%s next=%s%s",
            utc_print(r->present.to, ends), utc_print(r->ask_at, next),
            new_ca ? " and a new list of CAs" : "");
@@ -152,7 +158,7 @@ static void look(struct renewal *r) {
   r->told_unreadable = false;
   if (!known || !renewal_present_same(&now, &r->present)) {
     r->present = now;
-    plan(r, renewal_first_at(now.from, now.to, now.got));
+    plan_first(r);
   } else {
     plan(r, r->ask_at);
   }

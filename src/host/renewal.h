@@ -12,10 +12,12 @@
 
 struct renewal;
 
-/* When to ask, in seconds since 1970. A certificate that is valid from `from`
- * to `to` and was got at `got`, which a service sets `from` back from: clocks
- * differ. */
-int64_t renewal_first_at(int64_t from, int64_t to, int64_t got);
+/* When to ask, in seconds since 1970: at two thirds of a life, or up to a tenth
+ * of it before, as draw (any number) says: machines enrolled in one minute
+ * would else all ask in one minute, and the service has limits. A certificate
+ * that is valid from `from` to `to` and was got at `got`, which a service sets
+ * `from` back from: clocks differ. */
+int64_t renewal_first_at(int64_t from, int64_t to, int64_t got, uint64_t draw);
 /* After an attempt failed at `now`. */
 int64_t renewal_next_at(int64_t from, int64_t to, int64_t got, int64_t now);
 

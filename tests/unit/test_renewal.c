@@ -3,28 +3,59 @@
 #include "unit.h"
 
 #include "host/renewal.h"
+#include "sim/seeded.h"
 
 enum { DAY = 86400, T = 1700000000 };
 
 static void asked_at_two_thirds_of_its_life(void **state) {
-  assert_int_equal(renewal_first_at(T, T + 30 * DAY, T), T + 20 * DAY);
-  assert_int_equal(renewal_first_at(T, T + 31, T), T + 20);
+  assert_int_equal(renewal_first_at(T, T + 30 * DAY, T, 0), T + 20 * DAY);
+  assert_int_equal(renewal_first_at(T, T + 31, T, 0), T + 20);
   /* years do not overflow */
-  assert_int_equal(renewal_first_at(T, T + INT64_C(3650) * DAY * 3, T),
+  assert_int_equal(renewal_first_at(T, T + INT64_C(3650) * DAY * 3, T, 0),
                    T + INT64_C(3650) * DAY * 2);
 }
 
 /* Services set the beginning back, since clocks differ: of a life of seconds
  * that would be most. */
 static void its_life_begins_when_it_was_got(void **state) {
-  assert_int_equal(renewal_first_at(T - 300, T + 30, T), T + 20);
-  assert_int_equal(renewal_first_at(T - 300, T + 30, T + 3), T + 21);
+  assert_int_equal(renewal_first_at(T - 300, T + 30, T, 0), T + 20);
+  assert_int_equal(renewal_first_at(T - 300, T + 30, T + 3, 0), T + 21);
 }
 
 static void file_from_elsewhere_counts_from_its_certificate(void **state) {
-  assert_int_equal(renewal_first_at(T, T + 30, T - 5), T + 20);
-  assert_int_equal(renewal_first_at(T, T + 30, T + 31), T + 20);
-  assert_int_equal(renewal_first_at(T, T + 30, 0), T + 20);
+  assert_int_equal(renewal_first_at(T, T + 30, T - 5, 0), T + 20);
+  assert_int_equal(renewal_first_at(T, T + 30, T + 31, 0), T + 20);
+  assert_int_equal(renewal_first_at(T, T + 30, 0, 0), T + 20);
+}
+
+/* Those that were enrolled in one minute ask all over three days of thirty. */
+static void machines_of_one_minute_do_not_ask_in_one_minute(void **state) {
+  enum { MACHINES = 1000 };
+  int64_t first = INT64_MAX, last = 0;
+  struct seeded rnd;
+  int by_day[3] = {0};
+
+  seeded_init(&rnd, 1);
+  for (int i = 0; i < MACHINES; i++) {
+    int64_t at = renewal_first_at(T, T + 30 * DAY, T, seeded_u64(&rnd));
+    assert_in_range(at, T + 17 * DAY, T + 20 * DAY);
+    if (at < first) first = at;
+    if (at > last) last = at;
+    by_day[at == T + 20 * DAY ? 2 : (at - T) / DAY - 17]++;
+  }
+  assert_true(last - first > 2 * DAY);
+  for (int i = 0; i < 3; i++)
+    assert_in_range(by_day[i], MACHINES / 4, MACHINES / 2);
+}
+
+static void no_draw_asks_late_or_before_half_a_life(void **state) {
+  for (int64_t life = 1; life < 100; life++)
+    for (uint64_t draw = 0; draw < 100; draw++)
+      assert_in_range(renewal_first_at(T, T + life, T, draw), T + life / 2,
+                      T + life * 2 / 3);
+  assert_in_range(renewal_first_at(T, T + 30, T, UINT64_MAX), T + 17, T + 20);
+  assert_int_equal(renewal_first_at(T, T, T, 5), T);
+  assert_int_equal(renewal_first_at(T, T - 30, T, 5), T - 20);
 }
 
 static int64_t wait_at(int64_t to, int64_t now) {
@@ -70,6 +101,8 @@ int main(void) {
       TEST(asked_at_two_thirds_of_its_life),
       TEST(its_life_begins_when_it_was_got),
       TEST(file_from_elsewhere_counts_from_its_certificate),
+      TEST(machines_of_one_minute_do_not_ask_in_one_minute),
+      TEST(no_draw_asks_late_or_before_half_a_life),
       TEST(after_a_failure_every_tenth_of_what_is_left),
       TEST(short_life_has_many_attempts_too),
       TEST(expired_one_is_asked_for_slowly),
