@@ -120,7 +120,7 @@ static void went_down(struct uplink *u, uint64_t now, enum reason why,
                       const char *text) {
   if (u->state == CLOSED) return;
   /* Whoever took over would be thrown out in turn: leave it alone. */
-  if (why == REASON_REPLACED) u->n_failed = BACKOFF_SOON + 4;
+  if (why == REASON_REPLACED && !u->hurry) u->n_failed = BACKOFF_SOON + 4;
   u->state = WAITING;
   u->retry_at = u->hurry ? now : now + backoff(u);
   u->hurry = false;

@@ -44,6 +44,7 @@ struct world {
   int refuse; /* the status for who wants to take over; 0: let it */
   bool early; /* the former's events end before the next's begin */
   bool old;   /* a relay that does not know of taking over */
+  bool cut;   /* nothing arrives */
   int n_up, n_down;
   char said[LINES][32]; /* events, as they came */
   int n_said;
@@ -192,6 +193,7 @@ static void deliver(struct world *w) {
 
   memmove(w->wire, w->wire + 1, --w->n_wire * sizeof(p));
   if (p.at > w->now) w->now = p.at;
+  if (w->cut) return;
   if (p.up)
     quic_udp_in(w->relay, w->now, &w->addr, &w->relay_addr, 0, p.data, p.len);
   else
@@ -341,6 +343,22 @@ static void what_waits_for_the_former_is_bounded(void **state) {
   }
   assert_said(w, "snapshot big big big big");
   assert_unnoticed(w);
+  down(w);
+}
+
+/* It was our own end, so there is nobody to be left alone. */
+static void who_registers_anew_does_not_wait_after_a_failure(void **state) {
+  struct world *w = up();
+
+  w->refuse = 403;
+  exchange(w);
+  while (!w->n_down) run(w, MS);
+  w->cut = true;
+  run(w, 4 * SEC);
+  assert_int_equal(w->n_up, 1);
+  w->cut = false;
+  run(w, 6 * SEC);
+  assert_int_equal(w->n_up, 2);
   down(w);
 }
 
@@ -523,6 +541,7 @@ int main(void) {
   static struct seeded rnd;
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_next_one_takes_over),
+      cmocka_unit_test(who_registers_anew_does_not_wait_after_a_failure),
       cmocka_unit_test(what_waits_for_the_former_is_bounded),
       cmocka_unit_test(events_of_the_former_come_first),
       cmocka_unit_test(the_former_may_end_before_the_next_begins),
