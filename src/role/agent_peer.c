@@ -20,8 +20,9 @@ bool agent_peer_is_final(enum reason why) {
          why == REASON_CERTIFICATE_EXPIRED || why == REASON_REVOKED;
 }
 
+/* Not one with which something works: there it has proven who it is. */
 bool agent_peer_is_out(const struct link *l) {
-  return l->out.why && l->owner->now < l->out.until;
+  return l->out.why && l->owner->now < l->out.until && !ways_work(&l->ways);
 }
 
 void agent_peer_in(struct link *l) { memset(&l->out, 0, sizeof(l->out)); }

@@ -927,6 +927,27 @@ static void a_scan_of_connector_and_agent_gets_no_answer(void **state) {
   sim_free(w);
 }
 
+/* Somebody else answered a handshake while the paths were silent for a moment;
+ * now they work again. */
+static void who_works_is_not_out(void **state) {
+  struct sim_config cfg = {
+      .seed = 11, .n_agents = 1, .n_connectors = 1, .both = true};
+  struct sim *w = sim_new(&cfg);
+  struct app *a = &w->agents[0].app;
+
+  assert_true(sim_until(w, have_routes, NULL, 5 * SEC));
+  sim_run(w, 100 * MS);
+  assert_true(app_udp(a, "echo", 0, 64));
+  sim_run(w, 2 * SEC);
+  assert_int_equal(a->n_got, 1);
+  for (int i = 0; i < 5; i++) /* each time for longer */
+    agent_peer_put_out(w->agents[0].core->links[0], REASON_IDENTITY_MISMATCH);
+  assert_true(app_udp(a, "other", 0, 64));
+  sim_run(w, 500 * MS);
+  assert_int_equal(a->n_got, 2);
+  sim_free(w);
+}
+
 /* --- a direct path's heir --- */
 
 static struct agent_way *heir_in(struct link *l) {
@@ -999,6 +1020,7 @@ int main(void) {
       TEST(an_agent_sent_into_anothers_route_is_refused),
       TEST(a_connector_of_another_name_is_refused),
       TEST(a_tunnel_address_that_differs_on_both_sides_opens_nothing),
+      TEST(who_works_is_not_out),
       TEST(an_heir_that_fails_while_all_is_silent_is_forgotten),
       TEST(noise_on_all_ports_is_counted_and_changes_nothing),
       TEST(a_scan_of_connector_and_agent_gets_no_answer),
