@@ -150,7 +150,9 @@ static int quic_init(struct enroll_server *e) {
   struct quic_config c = {
       .tls = e->o.tls,
       .rng = e->o.rng,
-      .retry = QUIC_RETRY_AUTO,
+      /* Machines come once in a while: a round trip more is nothing, and
+       * nobody uses up places, or handshakes, in the name of a network. */
+      .retry = QUIC_RETRY_ALWAYS,
       .accept_ops = h3_server_ops(),
       .accept_params = h3_params(true),
       .on_accept = on_accept,

@@ -156,7 +156,8 @@ static bool from_server(struct enroll_world *w) {
   int n = enroll_server_next(w->server, w->now, v, 8);
   for (int i = 0; i < n; i++)
     for (size_t k = 0; k < w->n_peers; k++)
-      if (ztna_addr_equal(&w->peers[k].addr, &v[i].remote)) {
+      if (!w->peers[k].spoofed &&
+          ztna_addr_equal(&w->peers[k].addr, &v[i].remote)) {
         struct dgram d = v[i];
         d.remote = w->addr;
         d.local = w->peers[k].addr;
@@ -249,12 +250,22 @@ struct enroll_peer *enroll_known(struct enroll_world *w, const char *addr,
   return add(w, addr, tls_of(w, spiffe, from, to, NULL));
 }
 
-bool enroll_dial(struct enroll_peer *p) {
+static void dial(struct enroll_peer *p) {
   struct quic_dial d = {
       .remote = p->w->addr, .ops = h3_client_ops(), .params = h3_params(false)};
   p->ended = p->ready = false;
   p->h3 = d.ud = h3_new(false, "here:4435", &client_ops, p);
   h3_attach(p->h3, quic_dial(p->q, &d, p->w->now));
+}
+
+void enroll_spoof(struct enroll_peer *p) {
+  p->spoofed = true;
+  dial(p);
+  enroll_world_run(p->w, 5 * MS);
+}
+
+bool enroll_dial(struct enroll_peer *p) {
+  dial(p);
   enroll_world_run(p->w, 200 * MS);
   return p->ready && !p->ended;
 }

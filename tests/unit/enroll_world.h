@@ -23,7 +23,7 @@ struct enroll_peer {
   struct tls *tls;
   struct h3 *h3; /* NULL: no connection */
   struct ztna_addr addr;
-  bool ready, ended;
+  bool ready, ended, spoofed;
   struct quic_end end;
   int status; /* of the last answer; 0: none yet, or the stream was reset */
   bool answered;
@@ -69,6 +69,8 @@ struct enroll_peer *enroll_known(struct enroll_world *w, const char *addr,
                                  const char *spiffe, int64_t from, int64_t to);
 /* False: refused, or ended. */
 bool enroll_dial(struct enroll_peer *p);
+/* Only its first packets come; the answers go to somebody else. */
+void enroll_spoof(struct enroll_peer *p);
 void enroll_bye(struct enroll_peer *p);
 /* The status; 0 without an answer. */
 int enroll_ask(struct enroll_peer *p, const char *method, const char *path,

@@ -365,6 +365,20 @@ static void a_network_has_only_so_many_connections(void **state) {
   assert_true(enroll_dial(p[33]));
 }
 
+/* Or whoever can lie about its address would lock out any network. */
+static void a_network_is_not_locked_out_in_its_name(void **state) {
+  char addr[40];
+  for (int i = 0; i < 40; i++) {
+    snprintf(addr, sizeof(addr), "198.51.100.%d:1000", i + 1);
+    enroll_spoof(enroll_stranger(w, addr));
+  }
+  assert_int_equal(counter("ztna_enroll_connections"), 0);
+  for (int i = 0; i < 3; i++) {
+    snprintf(addr, sizeof(addr), "198.51.100.%d:1000", i + 101);
+    assert_true(enroll_dial(enroll_stranger(w, addr)));
+  }
+}
+
 static void there_are_only_so_many_connections_in_all(void **state) {
   char addr[40];
   for (int i = 0; i < ENROLL_MAX_CONNS; i++) {
@@ -411,6 +425,7 @@ int main(void) {
       T(guessing_is_slow_by_network),
       T(who_has_a_certificate_is_limited_by_its_name),
       T(a_network_has_only_so_many_connections),
+      T(a_network_is_not_locked_out_in_its_name),
       T(there_are_only_so_many_connections_in_all),
       T(a_stop_says_goodbye),
   };
