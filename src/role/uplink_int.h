@@ -27,6 +27,7 @@ struct talk { /* lives until its connection has ended */
   unsigned n_requests;        /* unanswered */
   uint64_t waiting_since;     /* for the next answer */
   uint64_t self_by;           /* the answer to /v1/self; NEVER */
+  bool replaced;              /* another took over: nobody else asks here */
   char name[UPLINK_HANDLE];   /* as the relay calls it; or "" */
   char mismatch[UPLINK_TEXT]; /* what is wrong with its identity, or "" */
 };
@@ -93,6 +94,8 @@ void renew_no_events(struct uplink *u, enum reason why);
 /* The former one's events have all come. */
 void renew_former_read(struct uplink *u);
 void renew_failed(struct uplink *u, const struct quic_end *why);
+/* A former one ended without an answer that it owed. */
+void renew_owed(struct uplink *u);
 /* The present connection is gone: neither of the others counts. */
 void renew_drop(struct uplink *u);
 /* An event of the present connection, a line of so many bytes: it waits for the

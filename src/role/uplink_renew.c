@@ -104,6 +104,7 @@ void renew_begin_events(struct uplink *u) {
 
   log_info("uplink: connection made anew relay=%s", u->relay);
   u->former = u->talk;
+  u->former->replaced = true;
   u->talk = u->next;
   u->next = NULL;
   uplink_know(u);
@@ -168,6 +169,15 @@ static void leave_former(struct uplink *u, uint64_t now) {
     return;
   talk_close(u->former, REASON_REPLACED, NULL);
   u->former = NULL;
+}
+
+/* For the role no answer means that the connection is gone, and the next one
+ * says it all: so it is. */
+void renew_owed(struct uplink *u) {
+  if (u->state != UP) return;
+  u->hurry = true;
+  talk_close(u->talk, REASON_RELAY_UNREACHABLE,
+             "the former connection owed an answer");
 }
 
 void renew_drop(struct uplink *u) {

@@ -30,6 +30,7 @@ static void on_answer(void *ud, struct h3_call *call, int status,
   r->t->n_requests--;
   r->t->waiting_since = quic_now(r->t->u->o.quic);
   if (r->fn) r->fn(r->ud, status, j);
+  if (!status && r->t->replaced) renew_owed(r->t->u);
   json_decref(j);
   free(r);
 }

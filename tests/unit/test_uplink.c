@@ -170,6 +170,8 @@ static void on_answer(void *ud, int status, json_t *body) {
   ((struct world *)ud)->answer = status;
 }
 
+static void on_any(void *ud, int status, json_t *body) { *(int *)ud = status; }
+
 /* --- the wire --- */
 
 static void put(struct world *w, struct quic *q) {
@@ -432,6 +434,8 @@ static void what_was_asked_on_the_former_is_answered(void **state) {
   down(w);
 }
 
+/* Its user takes that for the connection's end, and says all anew on the next
+ * one: else neither end would know what the other has. */
 static void an_answer_is_not_waited_for_for_ever(void **state) {
   struct world *w = up();
 
@@ -445,8 +449,41 @@ static void an_answer_is_not_waited_for_for_ever(void **state) {
   run(w, 2 * SEC);
   assert_true(w->v[0].over);
   assert_int_equal(w->answer, 0);
-  assert_unnoticed(w);
+  assert_int_equal(w->n_down, 1);
+  assert_int_equal(w->n_up, 2);
   down(w);
+}
+
+static void the_former_s_death_is_the_end_of_what_it_owed(void **state) {
+  struct world *w = up();
+
+  assert_true(uplink_request(w->u, "GET", "/v1/x", NULL, on_answer, w));
+  run(w, 50 * MS);
+  exchange(w);
+  run(w, 200 * MS);
+  h3_end(w->v[0].events);
+  run(w, 100 * MS);
+  assert_unnoticed(w);
+  quic_close(h3_conn(w->v[0].h3), REASON_CERTIFICATE_EXPIRED, NULL);
+  run(w, 500 * MS);
+  assert_int_equal(w->answer, 0);
+  assert_int_equal(w->n_down, 1);
+  assert_int_equal(w->n_up, 2);
+  down(w);
+}
+
+static void an_endpoint_that_goes_meanwhile_answers_nothing(void **state) {
+  struct world *w = up();
+  int answer = -1;
+
+  assert_true(uplink_request(w->u, "GET", "/v1/x", NULL, on_any, &answer));
+  run(w, 50 * MS);
+  exchange(w);
+  run(w, 200 * MS);
+  h3_end(w->v[0].events);
+  run(w, 100 * MS);
+  down(w);
+  assert_int_equal(answer, 0);
 }
 
 static void one_that_may_not_take_over_is_tried_again(void **state) {
@@ -551,6 +588,8 @@ int main(void) {
       cmocka_unit_test(one_that_may_not_take_over_is_tried_again),
       cmocka_unit_test(one_that_has_to_begin_anew_does_so_at_once),
       cmocka_unit_test(a_relay_of_old_is_left_alone),
+      cmocka_unit_test(the_former_s_death_is_the_end_of_what_it_owed),
+      cmocka_unit_test(an_endpoint_that_goes_meanwhile_answers_nothing),
       cmocka_unit_test(the_end_of_the_present_one_ends_all),
       cmocka_unit_test(the_same_certificate_is_no_reason_for_another),
       cmocka_unit_test(a_stop_closes_all),
