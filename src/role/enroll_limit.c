@@ -12,6 +12,9 @@ struct rate {
 };
 
 static const struct rate stranger = {ENROLL_STRANGER_BURST, 6 * SEC};
+/* Of a /16, or a /32: a customer may have all of a /48, which is 256 networks
+ * and would use up what there is for all. */
+static const struct rate neighbours = {40, SEC / 4};
 static const struct rate strangers = {100, SEC / 20};
 static const struct rate one_known = {ENROLL_KNOWN_BURST, 30 * SEC};
 static const struct rate all_known = {500, SEC / 100};
@@ -28,6 +31,7 @@ void enroll_limit_init(struct enroll_limit *l, const struct rng *rng,
   fill(&l->all_strangers, 1, &strangers, now);
   fill(&l->all_known, 1, &all_known, now);
   fill(l->strangers, ENROLL_LIMIT_BUCKETS, &stranger, now);
+  fill(l->wide, ENROLL_LIMIT_WIDE, &neighbours, now);
   fill(l->known, ENROLL_LIMIT_BUCKETS, &one_known, now);
 }
 
@@ -47,9 +51,16 @@ size_t enroll_limit_network(const struct enroll_limit *l,
          ENROLL_LIMIT_BUCKETS;
 }
 
+static size_t wide_of(const struct enroll_limit *l,
+                      const struct ztna_addr *from) {
+  return siphash(l->hash_key, from->ip, from->family == 4 ? 2 : 4) %
+         ENROLL_LIMIT_WIDE;
+}
+
 bool enroll_limit_stranger(struct enroll_limit *l, uint64_t now,
                            const struct ztna_addr *from) {
   return take(&l->strangers[enroll_limit_network(l, from)], now, &stranger) &&
+         take(&l->wide[wide_of(l, from)], now, &neighbours) &&
          take(&l->all_strangers, now, &strangers);
 }
 

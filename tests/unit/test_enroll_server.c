@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include "enroll_world.h"
+#include "role/enroll_limit.h"
 
 static struct enroll_world *w;
 
@@ -330,6 +331,23 @@ static void guessing_is_slow_by_network(void **state) {
   assert_int_equal(enroll_by_token(a), 429);
 }
 
+/* A /48 has 256 networks of a /56. */
+static void one_with_many_networks_leaves_some_to_others(void **state) {
+  static struct enroll_limit l;
+  struct ztna_addr near = test_addr("[2001:db8::1]:1"),
+                   far = test_addr("[2001:db9::1]:1");
+  size_t n_near = 0, n_far = 0;
+  enroll_limit_init(&l, &w->rnd.rng, w->now);
+  for (int i = 0; i < 60 * 50; i++) {
+    w->now += SEC / 50;
+    near.ip[6] = (uint8_t)i;
+    n_near += enroll_limit_stranger(&l, w->now, &near);
+    if (i % 500 == 499) n_far += enroll_limit_stranger(&l, w->now, &far);
+  }
+  assert_in_range(n_near, 240, 300);
+  assert_int_equal(n_far, 6);
+}
+
 static void who_has_a_certificate_is_limited_by_its_name(void **state) {
   int64_t now = enroll_world_unix();
   struct enroll_peer *p =
@@ -423,6 +441,7 @@ int main(void) {
       T(a_revoked_certificate_is_not_renewed),
       T(whom_the_policy_revokes_renews_nothing),
       T(guessing_is_slow_by_network),
+      T(one_with_many_networks_leaves_some_to_others),
       T(who_has_a_certificate_is_limited_by_its_name),
       T(a_network_has_only_so_many_connections),
       T(a_network_is_not_locked_out_in_its_name),
