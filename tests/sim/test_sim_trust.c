@@ -130,6 +130,45 @@ static void a_certificate_limits_its_agent_at_the_connector_too(void **state) {
   check_allowed("other", "refused");
 }
 
+/* --- a relay that does not care whom the agent refuses --- */
+
+static unsigned count(const char *log, const char *text) {
+  unsigned n = 0;
+
+  for (; (log = strstr(log, text)); log++) n++;
+  return n;
+}
+
+/* The agent's list names the connector; the relay grants it all the same. */
+static void
+a_relay_that_grants_a_refused_connector_gains_nothing(void **state) {
+  struct liar *l;
+  struct sim *w = world(1, &l);
+  struct app *a = &w->agents[0].app;
+  uint64_t asked;
+
+  assert_true(sim_until(w, have_routes, NULL, 5 * SEC));
+  sim_run(w, SEC);
+  app_steady(a, "echo", false, 20 * MS);
+  sim_run(w, SEC);
+  asked = w->connectors[0].n_asked;
+  assert_in_range(asked, 30, 50);
+  pki_revoke(w->pki, &w->connectors[0].pem);
+  sim_agent_read(w, 0);
+  sim_run(w, 100 * MS);
+  asked = w->connectors[0].n_asked;
+  sim_log_clear(w);
+  sim_run(w, 120 * SEC);
+  assert_int_equal(w->connectors[0].n_asked, asked);
+  assert_in_range(count(w->log, "connector: route request"), 3, 30);
+  assert_in_range(count(w->log, "agent: path ended"), 1, 10);
+  assert_false(sim_logged(w, "agent: path live"));
+  assert_true(sim_logged(w, "service refused service=echo reason=revoked"));
+  assert_true(app_is_clean(a));
+  liar_free(l);
+  sim_free(w);
+}
+
 /* --- words about paths --- */
 
 static struct agent_way *way_to(struct sim *w, const char *connector) {
@@ -185,6 +224,7 @@ int main(void) {
       TEST(a_relay_that_replays_packets_repeats_nothing),
       TEST(a_service_is_only_who_is_certified_for_it),
       TEST(a_certificate_limits_its_agent_at_the_connector_too),
+      TEST(a_relay_that_grants_a_refused_connector_gains_nothing),
       TEST(a_connector_calls_only_its_own_paths_silent),
   };
 
