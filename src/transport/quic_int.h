@@ -107,7 +107,7 @@ struct stray { /* a packet that belongs to no connection */
 };
 
 struct prefix { /* of source addresses */
-  struct bucket handshakes, resets;
+  struct bucket handshakes, resets, wide;
 };
 
 struct quic {
@@ -129,7 +129,7 @@ struct quic {
   size_t n_retry_keys;
   struct bucket resets, retries, handshakes;
   struct prefix *prefixes;
-  uint64_t expiry_at;      /* certificates are looked at again; NEVER */
+  uint64_t expiry_at; /* certificates are looked at again; NEVER */
   struct stray *strays;
   size_t stray_head, n_strays;
   uint8_t *arena;

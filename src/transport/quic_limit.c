@@ -16,6 +16,10 @@ enum {
   /* Of a /24 or /56: a house of a thousand is back within 16 s. */
   PREFIX_PER_S = 50,
   PREFIX_BURST = 200,
+  /* Of a /16 or /32: a customer may have all of a /48, which is 256 prefixes.
+   */
+  WIDE_PER_S = 250,
+  WIDE_BURST = 250,
   /* Of one connection. Control connections carry a few a second; a body of 64
    * KB is 55. */
   FEED_PER_S = 1000,
@@ -30,6 +34,13 @@ static struct prefix *prefix_of(struct quic *q,
   size_t n = remote->family == 4 ? 3 : 7;
 
   return &q->prefixes[siphash(q->hash_key, remote->ip, n) % PREFIX_BUCKETS];
+}
+
+static struct bucket *wide_of(struct quic *q, const struct ztna_addr *remote) {
+  size_t n = remote->family == 4 ? 2 : 4;
+
+  return &q->prefixes[siphash(q->hash_key, remote->ip, n) % PREFIX_BUCKETS]
+              .wide;
 }
 
 /* After a restart everybody needs one: who makes noise leaves some to others.
@@ -47,6 +58,8 @@ bool limit_retry(struct quic *q) {
 bool limit_handshake(struct quic *q, const struct ztna_addr *remote) {
   return bucket_take(&prefix_of(q, remote)->handshakes, q->now, PREFIX_PER_S,
                      PREFIX_BURST, 1, 0) &&
+         bucket_take(wide_of(q, remote), q->now, WIDE_PER_S, WIDE_BURST, 1,
+                     0) &&
          bucket_take(&q->handshakes, q->now, HANDSHAKES_PER_S, HANDSHAKES_BURST,
                      1, 0);
 }

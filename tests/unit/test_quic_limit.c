@@ -204,6 +204,24 @@ static void a_prefix_begins_fifty_handshakes_a_second(void **state) {
   lab_free(l);
 }
 
+/* A /48 has 256 networks of a /56, each of which could have its fifty. */
+static void one_with_many_prefixes_leaves_half_to_others(void **state) {
+  struct lab *l = lab_new(QUIC_RETRY_AUTO);
+  struct ztna_addr near = test_addr("[2001:db8::1]:1"),
+                   far = test_addr("[2001:db9::1]:1");
+  int n_near = 0, n_far = 0;
+
+  for (int i = 0; i < 10000; i++) { /* ten seconds */
+    l->server->now += MS;
+    near.ip[6] = (uint8_t)i;
+    n_near += limit_handshake(l->server, &near);
+    if (i % 50 == 49) n_far += limit_handshake(l->server, &far);
+  }
+  assert_in_range(n_near, 2500, 2800);
+  assert_int_equal(n_far, 200);
+  lab_free(l);
+}
+
 /* Names of others take nothing from them: Retry holds them off before. */
 static void spoofed_addresses_use_up_no_prefix(void **state) {
   struct lab *l = lab_new(QUIC_RETRY_AUTO);
@@ -364,6 +382,7 @@ static int64_t test_time(void) { return NOW; }
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(a_prefix_begins_fifty_handshakes_a_second),
+      TEST(one_with_many_prefixes_leaves_half_to_others),
       TEST(spoofed_addresses_use_up_no_prefix),
       TEST(retries_have_a_bound_in_all),
       TEST(a_full_table_takes_in_who_comes),
