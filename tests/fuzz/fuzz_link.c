@@ -57,7 +57,7 @@ static struct raw agent, connector;
 static bool may_open[PATH_CONTEXT_MAX + 1]; /* asked for with the own grant */
 static char other_grant[40];                /* of the honest agent */
 static uint64_t routed_at;
-static unsigned n_inputs;
+static unsigned n_inputs, n_hellos;
 static char text[GARBLE_ROOM];
 
 /* --- what comes on the control stream --- */
@@ -89,10 +89,12 @@ static void heard_by_agent(struct raw *r, const json_t *m) {
 
 static void heard_by_connector(struct raw *r, const json_t *m) {
   const char *type = evil_text(m, "type");
+  char link[33];
 
+  /* On each path as if it knew nothing of the others: the agent opens anew. */
+  snprintf(link, sizeof(link), "00112233445566778899aabb%08x", n_hellos++);
   if (!strcmp(type, "hello"))
-    say_json(r, json_pack("{s:s, s:s}", "type", "hello", "link",
-                          "00112233445566778899aabbccddeeff"));
+    say_json(r, json_pack("{s:s, s:s}", "type", "hello", "link", link));
   if (strcmp(type, "open")) return;
   r->context = (uint16_t)json_integer_value(json_object_get(m, "context"));
   say_json(
@@ -409,7 +411,9 @@ static void note_open(const char *s, size_t len) {
 }
 
 static json_t *agent_message(struct garble *g) {
-  switch (garble_pick(g, 5)) {
+  static const char mine[] = "a1b2c3d4e5f60718", theirs[] = "1122334455667788";
+
+  switch (garble_pick(g, 7)) {
   case 0:
     return hello();
   case 1:
@@ -418,6 +422,11 @@ static json_t *agent_message(struct garble *g) {
   case 3:
     return json_pack("{s:s, s:i}", "type", "close", "context",
                      2 * (int)garble_pick(g, 8));
+  case 4:
+    return json_pack("{s:s, s:s, s:s}", "type", "another", "handle", theirs,
+                     "mine", mine);
+  case 5:
+    return json_pack("{s:s, s:s}", "type", "renew", "handle", mine);
   default:
     return json_pack("{s:s, s:[i]}", "type", "news", "context", 2);
   }
@@ -426,7 +435,7 @@ static json_t *agent_message(struct garble *g) {
 static json_t *connector_message(struct garble *g) {
   int context = connector.context - 2 * (int)garble_pick(g, 2);
 
-  switch (garble_pick(g, 6)) {
+  switch (garble_pick(g, 9)) {
   case 0:
     return json_pack("{s:s, s:s}", "type", "hello", "link",
                      "ffeeddccbbaa99887766554433221100");
@@ -439,6 +448,14 @@ static json_t *connector_message(struct garble *g) {
   case 4:
     return json_pack("{s:s, s:i, s:s}", "type", "close", "context", context,
                      "reason", garble_word(g));
+  case 5:
+    return json_pack("{s:s}", "type", "renew");
+  case 6:
+    return json_pack("{s:s, s:s}", "type", "another", "handle",
+                     "1122334455667788");
+  case 7:
+    return json_pack("{s:s, s:s}", "type", "silent", "handle",
+                     evil_text(connector.e->asked, "handles.connector"));
   default:
     return json_pack("{s:s, s:i}", "type", "news", "context", context);
   }
@@ -663,6 +680,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                 "opened",
                                 "refused",
                                 "close",
+                                "another",
+                                "renew",
+                                "silent",
                                 "type",
                                 "echo",
                                 "other",
