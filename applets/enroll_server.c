@@ -22,7 +22,6 @@
 extern const struct applet applet_enroll_server;
 
 enum {
-  CRL_MAX = 4 << 20,
   LOOK_EVERY = 60 * 1000, /* ms: is the own certificate half over? */
   RECORD_MS = 1000,       /* that an answer waits for its record */
 };
@@ -107,7 +106,7 @@ static int read_crl(struct program *p, char *why) {
   char *bytes;
   size_t len;
   if (!file) return 0;
-  int rc = file_read(file, CRL_MAX, &bytes, &len, why);
+  int rc = file_read(file, IDENTITY_CRL_MAX, &bytes, &len, why);
   if (rc < 0) return rc;
   free(p->crl);
   p->crl = bytes;

@@ -22,11 +22,11 @@ enum {
   CONFIG_ENROLL = 64,
 };
 
-/* Bytes of a file; a list of 100000 certificates has 4 MB. */
+/* Bytes of a file; the longest list that `ztna cert crl` makes has 11 MB. */
 enum {
   IDENTITY_CERT_MAX = 1 << 20,
   IDENTITY_KEY_MAX = 64 << 10,
-  IDENTITY_CRL_MAX = 4 << 20,
+  IDENTITY_CRL_MAX = 16 << 20, /* as CRL_FILE_MAX */
 };
 
 /* PEM files; crl may be DER. The bytes are NUL terminated, the NUL not

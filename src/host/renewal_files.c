@@ -11,7 +11,7 @@
 #include "host/file_write.h"
 #include "transport/cert.h"
 
-enum { FILE_MAX = 1 << 20, CRL_MAX = 4 << 20 };
+enum { FILE_MAX = 1 << 20 };
 
 /* --- the certificate that is there */
 
@@ -73,7 +73,7 @@ int renewal_files_read(struct renewal_files *f,
   if (rc == 0) rc = read_one(id->key, FILE_MAX, &f->key, &f->key_len, why);
   if (rc == 0) rc = read_one(id->ca, FILE_MAX, &f->ca, &f->ca_len, why);
   if (rc == 0 && id->crl)
-    rc = read_one(id->crl, CRL_MAX, &f->crl, &f->crl_len, why);
+    rc = read_one(id->crl, IDENTITY_CRL_MAX, &f->crl, &f->crl_len, why);
   if (rc < 0) return rc;
   f->own = (struct ztna_identity){.cert = f->cert,
                                   .cert_len = f->cert_len,

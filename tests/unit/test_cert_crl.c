@@ -5,7 +5,9 @@
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
 
+#include "host/config.h"
 #include "transport/cert.h"
+#include "transport/crl.h"
 #include "transport/tls.h"
 
 enum { NOW = 1900000000, DAY = 86400, ROOM = 1 << 20 };
@@ -92,6 +94,30 @@ static void a_list_may_name_nobody_or_thousands(void **unused) {
   assert_int_equal(read_pem(&none).n, 0);
   sbuf_done(&pem);
   sbuf_done(&none);
+}
+
+/* Or a revocation would be believed made, and change nothing anywhere. */
+static void the_longest_list_that_is_made_is_taken(void **unused) {
+  struct cert_revoked *v = calloc(CERT_REVOKED_MAX, sizeof(*v));
+  char(*serials)[41] = calloc(CERT_REVOKED_MAX, sizeof(*serials));
+  static uint8_t ca_der[CERT_DER_MAX];
+  int n = cert_pem_to_der(ca.s, ca.len, ca_der, sizeof(ca_der));
+  struct sbuf pem = {0};
+  struct crl *crl;
+  const char *why;
+  for (int i = 0; i < CERT_REVOKED_MAX; i++) {
+    snprintf(serials[i], sizeof(*serials), "%040x", i);
+    serials[i][0] = '7';
+    v[i] = (struct cert_revoked){serials[i], NOW};
+  }
+  assert_int_equal(make(v, CERT_REVOKED_MAX, &pem), 0);
+  assert_in_range(pem.len, 1, IDENTITY_CRL_MAX);
+  assert_int_equal(crl_new(&crl, pem.s, pem.len, ca_der, (size_t)n, &why), 0);
+  assert_int_equal(crl_count(crl), CERT_REVOKED_MAX);
+  crl_drop(crl);
+  sbuf_done(&pem);
+  free(serials);
+  free(v);
 }
 
 static void lists_follow_each_other_in_one_file(void **unused) {
@@ -237,6 +263,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(what_is_made_is_read_again),
       TEST(a_list_may_name_nobody_or_thousands),
+      TEST(the_longest_list_that_is_made_is_taken),
       TEST(lists_follow_each_other_in_one_file),
       TEST(what_is_cut_or_changed_is_refused_or_read),
       TEST(wrong_wishes_are_refused),
