@@ -117,25 +117,24 @@ static int read_crl(struct program *p, char *why) {
 /* A list that cannot be read changes nothing: the former one goes on. */
 static void reload_crl(struct program *p) {
   char why[FILE_WHY];
-  char *former = p->crl ? malloc(p->crl_len + 1) : NULL;
+  char *former = p->crl;
   size_t len = p->crl_len;
   uint64_t failures = p->n_own_failures;
   if (!p->config->identity.crl) return;
-  if (former) memcpy(former, p->crl, len);
-  if (read_crl(p, why) < 0) {
+  p->crl = NULL;
+  bool is_read = read_crl(p, why) == 0;
+  if (is_read)
+    renew_tls(p, "the list of revoked certificates changed");
+  else
     log_err("enroll: %s: %s; the former list stays", p->config->identity.crl,
             why);
-    free(former);
-    return;
-  }
-  renew_tls(p, "the list of revoked certificates changed");
-  if (p->n_own_failures == failures) {
+  if (is_read && p->n_own_failures == failures) {
     free(former);
     return;
   }
   free(p->crl);
   p->crl = former;
-  p->crl_len = former ? len : 0;
+  p->crl_len = len;
 }
 
 static void on_crl_change(void *ctx) { reload_crl(ctx); }
