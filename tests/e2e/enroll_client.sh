@@ -129,11 +129,10 @@ the_key_is_in_no_memory() {
   wait_for 3 no_key_in_memory agent "$T/a/agent-a1.key" &&
     wait_for 3 no_key_in_memory connector "$T/c/connector-c1.key"
 }
-# Until the first certificates, of agent and connector, are of no use any more: a
-# second's worth at most. With a life of ten seconds a path may just have been
-# made anew by them when the next ones come; see renewal.sh for longer ones.
+# Until the first certificates, of agent and connector, are of no use any more.
+# Four are what a busy machine may cost; see renewal.sh for longer lives.
 pings_went_on() {
-  wait_for $LIFE_S first_ones_ended && pings_lost 20 60
+  wait_for $LIFE_S first_ones_ended && pings_lost 4 60
 }
 first_ones_ended() { [ "$(date +%s)" -gt $((ENROLLED_AT + LIFE_S + 1)) ]; }
 # Relays have it done by a timer of their machine.
