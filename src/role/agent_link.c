@@ -228,7 +228,8 @@ static void let_go(struct link *l, uint64_t now) {
   if (now < l->unused_since + UNUSED_FOR) return;
   log_info("agent: connector not used any more connector=%s", l->connector);
   l->unused_since = 0;
-  for (int i = 0; i < LINK_RELAYED; i++) agent_route_give_back(&l->relayed[i]);
+  for (int i = 0; i < LINK_RELAYED; i++)
+    agent_route_give_back(&l->relayed[i], REASON_IDLE);
   close_all(l, REASON_IDLE);
 }
 

@@ -254,7 +254,7 @@ static void drop(struct agent_way *w, struct agent_way *other) {
   struct link *l = w->link;
 
   if (path_is_live(w->way.path)) path_close(w->way.path, REASON_IDLE);
-  agent_route_give_back(w);
+  agent_route_give_back(w, REASON_IDLE);
   memcpy(other->gone, w->gone, sizeof(other->gone));
   if (l->path == w->way.path) l->path = other->way.path;
   agent_way_free(w);

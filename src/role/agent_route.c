@@ -35,11 +35,12 @@ static void forget(struct agent_way *w) {
   w->ticket = NULL;
 }
 
-void agent_route_give_back(struct agent_way *w) {
-  char path[64];
+void agent_route_give_back(struct agent_way *w, enum reason why) {
+  char path[96];
 
   if (w->route[0]) {
-    snprintf(path, sizeof(path), "/v1/routes/%s", w->route);
+    snprintf(path, sizeof(path), "/v1/routes/%s%s", w->route,
+             why == REASON_REVOKED ? "?reason=revoked" : "");
     uplink_request(uplink_of(w), "DELETE", path, NULL, NULL, NULL);
   }
   forget(w);

@@ -117,11 +117,11 @@ static void ended(struct agent_way *w, enum reason why) {
     agent_direct_ended(l, w);
   else if (w->route[0] && others && !agent_peer_is_final(why))
     redial_later(w);
-  else
-    agent_route_give_back(w);
+  else /* a close frame on its way ends with the route, so the relay tells */
+    agent_route_give_back(w, others ? REASON_IDLE : why);
   if (others) return;
   for (int i = 0; i < LINK_RELAYED; i++)
-    if (l->relayed[i].dial_due) agent_route_give_back(&l->relayed[i]);
+    if (l->relayed[i].dial_due) agent_route_give_back(&l->relayed[i], why);
   if (!agent_link_has_route(l)) agent_link_lost(l, why);
 }
 

@@ -139,6 +139,13 @@ void relay_meeting_settle(struct relay *r, struct meeting *m, enum reason why,
 
 /* --- DELETE /v1/routes/{id} */
 
+/* The caller may hold the other end to be revoked, by a list of its own. */
+static enum reason said(const struct h3_req *req) {
+  const char *query = strchr(h3_path(req), '?');
+  return query && !strcmp(query, "?reason=revoked") ? REASON_REVOKED
+                                                    : REASON_IDLE;
+}
+
 void relay_meeting_delete(struct session *s, struct h3_req *req,
                           const uint8_t *id) {
   struct meeting *m = relay_meeting_find(s->relay, id);
@@ -146,6 +153,7 @@ void relay_meeting_delete(struct session *s, struct h3_req *req,
     relay_api_refuse(s, req, REASON_ROUTE_UNKNOWN, "no such route");
     return;
   }
+  enum reason why = said(req);
   relay_json_respond(req, 204, NULL);
-  relay_meeting_end(s->relay, m, REASON_IDLE, s->party);
+  relay_meeting_end(s->relay, m, why, s->party);
 }

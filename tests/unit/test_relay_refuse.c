@@ -228,6 +228,23 @@ static void ids_of_others_are_unknown(void **state) {
   world_free(w);
 }
 
+static void who_is_given_up_as_revoked_hears_so(void **state) {
+  static const char *const said[] = {"?reason=revoked", "?reason=x", ""};
+  struct world *w = world_new();
+  struct client *dc = connector_up(w, "dc", "192.0.2.1:1000", "web");
+  struct client *agent = agent_up(w, "laptop", "198.51.100.1:2000");
+  for (int i = 0; i < 3; i++) {
+    char route[96];
+    assert_int_equal(grant(agent, "web"), 201);
+    snprintf(route, sizeof(route), "/v1/routes/%s%s",
+             text_at(answered(), "route"), said[i]);
+    assert_int_equal(request(agent, "DELETE", route, NULL), 204);
+    assert_string_equal(text_at(event_of(dc, "route-closed"), "reason"),
+                        i ? "idle" : "revoked");
+  }
+  world_free(w);
+}
+
 /* --- requests --- */
 
 static void each_role_has_its_own_requests(void **state) {
@@ -382,6 +399,7 @@ int main(void) {
       TEST(an_agent_has_64_grants_at_most),
       TEST(a_full_route_table_refuses),
       TEST(ids_of_others_are_unknown),
+      TEST(who_is_given_up_as_revoked_hears_so),
       TEST(each_role_has_its_own_requests),
       TEST(bodies_are_read_strictly),
       TEST(registrations_are_read_strictly),
