@@ -16,80 +16,56 @@
 #include <ztna/err.h>
 
 #include "transport/cert_int.h"
+#include "transport/der.h"
 #include "transport/hash.h"
 
 enum {
   DER_MAX = CERT_CSR_MAX * 3 / 4,
   POINT_LEN = 65, /* 4, x, y */
-  TAG_SEQUENCE = 0x30,
-  TAG_INTEGER = 0x02,
-  TAG_BITS = 0x03,
-  TAG_ATTRIBUTES = 0xa0,
 };
 
 /* SubjectPublicKeyInfo of every P-256 key, up to the point (RFC 5480). */
 static const uint8_t p256[] = {
-    TAG_SEQUENCE, 0x59, TAG_SEQUENCE, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
+    DER_SEQUENCE, 0x59, DER_SEQUENCE, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48,
     0xce,         0x3d, 0x02,         0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
     0xce,         0x3d, 0x03,         0x01, 0x07, 0x03, 0x42, 0x00};
-static const uint8_t ecdsa_sha256[] = {TAG_SEQUENCE, 0x0a, 0x06, 0x08,
+static const uint8_t ecdsa_sha256[] = {DER_SEQUENCE, 0x0a, 0x06, 0x08,
                                        0x2a,         0x86, 0x48, 0xce,
                                        0x3d,         0x04, 0x03, 0x02};
 
-/* Bytes with a length. */
-struct span {
-  const uint8_t *at;
-  size_t len;
-};
-
-/* Takes the element with this tag from the beginning of s; whole has its head,
- * too. DER: lengths in their shortest form. */
-static bool take(struct span *s, uint8_t tag, struct span *whole,
-                 struct span *body) {
-  size_t head = 2, n;
-  if (s->len < 2 || s->at[0] != tag) return false;
-  n = s->at[1];
-  if (n >= 0x80) {
-    size_t more = n & 0x7f;
-    if (more < 1 || more > 2 || s->len < 2 + more) return false;
-    n = more == 1 ? s->at[2] : (size_t)(s->at[2] << 8 | s->at[3]);
-    if (n < (more == 1 ? 0x80u : 0x100u)) return false;
-    head += more;
-  }
-  if (n > s->len - head) return false;
-  *whole = (struct span){s->at, head + n};
-  *body = (struct span){s->at + head, n};
-  s->at += whole->len;
-  s->len -= whole->len;
-  return true;
+/* The next value, if it has this tag; whole has its head, too. */
+static bool take(struct der_in *in, uint8_t tag, struct der_in *whole,
+                 struct der_in *body) {
+  return der_next(in, body, whole) == tag;
 }
 
 /* Where its parts lie. */
 struct csr {
-  struct span info; /* what is signed */
-  struct span key, alg, signature;
+  struct der_in info; /* what is signed */
+  struct der_in key, alg, signature;
 };
 
 static bool find_parts(struct csr *r, const uint8_t *der, size_t len) {
-  struct span all = {der, len}, body, in, skip, x;
-  if (!take(&all, TAG_SEQUENCE, &skip, &body) || all.len) return false;
-  if (!take(&body, TAG_SEQUENCE, &r->info, &in)) return false;
-  if (!take(&body, TAG_SEQUENCE, &r->alg, &skip)) return false;
-  if (!take(&body, TAG_BITS, &skip, &r->signature) || body.len) return false;
-  if (!take(&in, TAG_INTEGER, &skip, &x) || x.len != 1 || x.at[0] != 0)
+  struct der_in all = {.at = der, .end = der + len}, body, in, skip, x;
+  if (!take(&all, DER_SEQUENCE, &skip, &body) || der_left(&all)) return false;
+  if (!take(&body, DER_SEQUENCE, &r->info, &in)) return false;
+  if (!take(&body, DER_SEQUENCE, &r->alg, &skip)) return false;
+  if (!take(&body, DER_BITS, &skip, &r->signature) || der_left(&body))
     return false;
-  if (!take(&in, TAG_SEQUENCE, &skip, &x)) return false; /* names */
-  if (!take(&in, TAG_SEQUENCE, &r->key, &skip)) return false;
-  return take(&in, TAG_ATTRIBUTES, &skip, &x) && in.len == 0;
+  if (!take(&in, DER_INTEGER, &skip, &x) || der_left(&x) != 1 || x.at[0] != 0)
+    return false;
+  if (!take(&in, DER_SEQUENCE, &skip, &x)) return false; /* names */
+  if (!take(&in, DER_SEQUENCE, &r->key, &skip)) return false;
+  return take(&in, DER_CONTEXT | DER_CONSTRUCTED, &skip, &x) && !der_left(&in);
 }
 
-static bool begins_with(const struct span *s, const void *bytes, size_t n) {
-  return s->len >= n && memcmp(s->at, bytes, n) == 0;
+static bool begins_with(const struct der_in *s, const void *bytes, size_t n) {
+  return der_left(s) >= n && memcmp(s->at, bytes, n) == 0;
 }
 
 /* The key, which is one, by a point on the curve. */
 static int take_key(const struct csr *r, ecc_key *key) {
-  if (r->key.len != sizeof(p256) + POINT_LEN) return ZTNA_EREFUSED;
+  if (der_left(&r->key) != sizeof(p256) + POINT_LEN) return ZTNA_EREFUSED;
   if (!begins_with(&r->key, p256, sizeof(p256))) return ZTNA_EREFUSED;
   const uint8_t *point = r->key.at + sizeof(p256);
   if (point[0] != 4) return ZTNA_EREFUSED; /* uncompressed alone */
@@ -101,13 +77,15 @@ static int take_key(const struct csr *r, ecc_key *key) {
 static int check_signature(const struct csr *r, ecc_key *key) {
   uint8_t hash[HASH_LEN];
   int right = 0;
-  if (r->alg.len != sizeof(ecdsa_sha256) ||
+  if (der_left(&r->alg) != sizeof(ecdsa_sha256) ||
       !begins_with(&r->alg, ecdsa_sha256, sizeof(ecdsa_sha256)))
     return ZTNA_EREFUSED;
-  if (r->signature.len < 1 || r->signature.at[0] != 0) return ZTNA_EMALFORMED;
-  hash_sha256(r->info.at, r->info.len, hash);
-  int rc = wc_ecc_verify_hash(r->signature.at + 1, (word32)r->signature.len - 1,
-                              hash, sizeof(hash), &right, key);
+  if (der_left(&r->signature) < 1 || r->signature.at[0] != 0)
+    return ZTNA_EMALFORMED;
+  hash_sha256(r->info.at, der_left(&r->info), hash);
+  int rc = wc_ecc_verify_hash(r->signature.at + 1,
+                              (word32)der_left(&r->signature) - 1, hash,
+                              sizeof(hash), &right, key);
   if (rc == MEMORY_E) return ZTNA_ENOMEM;
   return rc == 0 && right == 1 ? 0 : ZTNA_EREFUSED;
 }
@@ -122,7 +100,7 @@ static int read_csr(const char *pem, size_t len, ecc_key *key,
   if (n < 0 || !find_parts(&r, der, (size_t)n)) return ZTNA_EMALFORMED;
   int rc = take_key(&r, key);
   if (rc == 0) rc = check_signature(&r, key);
-  if (rc == 0) hash_sha256(r.key.at, r.key.len, spki_sha256);
+  if (rc == 0) hash_sha256(r.key.at, der_left(&r.key), spki_sha256);
   return rc;
 }
 
