@@ -27,14 +27,9 @@ int ztna_agent_global_init(void (*random)(void *ctx, void *buf, size_t len),
 
 /* Nobody else may choose them as a place for packets. */
 static bool is_relay(void *ud, const struct ztna_addr *to) {
-  struct ztna_agent *a = ud;
+  const struct ztna_agent *a = ud;
 
-  for (size_t i = 0; i < a->n_uplinks; i++) {
-    struct ztna_addr relay = uplink_remote(a->uplinks[i]);
-
-    if (relay.family && ztna_addr_same_ip(&relay, to)) return true;
-  }
-  return false;
+  return uplinks_are_at(a->uplinks, a->n_uplinks, to);
 }
 
 static int copy_config(struct ztna_agent *a,

@@ -331,7 +331,11 @@ void agent_route_observed(struct ztna_agent *a, size_t relay, json_t *e);
 void agent_route_closed(struct ztna_agent *a, size_t relay, json_t *e);
 /* What resumes it at this relay; NULL: nothing. */
 const char *agent_route_ticket(struct link *l, size_t relay);
-/* The other end is told `revoked` when that is why, else `idle`. */
+/* Has the relay end a route; what is no id is left alone. The other end is told
+ * `revoked` when that is why, else `idle`. */
+void agent_route_delete(struct ztna_agent *a, size_t relay, const char *route,
+                        enum reason why);
+/* The way's route, likewise. */
 void agent_route_give_back(struct agent_way *w, enum reason why);
 void agent_routes_tick(struct link *l, uint64_t now);
 /* This relay is gone: paths over it are left before a packet is lost there. */

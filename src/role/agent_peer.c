@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#include "base/hex.h"
 #include "base/log.h"
 #include "role/agent_flow.h"
 
@@ -63,15 +62,6 @@ void agent_peers_forget(struct ztna_agent *a) {
   }
 }
 
-static void give_back(struct ztna_agent *a, size_t relay, const char *route) {
-  uint8_t id[ID_LEN];
-  char path[64];
-
-  if (!hex_parse(id, ID_LEN, route)) return;
-  snprintf(path, sizeof(path), "/v1/routes/%s", route);
-  uplink_request(a->uplinks[relay], "DELETE", path, NULL, NULL, NULL);
-}
-
 /* The relay has no other, or does not care. */
 enum reason agent_peer_judge(struct ztna_agent *a, size_t relay,
                              json_t *granted) {
@@ -79,7 +69,9 @@ enum reason agent_peer_judge(struct ztna_agent *a, size_t relay,
   const struct link *l = name ? agent_link_named(a, name) : NULL;
 
   if (!l || !agent_peer_is_out(l)) return REASON_NONE;
-  give_back(a, relay, json_string_value(json_object_get(granted, "route")));
+  agent_route_delete(a, relay,
+                     json_string_value(json_object_get(granted, "route")),
+                     REASON_IDLE);
   return l->out.why;
 }
 

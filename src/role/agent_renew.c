@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hex.h"
 #include "base/log.h"
 #include "role/grant_json.h"
 
@@ -167,13 +166,9 @@ static bool is_any_asked_for(const struct ztna_agent *a) {
 
 /* It came too late. */
 static void give_back_unwanted(const struct asking *q, const char *route) {
-  uint8_t id[ID_LEN];
-  char path[64];
-
-  if (!hex_parse(id, ID_LEN, route) || way_by_route(q, route)) return;
+  if (!route || way_by_route(q, route)) return;
   if (is_any_asked_for(q->a)) return; /* else the relay lets it go when idle */
-  snprintf(path, sizeof(path), "/v1/routes/%s", route);
-  uplink_request(q->a->uplinks[q->relay], "DELETE", path, NULL, NULL, NULL);
+  agent_route_delete(q->a, q->relay, route, REASON_IDLE);
 }
 
 static bool take(struct agent_way *w, const struct asking *q, json_t *body) {

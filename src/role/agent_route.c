@@ -35,14 +35,19 @@ static void forget(struct agent_way *w) {
   w->ticket = NULL;
 }
 
-void agent_route_give_back(struct agent_way *w, enum reason why) {
+void agent_route_delete(struct ztna_agent *a, size_t relay, const char *route,
+                        enum reason why) {
+  uint8_t id[ID_LEN];
   char path[96];
 
-  if (w->route[0]) {
-    snprintf(path, sizeof(path), "/v1/routes/%s%s", w->route,
-             why == REASON_REVOKED ? "?reason=revoked" : "");
-    uplink_request(uplink_of(w), "DELETE", path, NULL, NULL, NULL);
-  }
+  if (!hex_parse(id, ID_LEN, route)) return;
+  snprintf(path, sizeof(path), "/v1/routes/%s%s", route,
+           why == REASON_REVOKED ? "?reason=revoked" : "");
+  uplink_request(a->uplinks[relay], "DELETE", path, NULL, NULL, NULL);
+}
+
+void agent_route_give_back(struct agent_way *w, enum reason why) {
+  if (w->route[0]) agent_route_delete(w->link->owner, w->relay, w->route, why);
   forget(w);
 }
 

@@ -191,15 +191,6 @@ int link_direct_another(struct link_way *w, json_t *m) {
 
 /* --- all of them --- */
 
-static bool is_relay(const struct connector *c, const struct ztna_addr *a) {
-  for (size_t i = 0; i < c->n_uplinks; i++) {
-    struct ztna_addr relay = uplink_remote(c->uplinks[i]);
-
-    if (ztna_addr_same_ip(a, &relay)) return true;
-  }
-  return false;
-}
-
 static bool is_backend(const struct service *s, const struct ztna_addr *a) {
   for (size_t i = 0; i < s->n_backends; i++)
     for (size_t k = 0; k < s->backends[i].n_to; k++)
@@ -211,7 +202,7 @@ static bool is_backend(const struct service *s, const struct ztna_addr *a) {
 static bool is_forbidden(void *ud, const struct ztna_addr *a) {
   const struct connector *c = ud;
 
-  if (is_relay(c, a)) return true;
+  if (uplinks_are_at(c->uplinks, c->n_uplinks, a)) return true;
   for (size_t i = 0; i < c->n_services; i++)
     if (is_backend(c->services[i], a)) return true;
   return false;

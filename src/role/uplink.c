@@ -51,6 +51,12 @@ void uplink_confirm(struct uplink *u) { u->n_failed = 0; }
 struct ztna_addr uplink_remote(const struct uplink *u) {
   return u->remote;
 }
+bool uplinks_are_at(struct uplink *const *v, size_t n,
+                    const struct ztna_addr *a) {
+  for (size_t i = 0; i < n; i++)
+    if (ztna_addr_same_ip(&v[i]->remote, a)) return true;
+  return false;
+}
 const char *uplink_relay_identity(const struct uplink *u) {
   return u->identity;
 }

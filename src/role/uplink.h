@@ -48,6 +48,9 @@ bool uplink_wants_addrs(struct uplink *u);
 bool uplink_is_up(const struct uplink *u);
 void uplink_confirm(struct uplink *u); /* it worked: next backoff is short */
 struct ztna_addr uplink_remote(const struct uplink *u);
+/* Is one of these relays at that address, whatever the port? */
+bool uplinks_are_at(struct uplink *const *v, size_t n,
+                    const struct ztna_addr *a);
 uint64_t uplink_rtt(const struct uplink *u);               /* ns; 0 unknown */
 const char *uplink_relay_identity(const struct uplink *u); /* SPIFFE or "" */
 /* Why it is down. */
